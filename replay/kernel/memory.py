@@ -1,0 +1,268 @@
+"""The one module that knows both ways to reach memory: address and cast when compiled, a view when interpreted.
+
+Everything the engine decides with lives in flat buffers (`replay.kernel.arena`). Compiled code receives the address of a
+buffer as an integer and casts it to records; with ``NUMBA_DISABLE_JIT=1`` the same source runs as plain Python on NumPy views
+of the same bytes, which gives breakpoints and branch coverage. No other module may ask which of the two it is running in.
+
+Three kinds of function:
+
+- `fn`: an inner function, compiled where it is used.
+- `entry(signature)`: compiled once for one signature of int64 scalars, cached on disk, reachable from Python by address and
+  from other compiled code as an external symbol, so that a strategy never recompiles the order management it calls.
+  Compilation is deferred until `link` (or the first call), which is what makes progress on it visible.
+- `call3`: calls an address found at run time; a strategy's handlers are reached this way (about 2 ns).
+
+The cache folder is named by the hash of every kernel source, the versions and the CPU: numba checks only the file of the
+function itself, not of what it calls, and would otherwise run stale code after an edit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def cache_dir() -> Path:
+    """Where compiled code is kept: ``$REPLAY_CACHE``, else ``$XDG_CACHE_HOME/replay``, else ``~/.cache/replay``."""
+    root = os.environ.get("REPLAY_CACHE")
+    if root:
+        return Path(root)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "replay"
+
+
+def _sources_hash() -> str:
+    from importlib.metadata import version
+
+    h = hashlib.sha256()
+    for name in (sys.version, version("numba"), version("llvmlite"), version("numpy"), platform.machine(), platform.processor(), _cpu()):
+        h.update(name.encode())
+    h.update(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
+    for part in ("kernel", "venue", "trader"):
+        for path in sorted((PACKAGE / part).glob("*.py")):
+            h.update(path.read_bytes())
+    h.update((PACKAGE / "events.py").read_bytes())
+    return h.hexdigest()[:16]
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line
+    except OSError:
+        pass
+    return ""
+
+
+KERNEL_HASH = _sources_hash()
+KERNEL_CACHE = cache_dir() / KERNEL_HASH
+if "numba" not in sys.modules:
+    os.environ["NUMBA_CACHE_DIR"] = str(KERNEL_CACHE / "numba")
+else:  # the host process imported numba first: its setting is read once, so it is changed there
+    import numba.core.config as _config
+
+    _config.CACHE_DIR = str(KERNEL_CACHE / "numba")
+
+from numba import carray, cfunc, config, njit, types  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
+
+JIT: bool = not config.DISABLE_JIT
+I64 = types.int64
+
+
+def record(*fields: tuple) -> np.dtype:
+    """An aligned record type usable with attribute syntax both compiled and interpreted.
+
+    >>> record(("px", "i8"), ("side", "i1")).itemsize
+    16
+    """
+    return np.dtype((np.record, np.dtype(list(fields), align=True)))
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(address), codegen
+
+
+@intrinsic
+def _call3(typingctx, address, a, b, c):
+    from llvmlite import ir
+
+    def codegen(context, builder, signature, args):
+        i64 = ir.IntType(64)
+        target = builder.inttoptr(args[0], ir.FunctionType(i64, [i64] * 3).as_pointer())
+        return builder.call(target, args[1:])
+
+    return I64(I64, I64, I64, I64), codegen
+
+
+_U64 = (1 << 64) - 1
+
+if JIT:
+    _options = {"error_model": "python", "fastmath": False, "parallel": False}
+
+    def fn(f: Callable) -> Callable:
+        """An inner function of the core: compiled for the types of its caller."""
+        return njit(**_options)(f)
+
+    def hot(f: Callable) -> Callable:
+        """An inner function that must disappear into its caller."""
+        return njit(forceinline=True, **_options)(f)
+
+    @hot
+    def at(address, n, dtype):
+        """`n` records of `dtype` at `address`."""
+        return carray(_pointer(address), n, dtype)
+
+    @hot
+    def call3(address, a, b, c):
+        """Call ``int64 f(int64, int64, int64)`` at `address`."""
+        return _call3(address, a, b, c)
+
+    @hot
+    def mix(h, x):
+        """Chain `x` into the 64-bit hash `h` (splitmix64's finaliser on ``h * golden + x``); int64 in and out."""
+        z = np.uint64(h) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(x)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.int64(z ^ (z >> np.uint64(31)))
+
+    @hot
+    def bits_of(x):
+        """The 64 bits of a float64 as an int64."""
+        return _float_bits(x)
+
+    @intrinsic
+    def _float_bits(typingctx, x):
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], ir.IntType(64))
+
+        return I64(types.float64), codegen
+
+else:
+
+    def fn(f):
+        return f
+
+    hot = fn
+
+    _views: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def at(address, n, dtype):
+        key = (address, n, id(dtype))
+        view = _views.get(key)
+        if view is None:
+            if len(_views) > 4096:
+                _views.clear()
+            view = np.frombuffer((ctypes.c_char * (n * dtype.itemsize)).from_address(int(address)), dtype, n)
+            view = _views[key] = view.view(np.recarray) if dtype.names else view
+        return view
+
+    def call3(address, a, b, c):
+        return _by_address[int(address)](a, b, c)
+
+    def mix(h, x):
+        z = ((int(h) & _U64) * 0x9E3779B97F4A7C15 + (int(x) & _U64)) & _U64
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _U64
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _U64
+        z ^= z >> 31
+        return z - (1 << 64) if z >> 63 else z
+
+    def bits_of(x):
+        return int(np.float64(x).view(np.int64))
+
+
+_by_address: dict[int, Callable] = {}
+_pending: list[Entry] = []
+
+
+class Entry:
+    """A function compiled for one signature of int64 scalars; see the module's text. Calling it from Python costs ~0.5 us."""
+
+    def __init__(self, f: Callable, arity: int):
+        self.f = f
+        self.name = f"{f.__module__}.{f.__qualname__}"
+        self.symbol = "replay_" + self.name.replace(".", "_")
+        self.arity = arity
+        self._address = 0
+        self._call: Callable | None = None
+        self.external = types.ExternalFunction(self.symbol, I64(*[I64] * arity))
+
+    def compile(self) -> None:
+        """Compile, or load from the cache, and publish the symbol. Does nothing the second time."""
+        if self._address:
+            return
+        if JIT:
+            from llvmlite import binding
+
+            compiled = cfunc(I64(*[I64] * self.arity), cache=True, error_model="python")(self.f)
+            self._address = compiled.address
+            binding.add_symbol(self.symbol, self._address)
+            self._keep = compiled
+            self._call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * self.arity)(self._address)
+        else:
+            self._address = id(self)
+            _by_address[self._address] = self.f
+            self._call = self.f
+
+    @property
+    def address(self) -> int:
+        """Where other code can call it; compiles on first use."""
+        self.compile()
+        return self._address
+
+    def __call__(self, *args: int) -> int:
+        self.compile()
+        return self._call(*args)
+
+
+def entry(f: Callable) -> object:
+    """Make `f`, whose arguments and result are int64, a separately compiled function (see `Entry`).
+
+    Compiled, the decorated name is the external symbol other compiled functions call; `entry_of` gives the `Entry`.
+    """
+    e = Entry(f, f.__code__.co_argcount)
+    _pending.append(e)
+    if not JIT:
+        f.entry = e
+        return f
+    _entries[e.external] = e
+    return e.external
+
+
+_entries: dict[object, Entry] = {}
+
+
+def entry_of(x) -> Entry:
+    """The `Entry` behind a name decorated with `entry`."""
+    return x.entry if not JIT else _entries[x]
+
+
+def link(*wanted, progress: Callable[[str, int, int], None] | None = None) -> None:
+    """Compile or load the given entries in order; `progress(name, done, total)` is told before each."""
+    todo = [e for e in map(entry_of, wanted) if not e._address]
+    for k, e in enumerate(todo):
+        if progress:
+            progress(e.name, k, len(todo))
+        e.compile()
+    if progress and todo:
+        progress("", len(todo), len(todo))
+
+
+def is_cached() -> bool:
+    """Whether this machine has compiled these kernel sources before."""
+    return not JIT or KERNEL_CACHE.joinpath("numba").is_dir()
