@@ -139,6 +139,25 @@ if JIT:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.int64(z ^ (z >> np.uint64(31)))
 
+    @intrinsic
+    def _leading_zeros(typingctx, x):
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+        return I64(I64), codegen
+
+    @hot
+    def top_bit(x):
+        """Number of the highest set bit of a non-zero 64-bit word."""
+        return 63 - _leading_zeros(x)
+
+    @hot
+    def bit(i):
+        """The int64 whose bit `i` (0..63) is set."""
+        return 1 << i
+
     @hot
     def bits_of(x):
         """The 64 bits of a float64 as an int64."""
@@ -181,6 +200,12 @@ else:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _U64
         z ^= z >> 31
         return z - (1 << 64) if z >> 63 else z
+
+    def top_bit(x):
+        return (int(x) & _U64).bit_length() - 1
+
+    def bit(i):
+        return 1 << i if i < 63 else -(1 << 63)
 
     def bits_of(x):
         return int(np.float64(x).view(np.int64))

@@ -1,0 +1,291 @@
+"""The trader's state: record types of its header and regions, and the codes stored in them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replay.kernel.memory import at, hot, record
+
+I64 = np.dtype("i8")
+
+# --- orders ---------------------------------------------------------------------------------------------------------------
+MARKET, LIMIT, STOP, STOP_LIMIT = range(4)
+DAY, GTC, IOC, FOK, OPG, CLS = range(6)
+POST_ONLY, REDUCE_ONLY, ENGINE, OUTSIDE = 1, 2, 4, 8  # order flags; ENGINE: sent by the engine's own flattener
+# the request outstanding at the venue besides the order itself
+NO_REQUEST, CANCELING, REPLACING = range(3)
+
+SLOT_BITS = 20
+SLOT_MASK = (1 << SLOT_BITS) - 1
+
+ORDER = record(
+    ("handle", "i8"),
+    ("px", "i8"),
+    ("stop_px", "i8"),
+    ("qty", "i8"),
+    ("cum", "i8"),
+    ("paid", "i8"),  # sum of last_qty x last_px: avg_px = paid / cum
+    ("exposed", "i8"),  # lots counted against the limits
+    ("new_qty", "i8"),  # of the replace that is out
+    ("new_px", "i8"),
+    ("next_qty", "i8"),  # of the replace that waits behind it
+    ("next_px", "i8"),
+    ("intent_id", "i8"),
+    ("exec_seq", "i8"),  # newest of this order's fills in the fill ring, -1 none
+    ("t_sent", "i8"),
+    ("t_last", "i8"),
+    ("parent", "i8"),
+    ("sibling", "i8"),
+    ("group_qty", "i8"),
+    ("instrument", "i4"),
+    ("strategy", "i4"),
+    ("next", "i4"),  # working orders of the instrument, or the free list
+    ("prev", "i4"),
+    ("state", "i1"),
+    ("side", "i1"),
+    ("type", "i1"),
+    ("tif", "i1"),
+    ("flags", "i1"),
+    ("request", "i1"),
+    ("waiting", "i1"),  # NO_REQUEST, CANCELING or REPLACING wanted once the outstanding one is answered
+    ("group", "i1"),
+)
+NO_GROUP, ENTRY, TAKE_PROFIT, STOP_LOSS, OCO_LEG = range(5)
+
+FILL = record(("exec_id", "i8"), ("handle", "i8"), ("qty", "i8"), ("px", "i8"), ("older", "i8"), ("seq", "i8"))
+INTENT_ROW = record(("intent_id", "i8"), ("content", "i8"), ("answer", "i8"))
+
+# --- commands: what leaves the trader -------------------------------------------------------------------------------------
+CMD_NEW, CMD_CANCEL, CMD_REPLACE = 1, 2, 3
+COMMAND = record(
+    ("handle", "i8"),
+    ("ordinal", "i8"),
+    ("qty", "i8"),
+    ("px", "i8"),
+    ("stop_px", "i8"),
+    ("instrument", "i4"),
+    ("strategy", "i4"),
+    ("kind", "i1"),
+    ("side", "i1"),
+    ("type", "i1"),
+    ("tif", "i1"),
+    ("flags", "i1"),
+    ("pad", "i1", (3,)),
+    ("ts", "i8"),
+)
+assert COMMAND.itemsize == 64
+
+# --- instruments, the local view, positions -------------------------------------------------------------------------------
+INSTRUMENT = record(
+    ("num", "i8"),  # money per tick x lot = num / den
+    ("den", "i8"),
+    ("min_qty", "i8"),
+    ("max_qty", "i8"),
+    ("max_px", "i8"),
+    ("currency", "i4"),
+    ("base", "i4"),  # asset that a fee in kind reduces, -1 none
+    ("allow_negative", "i4"),
+    ("level", "i4"),
+)
+LEVEL_BARS, LEVEL_L1, LEVEL_L2, LEVEL_L3 = 0, 1, 2, 3
+
+VIEW = record(
+    ("bid_px", "i8"),
+    ("bid_sz", "i8"),
+    ("ask_px", "i8"),
+    ("ask_sz", "i8"),
+    ("ts", "i8"),  # when we last heard a quote or book change
+    ("last_px", "i8"),
+    ("last_sz", "i8"),
+    ("last_ts", "i8"),
+    # the account's exposure in it
+    ("pos", "i8"),
+    ("buying", "i8"),  # lots of our working, in-flight and unknown buy orders
+    ("selling", "i8"),
+    ("mark2", "i8"),  # twice the price the position is valued at
+    ("value", "i8"),
+    ("features", "i4"),  # first feature row, -1 none
+    ("orders", "i4"),  # first of our working orders, -1 none
+    ("phase", "i1"),
+    ("status", "i1"),
+    ("stale", "i1"),
+    ("marked", "i1"),
+    ("allowed", "i1"),
+    ("gapped", "i1"),
+    ("pad", "i1", (2,)),
+    ("close_px", "i8"),
+    ("close_ts", "i8"),
+)
+
+POSITION = record(
+    ("qty", "i8"),
+    ("cost", "i8"),  # signed; cash + cost - realised + fees stays constant
+    ("realised", "i8"),
+    ("fees", "i8"),
+    ("bought", "i8"),
+    ("sold", "i8"),
+    ("fills", "i8"),
+    ("cash", "i8"),
+    ("buying", "i8"),
+    ("selling", "i8"),
+)
+CURRENCY = record(("cash", "i8"), ("fees", "i8"), ("initial", "i8"), ("realised", "i8"), ("cost", "i8"), ("rate", "i8"))
+RATE_ONE = 100_000_000  # one unit of base currency per unit
+
+# --- limits ----------------------------------------------------------------------------------------------------------------
+#: Names of the limits; 0 means none. Money in 1e-8 of the base currency, times in ns, shares in 1e-6 of equity.
+LIMIT_NAMES = (
+    "max_order_qty max_order_notional max_position max_position_notional max_position_share max_gross max_net max_leverage "
+    "collar_bps max_orders order_window_ns max_messages message_window_ns max_risk_per_trade max_risk_share max_quote_age_ns "
+    "max_daily_loss max_total_loss max_drawdown max_drawdown_share reject_spike reject_window_ns halt_escalate_ns flatten "
+    "max_spread_bps"
+).split()
+LIMITS = record(*((name, "i8") for name in LIMIT_NAMES))
+
+# --- states of the trader --------------------------------------------------------------------------------------------------
+ACTIVE, HALTED, KILLED = range(3)
+RUN, WARMUP, DRAIN = range(3)
+
+# hooks of a strategy, in the order of the handler table
+HOOKS = "on_start on_quote on_trade on_book on_bar on_bars on_data on_order on_timer on_stop".split()
+ON_START, ON_QUOTE, ON_TRADE, ON_BOOK, ON_BAR, ON_BARS, ON_DATA, ON_ORDER, ON_TIMER, ON_STOP = range(10)
+N_HOOKS = len(HOOKS)
+
+STRATEGY = record(
+    ("self_at", "i8"),  # its parameters and state, offset in the arena
+    ("each_at", "i8"),  # its state per instrument
+    ("each_size", "i8"),
+    ("orders", "i8"),
+    ("fills", "i8"),
+    ("refused", "i8"),
+    ("wakes", "i8"),
+    ("state", "i8"),
+    ("day_base", "i8"),
+    ("peak", "i8"),
+)
+TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
+
+HEADER = record(
+    # wiring: 64 bytes that are not state
+    ("handlers", "i8"),  # address of int64[n_strategies][N_HOOKS], 0 where nothing handles
+    ("out", "i8"),  # address of the output ring
+    ("out_cap", "i8"),
+    ("out_n", "i8"),
+    ("spare", "i8", (4,)),
+    # clock and chain
+    ("now", "i8"),
+    ("seq", "i8"),
+    ("digest", "i8"),
+    ("ordinal", "i8"),
+    ("cmd_n", "i8"),
+    ("strategy", "i8"),
+    ("n_strategies", "i8"),
+    ("n_instruments", "i8"),
+    ("mode", "i8"),
+    ("fault", "i8"),
+    ("fault_strategy", "i8"),
+    ("fault_hook", "i8"),
+    # the account
+    ("state", "i8"),
+    ("state_reason", "i8"),
+    ("state_since", "i8"),
+    ("halts", "i8"),
+    ("equity", "i8"),
+    ("peak", "i8"),
+    ("floor", "i8"),
+    ("floor_reason", "i8"),
+    ("drawdown", "i8"),
+    ("day_base", "i8"),
+    ("initial", "i8"),
+    ("trading_day", "i8"),
+    # orders
+    ("free_head", "i8"),
+    ("free_tail", "i8"),
+    ("live", "i8"),
+    ("tombstone_ns", "i8"),
+    ("n_fills", "i8"),
+    ("n_timers", "i8"),
+    ("timer_seq", "i8"),
+    ("n_sent", "i8"),
+    ("n_messages", "i8"),
+    ("n_rejects", "i8"),
+    ("intents", "i8"),
+    # counters
+    ("c_new", "i8"),
+    ("c_cancel", "i8"),
+    ("c_replace", "i8"),
+    ("c_refused", "i8"),
+    ("c_canceled", "i8"),
+    ("c_expired", "i8"),
+    ("c_rejected", "i8"),
+    ("c_filled", "i8"),
+    ("c_duplicate", "i8"),
+    ("c_late", "i8"),
+    ("c_illegal", "i8"),
+    ("c_unknown", "i8"),
+    ("c_busts", "i8"),
+    ("c_crossed", "i8"),
+    ("c_gaps", "i8"),
+    ("c_bad", "i8"),
+    ("c_dropped_levels", "i8"),
+    ("c_flatten", "i8"),
+    ("kinds", "i8", (32,)),
+    # regions
+    *(
+        (f"{name}_{part}", "i8")
+        for name in (
+            "current instruments views positions currencies orders fills commands intent_rows limits refusals order_times "
+            "message_times reject_times strategies selves timers features words ladders levels bits overflow"
+        ).split()
+        for part in ("at", "n")
+    ),
+)
+
+
+@hot
+def header(tb):
+    """The header of the trader at address `tb`."""
+    return at(tb, 1, HEADER)[0]
+
+
+@hot
+def views(tb, h):
+    return at(tb + h.views_at, h.views_n, VIEW)
+
+
+@hot
+def instruments(tb, h):
+    return at(tb + h.instruments_at, h.instruments_n, INSTRUMENT)
+
+
+@hot
+def orders(tb, h):
+    return at(tb + h.orders_at, h.orders_n, ORDER)
+
+
+@hot
+def positions(tb, h):
+    """Row 0 is the account, row 1 + k strategy k; within a row one position an instrument."""
+    return at(tb + h.positions_at, h.positions_n, POSITION)
+
+
+@hot
+def currencies(tb, h):
+    return at(tb + h.currencies_at, h.currencies_n, CURRENCY)
+
+
+@hot
+def limits(tb, h):
+    """Row 0 for the account, row 1 + k for strategy k."""
+    return at(tb + h.limits_at, h.limits_n, LIMITS)
+
+
+@hot
+def strategies(tb, h):
+    return at(tb + h.strategies_at, h.strategies_n, STRATEGY)
+
+
+@hot
+def words(tb, start, n):
+    """A region of int64."""
+    return at(tb + start, n, I64)

@@ -1,0 +1,100 @@
+"""Order states, execution types and the transition table, as data: the OMS reads it, the documentation draws it.
+
+The table answers, for the state an order is in and the kind of report that arrives, what state it takes, or that the report is
+late news of something already known (`SAME`), or that it cannot be (`ILLEGAL`: counted, and the trader halts).
+
+The user's names against FIX's OrdStatus:
+
+=========  =========================  ===========
+state      FIX OrdStatus              leaves
+=========  =========================  ===========
+NEW        (not yet sent)             counted
+SUBMITTED  PendingNew (A)             counted
+ACCEPTED   New (0)                    counted
+PARTIAL    PartiallyFilled (1)        counted
+FILLED     Filled (2)                 0
+CANCELED   Canceled (4)               0
+REJECTED   Rejected (8)               0
+EXPIRED    Expired (C)                0
+UNKNOWN    (no answer; asked about)   counted
+=========  =========================  ===========
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FREE, NEW, SUBMITTED, ACCEPTED, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED, UNKNOWN = range(10)
+STATE_NAMES = "FREE NEW SUBMITTED ACCEPTED PARTIAL FILLED CANCELED REJECTED EXPIRED UNKNOWN".split()
+N_STATES = len(STATE_NAMES)
+
+#: what happened (FIX ExecType)
+(
+    EXEC_NEW,
+    EXEC_TRADE,
+    EXEC_CANCELED,
+    EXEC_REPLACED,
+    EXEC_REJECTED,
+    EXEC_EXPIRED,
+    EXEC_CANCEL_REJECTED,
+    EXEC_REPLACE_REJECTED,
+    EXEC_BUST,
+    EXEC_CORRECT,
+    EXEC_UNKNOWN,
+    EXEC_GONE,
+) = range(12)
+EXEC_NAMES = (
+    "new trade canceled replaced rejected expired cancel_rejected replace_rejected bust correct unknown gone"
+).split()
+N_EXECS = len(EXEC_NAMES)
+
+SAME, ILLEGAL, BY_QTY = 100, 101, 102  # BY_QTY: PARTIAL or FILLED as the quantity says
+
+
+def _table() -> np.ndarray:
+    t = np.full((N_STATES, N_EXECS), ILLEGAL, np.int8)
+    working = (SUBMITTED, ACCEPTED, PARTIAL, UNKNOWN)
+    done = (FILLED, CANCELED, REJECTED, EXPIRED)
+    for s in working:
+        t[s, EXEC_NEW] = ACCEPTED if s in (SUBMITTED, UNKNOWN) else SAME  # an ack behind a fill or a second ack is late news
+        t[s, EXEC_TRADE] = BY_QTY
+        t[s, EXEC_CANCELED] = CANCELED
+        t[s, EXEC_EXPIRED] = EXPIRED
+        t[s, EXEC_REJECTED] = REJECTED if s in (SUBMITTED, UNKNOWN) else ILLEGAL
+        t[s, EXEC_REPLACED] = SAME
+        t[s, EXEC_CANCEL_REJECTED] = SAME
+        t[s, EXEC_REPLACE_REJECTED] = SAME
+        t[s, EXEC_UNKNOWN] = UNKNOWN
+        t[s, EXEC_GONE] = CANCELED  # asked about and not known at the venue: it never will be
+        t[s, EXEC_BUST] = BY_QTY
+        t[s, EXEC_CORRECT] = BY_QTY
+    for s in done:  # terminal states absorb; a fill that crossed our cancel still moves the position
+        t[s, :] = SAME
+        t[s, EXEC_TRADE] = ILLEGAL if s in (FILLED, REJECTED) else SAME
+    return t
+
+
+TRANSITIONS = _table()
+TERMINAL = np.array([s in (FILLED, CANCELED, REJECTED, EXPIRED) for s in range(N_STATES)], np.int8)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram; ARCHITECTURE.md holds it and a test compares.
+
+    >>> "SUBMITTED --> ACCEPTED: new" in diagram()
+    True
+    """
+    lines = ["stateDiagram-v2", "    [*] --> NEW: held child", "    [*] --> SUBMITTED: sent", "    NEW --> SUBMITTED: activated"]
+    lines.append("    NEW --> CANCELED: dropped")
+    for s in range(N_STATES):
+        by_target: dict[int, list[str]] = {}
+        for e in range(N_EXECS):
+            to = int(TRANSITIONS[s, e])
+            targets = (PARTIAL, FILLED) if to == BY_QTY else () if to in (SAME, ILLEGAL) else (to,)
+            for target in targets:
+                if target != s:
+                    by_target.setdefault(target, []).append(EXEC_NAMES[e])
+        for target, names in by_target.items():
+            lines.append(f"    {STATE_NAMES[s]} --> {STATE_NAMES[target]}: {', '.join(names)}")
+    lines += [f"    {STATE_NAMES[s]} --> [*]" for s in range(N_STATES) if TERMINAL[s]]
+    return "\n".join(lines)

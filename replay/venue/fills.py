@@ -1,0 +1,324 @@
+"""Resting orders against market data: what the market's rows do to our place in the queue.
+
+`realistic`: prints fill at most their size; orders of ours at one price share one queue; only prints move the queue forward
+(risk-averse), and it never is longer than what is displayed; a touch that comes to our price fills us up to its displayed size.
+
+`hftbacktest`: the rules of its no-partial-fill exchange, exactly: full fills, sizes of touch and print ignored.
+"""
+
+from __future__ import annotations
+
+from replay.events import CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.kernel.fixed import log
+from replay.kernel.memory import at, entry, fn
+from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
+from replay.trader.orders import EXEC_EXPIRED
+from replay.venue.book import display_level, display_quote, px_of, sz_of
+from replay.venue.layout import (
+    HFTBACKTEST,
+    PROB_LOG,
+    PROB_LOG2,
+    PROB_POWER,
+    PROB_POWER2,
+    RISK_AVERSE,
+    books,
+    header,
+    orders,
+)
+from replay.venue.matching import arrive, consume, reducible, take, unlink
+from replay.venue.reports import fill, report
+
+
+@fn
+def finish(vb, v, b, slot):
+    """Take a completely filled order off the book."""
+    if orders(vb, v)[slot].leaves == 0:
+        unlink(vb, v, b, slot)
+
+
+@fn
+def touch_came(vb, v, b, side, ts):
+    """The displayed other side may have reached resting orders of `side`: they trade at their own price, up to its size.
+
+    Market orders waiting for liquidity trade at its price.
+    """
+    table = orders(vb, v)
+    other = -side
+    slot = b.resting[0 if side > 0 else 1]
+    while slot >= 0:
+        o = table[slot]
+        following = o.next
+        if sz_of(b, other) == 0 or side * (o.px - px_of(b, other)) < 0:
+            return
+        if o.type == MARKET or o.type == STOP:
+            take(vb, v, b, o, ts)
+        else:
+            while o.leaves > 0 and sz_of(b, other) > 0 and side * (o.px - px_of(b, other)) >= 0:
+                qty = min(o.leaves, sz_of(b, other))
+                if o.flags & REDUCE_ONLY:
+                    qty = min(qty, reducible(b, o))
+                    if qty == 0:
+                        break
+                consume(vb, v, b, o.instrument, other, qty)
+                b.position += side * qty
+                fill(vb, v, o, ts, qty, o.px, True)
+        if o.leaves > 0 and o.flags & REDUCE_ONLY and reducible(b, o) == 0:
+            unlink(vb, v, b, slot)
+            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        else:
+            finish(vb, v, b, slot)
+        slot = following
+
+
+@fn
+def queue_shown(vb, v, b, side, px, size):
+    """The display at our price changed: nobody is ahead of us who is not displayed."""
+    table = orders(vb, v)
+    slot = b.resting[0 if side > 0 else 1]
+    while slot >= 0:
+        o = table[slot]
+        if o.px == px and (o.ahead < 0 or size < o.ahead):
+            o.ahead = size
+        elif o.ahead < 0 and side * (o.px - px) > 0:
+            o.ahead = 0  # the touch has fallen behind our price: nobody is displayed there
+        slot = o.next
+
+
+@fn
+def printed(vb, v, b, e):
+    """A print: it eats the queue at its price from the front, market first and our own in their order, and no more than its size."""
+    side = -e.side  # resting orders on the side the aggressor hit
+    table = orders(vb, v)
+    volume = e.b
+    taken = 0  # of the print, by our own orders
+    for k in range(2):
+        s = 1 if k == 0 else -1
+        if side != 0 and s != side:
+            continue
+        slot = b.resting[k]
+        while slot >= 0 and volume > taken:
+            o = table[slot]
+            following = o.next
+            through = s * (o.px - e.a)
+            if through < 0 or o.type == MARKET or o.type == STOP:
+                if through < 0:
+                    break
+                slot = following
+                continue
+            if through > 0:
+                eaten = 0
+            else:
+                eaten = min(max(o.ahead, 0), volume - taken) if o.ahead >= 0 else volume - taken
+                if o.ahead > 0:
+                    o.ahead -= eaten
+            qty = min(o.leaves, volume - taken - eaten)
+            if o.flags & REDUCE_ONLY:
+                qty = min(qty, reducible(b, o))
+            if qty > 0:
+                taken += qty
+                b.position += s * qty
+                fill(vb, v, o, e.ts_event, qty, o.px, True)
+                finish(vb, v, b, slot)
+            slot = following
+
+
+@fn
+def elect(vb, v, b, e):
+    """Stops whose price a print reached become market or limit orders, in arrival order."""
+    table = orders(vb, v)
+    while True:
+        chosen = -1
+        slot = b.stops
+        while slot >= 0:
+            o = table[slot]
+            if o.side * (e.a - o.stop_px) >= 0 and (chosen < 0 or o.seq < table[chosen].seq):
+                chosen = slot
+            slot = o.next
+        if chosen < 0:
+            return
+        unlink(vb, v, b, chosen)
+        table[chosen].type = LIMIT if table[chosen].type == STOP_LIMIT else MARKET
+        arrive(vb, v, b, chosen, e.ts_event)
+
+
+@fn
+def expire_day(vb, v, b, ts):
+    """The session closed: day orders expire."""
+    table = orders(vb, v)
+    for k in range(3):
+        slot = b.stops if k == 2 else b.resting[k]
+        while slot >= 0:
+            o = table[slot]
+            following = o.next
+            if o.tif != GTC:
+                unlink(vb, v, b, slot)
+                report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+            slot = following
+
+
+# --- hftbacktest's exchange -------------------------------------------------------------------------------------------------
+@fn
+def front_probability(v, front, back):
+    """Probability that a cancel at our price was behind us (its five probability models); both arguments are not negative."""
+    if v.queue == PROB_LOG:
+        f = log(1.0 + front)
+        k = log(1.0 + back)
+        return k / (k + f) if k + f > 0.0 else 1.0
+    if v.queue == PROB_LOG2:
+        d = log(1.0 + back + front)
+        return log(1.0 + back) / d if d > 0.0 else 1.0
+    if v.queue == PROB_POWER:
+        f = power(front, v.queue_n)
+        k = power(back, v.queue_n)
+        return k / (k + f) if k + f > 0.0 else 1.0
+    if front + back <= 0.0:
+        return 1.0
+    if v.queue == PROB_POWER2:
+        return power(back, v.queue_n) / power(back + front, v.queue_n)
+    return 1.0 - power(front / (front + back), v.queue_n)
+
+
+@fn
+def power(x, n):
+    """x to a small whole power by multiplication, the same bits everywhere."""
+    out = 1.0
+    for _ in range(int(n)):
+        out *= x
+    return out
+
+
+@fn
+def hft_depth(vb, v, b, side, px, was, size):
+    """A depth change at one price moves the queue of our orders there."""
+    table = orders(vb, v)
+    slot = b.resting[0 if side > 0 else 1]
+    while slot >= 0:
+        o = table[slot]
+        if o.px == px:
+            if v.queue == RISK_AVERSE:
+                o.ahead_f = min(o.ahead_f, float(size))
+            else:
+                chg = float(was - size) - o.traded_f
+                o.traded_f = 0.0
+                if chg < 0.0:
+                    o.ahead_f = min(o.ahead_f, float(size))
+                else:
+                    front = o.ahead_f
+                    back = float(was) - front
+                    p = front_probability(v, max(front, 0.0), max(back, 0.0))
+                    est = front - (1.0 - p) * chg + min(back - p * chg, 0.0)
+                    o.ahead_f = min(est, float(size))
+        slot = o.next
+
+
+@fn
+def hft_best(vb, v, b, side, ts):
+    """The best of the other side improved to or through our price: full fill at our price."""
+    table = orders(vb, v)
+    slot = b.resting[0 if side > 0 else 1]
+    while slot >= 0:
+        o = table[slot]
+        following = o.next
+        if side * (o.px - px_of(b, -side)) < 0:
+            return
+        hft_fill(vb, v, b, slot, ts)
+        slot = following
+
+
+@fn
+def hft_fill(vb, v, b, slot, ts):
+    o = orders(vb, v)[slot]
+    qty = o.leaves
+    b.position += o.side * qty
+    fill(vb, v, o, ts, qty, o.px, True)
+    unlink(vb, v, b, slot)
+
+
+@fn
+def hft_print(vb, v, b, e):
+    table = orders(vb, v)
+    side = -e.side
+    slot = b.resting[0 if side > 0 else 1]
+    while slot >= 0:
+        o = table[slot]
+        following = o.next
+        through = side * (o.px - e.a)
+        if through < 0:
+            return
+        if through == 0:
+            o.ahead_f -= float(e.b)
+            o.traded_f += float(e.b)
+        # its "round(-ahead / lot) > 0" in whole lots is: more than half a lot past the front
+        if through > 0 or o.ahead_f < -0.5:
+            hft_fill(vb, v, b, slot, e.ts_event)
+        slot = following
+
+
+@fn
+def hft_row(vb, v, b, e):
+    """One row under hftbacktest's rules, each row a message of its own."""
+    if e.kind == TRADE:
+        if e.side != 0:
+            hft_print(vb, v, b, e)
+        return
+    had_bid = b.bid_sz > 0
+    had_ask = b.ask_sz > 0
+    bid = b.bid_px
+    ask = b.ask_px
+    if e.kind == QUOTE:
+        bid_sz = b.bid_sz
+        ask_sz = b.ask_sz
+        display_quote(b, e)
+        hft_depth(vb, v, b, 1, b.bid_px, bid_sz if bid == b.bid_px else 0, b.bid_sz)
+        hft_depth(vb, v, b, -1, b.ask_px, ask_sz if ask == b.ask_px else 0, b.ask_sz)
+    else:
+        was = display_level(vb, v, b, e)
+        if b.bid_sz > 0 or b.ask_sz > 0:
+            hft_depth(vb, v, b, e.side, e.a, was, e.b)
+    if b.ask_sz > 0 and (not had_ask or b.ask_px < ask):
+        hft_best(vb, v, b, 1, e.ts_event)
+    if b.bid_sz > 0 and (not had_bid or b.bid_px > bid):
+        hft_best(vb, v, b, -1, e.ts_event)
+
+
+# --- one row of market data where orders of ours rest -------------------------------------------------------------------------
+@entry
+def on_row(vb, address):
+    """A row of the recording reaches the venue while orders of ours rest in its instrument."""
+    v = header(vb)
+    e = at(address, 1, EVENT)[0]
+    b = books(vb, v)[e.instrument]
+    if e.kind == PHASE:
+        b.phase = e.side
+        if e.side == CLOSED:
+            expire_day(vb, v, b, e.ts_event)
+        return 0
+    if e.kind == STATUS:
+        b.status = HALTED if e.side == HALTED else 0
+        return 0
+    quote = e.kind == QUOTE and b.level == LEVEL_L1
+    depth = e.kind == DEPTH and b.level == LEVEL_L2
+    if not quote and not depth and e.kind != TRADE:
+        return 0
+    if v.profile == HFTBACKTEST:
+        hft_row(vb, v, b, e)
+    elif quote:
+        display_quote(b, e)
+        v.c_crossed += b.crossed
+        if not b.crossed:
+            queue_shown(vb, v, b, 1, b.bid_px, b.bid_sz)
+            queue_shown(vb, v, b, -1, b.ask_px, b.ask_sz)
+    elif depth:
+        display_level(vb, v, b, e)
+        queue_shown(vb, v, b, e.side, e.a, e.b)
+    if e.kind == TRADE:
+        if v.profile != HFTBACKTEST and e.flags & FILLS and b.status != HALTED:
+            printed(vb, v, b, e)
+        if e.flags & SETS_LAST:
+            b.last_px = e.a
+            if b.stops >= 0:
+                elect(vb, v, b, e)
+    elif v.profile != HFTBACKTEST and e.flags & LAST and not b.crossed and b.status != HALTED:
+        touch_came(vb, v, b, 1, e.ts_event)
+        touch_came(vb, v, b, -1, e.ts_event)
+    return 0

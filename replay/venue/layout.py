@@ -1,0 +1,156 @@
+"""The simulated venue's state: record types of its header and regions, and the codes stored in them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replay.events import EVENT
+from replay.kernel.memory import at, hot, record
+
+# fill profiles
+REALISTIC, HFTBACKTEST = 0, 1
+# queue models of the hftbacktest profile
+RISK_AVERSE, PROB_POWER, PROB_POWER2, PROB_POWER3, PROB_LOG, PROB_LOG2 = range(6)
+# latency legs
+RECORDED, CONSTANT, LOGNORMAL = range(3)
+FEED, ENTRY, RESPONSE = range(3)
+
+VBOOK = record(
+    # the book in force: what the feed displayed less what our own orders took since
+    ("bid_px", "i8"),
+    ("bid_sz", "i8"),
+    ("ask_px", "i8"),
+    ("ask_sz", "i8"),
+    # the side as the feed last displayed it, to tell a fresh display from a repeated one
+    ("fed_bid_px", "i8"),
+    ("fed_bid_sz", "i8"),
+    ("fed_ask_px", "i8"),
+    ("fed_ask_sz", "i8"),
+    ("last_px", "i8"),
+    ("position", "i8"),  # ours, as the venue knows it: reduce-only is judged here
+    # resting orders by side (0 buy, 1 sell), best price first, then time; stops apart
+    ("resting", "i4", (2,)),
+    ("stops", "i4"),
+    ("n_resting", "i4"),
+    ("level", "i4"),
+    ("phase", "i1"),
+    ("status", "i1"),
+    ("crossed", "i1"),
+    ("touched", "i1"),
+)
+
+VORDER = record(
+    ("handle", "i8"),
+    ("px", "i8"),
+    ("stop_px", "i8"),
+    ("leaves", "i8"),
+    ("cum", "i8"),
+    ("ahead", "i8"),  # displayed lots in front of us; -1: not known until our price is the touch
+    ("ahead_f", "f8"),  # the same for the probabilistic models
+    ("traded_f", "f8"),
+    ("seq", "i8"),  # arrival order at the venue
+    ("instrument", "i4"),
+    ("next", "i4"),
+    ("prev", "i4"),
+    ("side", "i1"),
+    ("type", "i1"),
+    ("tif", "i1"),
+    ("flags", "i1"),
+    ("live", "i1"),
+    ("stopped", "i1"),  # waits for its stop price
+)
+
+REQUEST = record(
+    ("key", "i8"),
+    ("handle", "i8"),
+    ("qty", "i8"),
+    ("px", "i8"),
+    ("stop_px", "i8"),
+    ("instrument", "i4"),
+    ("kind", "i1"),
+    ("side", "i1"),
+    ("type", "i1"),
+    ("tif", "i1"),
+    ("flags", "i1"),
+    ("pad", "i1", (3,)),
+    ("ts", "i8"),
+    ("spare", "i8"),
+)
+assert REQUEST.itemsize == 64
+
+HEADER = record(
+    ("wiring", "i8", (8,)),
+    # cursors and clock
+    ("t0", "i8"),  # keys are (t - t0) << 3 | class
+    ("venue_i", "i8"),
+    ("local_i", "i8"),
+    ("key", "i8"),  # last key processed on our side
+    ("last_recv", "i8"),  # newest modelled receive time: the feed is FIFO
+    ("resting", "i8"),  # orders resting at the venue, all instruments
+    ("seq", "i8"),
+    ("exec_id", "i8"),
+    ("request_head", "i8"),
+    ("request_tail", "i8"),
+    ("report_head", "i8"),
+    ("report_tail", "i8"),
+    # the profile
+    ("profile", "i8"),
+    ("queue", "i8"),
+    ("queue_n", "f8"),
+    ("class_data", "i8"),  # ranks at equal times
+    ("class_request", "i8"),
+    ("class_control", "i8"),
+    ("class_report", "i8"),
+    ("class_local", "i8"),
+    ("class_timer", "i8"),
+    ("seed", "i8"),
+    ("mode", "i8", (3,)),
+    ("latency", "i8", (3,)),
+    ("sigma", "f8", (3,)),
+    ("last_arrival", "i8", (3,)),
+    ("last_send", "i8", (3,)),
+    ("send_index", "i8", (3,)),
+    ("maker_fee_ppm", "i8"),  # of notional, in 1e-8
+    ("taker_fee_ppm", "i8"),
+    ("fee_per_lot", "i8"),  # money per lot
+    # counters
+    ("c_requests", "i8"),
+    ("c_fills", "i8"),
+    ("c_expired", "i8"),
+    ("c_rejected", "i8"),
+    ("c_cancel_rejected", "i8"),
+    ("c_crossed", "i8"),
+    *(
+        (f"{name}_{part}", "i8")
+        for name in "books orders requests reports instruments ladders levels bits overflow".split()
+        for part in ("at", "n")
+    ),
+)
+
+
+@hot
+def header(vb):
+    return at(vb, 1, HEADER)[0]
+
+
+@hot
+def books(vb, v):
+    return at(vb + v.books_at, v.books_n, VBOOK)
+
+
+@hot
+def orders(vb, v):
+    return at(vb + v.orders_at, v.orders_n, VORDER)
+
+
+@hot
+def requests(vb, v):
+    return at(vb + v.requests_at, v.requests_n, REQUEST)
+
+
+@hot
+def reports(vb, v):
+    return at(vb + v.reports_at, v.reports_n, EVENT)
+
+
+assert np.dtype(EVENT).itemsize == 64

@@ -1,0 +1,299 @@
+"""Our orders at the venue: arrival, taking displayed liquidity, resting, cancel and replace. Profile `realistic`, and the arrival
+rules of `hftbacktest`.
+
+`realistic`: an order takes what is displayed and no more, walking levels where the data has them; what it took is gone until the
+feed displays that price anew. The rest of a market order stays and takes each fresh display; IOC and FOK rests expire.
+"""
+
+from __future__ import annotations
+
+from replay.events import HALTED, OPEN
+from replay.kernel import ladder
+from replay.kernel.memory import entry, fn
+from replay.trader.layout import (
+    CMD_CANCEL,
+    CMD_NEW,
+    FOK,
+    IOC,
+    LEVEL_L1,
+    LIMIT,
+    MARKET,
+    POST_ONLY,
+    REDUCE_ONLY,
+    SLOT_MASK,
+    STOP,
+)
+from replay.trader.orders import (
+    EXEC_CANCEL_REJECTED,
+    EXEC_CANCELED,
+    EXEC_EXPIRED,
+    EXEC_NEW,
+    EXEC_REJECTED,
+    EXEC_REPLACE_REJECTED,
+    EXEC_REPLACED,
+)
+from replay.venue.book import px_of, side_ladder, sync, sz_of
+from replay.venue.layout import HFTBACKTEST, books, header, orders, requests
+from replay.venue.reports import fill, report
+
+NEVER = 1 << 60  # price of a market order in the resting list: ahead of every limit
+
+
+@fn
+def link_resting(vb, v, b, slot):
+    """Put an order into its side's list: best price first, then arrival."""
+    table = orders(vb, v)
+    o = table[slot]
+    k = 0 if o.side > 0 else 1
+    rank = o.side * o.px
+    prev = -1
+    cur = b.resting[k]
+    while cur >= 0 and table[cur].side * table[cur].px >= rank:
+        prev = cur
+        cur = table[cur].next
+    o.prev = prev
+    o.next = cur
+    if prev < 0:
+        b.resting[k] = slot
+    else:
+        table[prev].next = slot
+    if cur >= 0:
+        table[cur].prev = slot
+    b.n_resting += 1
+    v.resting += 1
+    o.live = 1
+
+
+@fn
+def unlink(vb, v, b, slot):
+    """Take an order off the book, resting or stop."""
+    table = orders(vb, v)
+    o = table[slot]
+    if o.prev >= 0:
+        table[o.prev].next = o.next
+    elif o.stopped:
+        b.stops = o.next
+    else:
+        b.resting[0 if o.side > 0 else 1] = o.next
+    if o.next >= 0:
+        table[o.next].prev = o.prev
+    b.n_resting -= 1
+    v.resting -= 1
+    o.live = 0
+    o.stopped = 0
+
+
+@fn
+def reducible(b, o):
+    """Lots a reduce-only order may still trade."""
+    return max(0, -o.side * b.position)
+
+
+@fn
+def take(vb, v, b, o, ts):
+    """Trade against the displayed other side as far as price, size and reduce-only allow."""
+    other = -o.side
+    while o.leaves > 0 and sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0:
+        px = px_of(b, other)
+        qty = min(o.leaves, sz_of(b, other))
+        if o.flags & REDUCE_ONLY:
+            qty = min(qty, reducible(b, o))
+            if qty == 0:
+                return
+        consume(vb, v, b, o.instrument, other, qty)
+        b.position += o.side * qty
+        fill(vb, v, o, ts, qty, px, False)
+
+
+@fn
+def consume(vb, v, b, instrument, side, qty):
+    """Take `qty` off the touch of a side."""
+    if b.level == LEVEL_L1:
+        if side > 0:
+            b.bid_sz -= qty
+        else:
+            b.ask_sz -= qty
+        return
+    l = side_ladder(vb, v, instrument, side)
+    ladder.set_level(vb, l, l.best, sz_of(b, side) - qty)
+    sync(vb, v, b, instrument, side)
+
+
+@fn
+def available(vb, v, b, o):
+    """Lots displayed at prices the order accepts: what a fill-or-kill may count on."""
+    other = -o.side
+    if sz_of(b, other) == 0 or o.side * (o.px - px_of(b, other)) < 0:
+        return 0
+    if b.level == LEVEL_L1:
+        return sz_of(b, other)
+    l = side_ladder(vb, v, o.instrument, other)
+    total = 0
+    rank = l.best
+    while rank != ladder.EMPTY and o.side * o.px + rank >= 0 and total < o.leaves:
+        total += ladder.size_at(vb, l, rank)
+        rank = ladder.next_worse(vb, l, rank)
+    return total
+
+
+@fn
+def displayed(vb, v, b, o):
+    """Displayed lots at the order's own price; -1 where the data cannot know (L1, behind the touch)."""
+    if b.level != LEVEL_L1:
+        return ladder.size_at(vb, side_ladder(vb, v, o.instrument, o.side), o.side * o.px)
+    better = o.side * (o.px - px_of(b, o.side))
+    if sz_of(b, o.side) == 0 or better > 0:
+        return 0
+    return sz_of(b, o.side) if better == 0 else -1
+
+
+@fn
+def rest(vb, v, b, slot):
+    """Stand in the queue at the order's price."""
+    o = orders(vb, v)[slot]
+    o.ahead = displayed(vb, v, b, o)
+    o.ahead_f = float(max(o.ahead, 0))
+    o.traded_f = 0.0
+    link_resting(vb, v, b, slot)
+
+
+@fn
+def arrive(vb, v, b, slot, ts):
+    """An order enters the book (new, elected or replaced): take, then rest or expire."""
+    o = orders(vb, v)[slot]
+    other = -o.side
+    opposite = b.resting[1 if o.side > 0 else 0] if v.profile != HFTBACKTEST else -1
+    marketable = sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0
+    if marketable and o.flags & POST_ONLY:
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        return
+    if opposite >= 0:  # an exchange does not let one account trade with itself: the newer order goes
+        rival = orders(vb, v)[opposite]
+        if o.side * (o.px - rival.px) >= 0:
+            report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
+            return
+    if v.profile == HFTBACKTEST:
+        if marketable:
+            qty = o.leaves
+            b.position += o.side * qty
+            fill(vb, v, o, ts, qty, px_of(b, other), False)
+        elif o.tif == IOC or o.tif == FOK or o.type == MARKET:
+            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        else:
+            report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
+            rest(vb, v, b, slot)
+        return
+    if o.flags & REDUCE_ONLY and reducible(b, o) == 0:
+        report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
+        return
+    if o.tif == FOK and available(vb, v, b, o) < o.leaves:
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        return
+    report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
+    if not b.crossed and b.status != HALTED:
+        take(vb, v, b, o, ts)
+    if o.leaves == 0:
+        return
+    if o.tif == IOC or o.tif == FOK or (o.flags & REDUCE_ONLY and reducible(b, o) == 0):
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        return
+    rest(vb, v, b, slot)
+
+
+@fn
+def open_new(vb, v, b, r, ts):
+    """A new order reaches the venue."""
+    slot = r.handle & SLOT_MASK
+    o = orders(vb, v)[slot]
+    v.seq += 1
+    o.handle = r.handle
+    o.instrument = r.instrument
+    o.side = r.side
+    o.type = r.type
+    o.tif = r.tif
+    o.flags = r.flags
+    o.px = r.px if r.type == LIMIT or r.type > STOP else r.side * NEVER
+    o.stop_px = r.stop_px
+    o.leaves = r.qty
+    o.cum = 0
+    o.seq = v.seq
+    o.live = 0
+    o.stopped = 0
+    if b.phase != OPEN:
+        report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
+    elif r.type >= STOP and o.side * (b.last_px - o.stop_px) < 0:
+        report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
+        o.stopped = 1
+        o.live = 1
+        o.prev = -1
+        o.next = b.stops
+        if b.stops >= 0:
+            orders(vb, v)[b.stops].prev = slot
+        b.stops = slot
+        b.n_resting += 1
+        v.resting += 1
+    else:
+        arrive(vb, v, b, slot, ts)
+
+
+@fn
+def change(vb, v, b, r, ts):
+    """A replace: new total quantity and price. Time priority survives only a smaller quantity at the same price."""
+    slot = r.handle & SLOT_MASK
+    o = orders(vb, v)[slot]
+    if r.qty <= o.cum:
+        report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, 0)
+        return
+    report(vb, v, o, ts, EXEC_REPLACED, r.qty, r.px, 0)
+    leaves = r.qty - o.cum
+    if o.stopped:
+        o.stop_px = r.stop_px
+        o.leaves = leaves
+    elif r.px == o.px and leaves <= o.leaves:
+        o.leaves = leaves
+    else:
+        unlink(vb, v, b, slot)
+        o.px = r.px
+        o.leaves = leaves
+        v.seq += 1
+        o.seq = v.seq
+        marketable = sz_of(b, -o.side) > 0 and o.side * (o.px - px_of(b, -o.side)) >= 0
+        if marketable and o.flags & POST_ONLY:
+            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+            return
+        if marketable and v.profile == HFTBACKTEST:
+            b.position += o.side * leaves
+            fill(vb, v, o, ts, leaves, px_of(b, -o.side), False)
+            return
+        if marketable and not b.crossed and b.status != HALTED:
+            take(vb, v, b, o, ts)
+        if o.leaves > 0:
+            rest(vb, v, b, slot)
+
+
+@entry
+def on_request(vb, ts):
+    """The oldest request in flight reaches the venue at `ts`."""
+    v = header(vb)
+    r = requests(vb, v)[v.request_head & (v.requests_n - 1)]
+    v.request_head += 1
+    v.c_requests += 1
+    b = books(vb, v)[r.instrument]
+    if r.kind == CMD_NEW:
+        open_new(vb, v, b, r, ts)
+        return 0
+    slot = r.handle & SLOT_MASK
+    o = orders(vb, v)[slot]
+    if o.handle != r.handle or not o.live:
+        # too late: it has traded or expired, and that report is on its way
+        o_handle = o.handle
+        o.handle = r.handle
+        report(vb, v, o, ts, EXEC_CANCEL_REJECTED if r.kind == CMD_CANCEL else EXEC_REPLACE_REJECTED, 0, 0, 0)
+        o.handle = o_handle
+        v.c_cancel_rejected += 1
+    elif r.kind == CMD_CANCEL:
+        unlink(vb, v, b, slot)
+        report(vb, v, o, ts, EXEC_CANCELED, 0, 0, 0)
+    else:
+        change(vb, v, b, r, ts)
+    return 0

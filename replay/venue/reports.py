@@ -1,0 +1,60 @@
+"""What the venue tells us: reports and fees, in the order it says them, each with its own arrival time."""
+
+from __future__ import annotations
+
+from replay.events import FEE, MAKER, REPORT
+from replay.kernel.fixed import money, mul_div
+from replay.kernel.memory import at, fn
+from replay.trader.layout import INSTRUMENT
+from replay.trader.orders import EXEC_TRADE
+from replay.venue.latency import arrival
+from replay.venue.layout import RESPONSE, reports
+
+
+@fn
+def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
+    """Append one report; its room was reserved before the event that caused it."""
+    ring = reports(vb, v)
+    e = ring[v.report_tail & (v.reports_n - 1)]
+    v.report_tail += 1
+    v.exec_id += 1
+    e.ts_event = ts
+    e.ts_recv = arrival(v, RESPONSE, ts)
+    e.kind = REPORT
+    e.side = o.side
+    e.flags = exec_type << 8 | flags
+    e.instrument = o.instrument
+    e.id = v.exec_id
+    e.a = o.handle
+    e.b = last_qty
+    e.c = last_px
+    e.d = o.cum
+
+
+@fn
+def fill(vb, v, o, ts, qty, px, maker):
+    """Our order trades: a report, and a fee record behind it if the profile charges one. The caller removes a finished order."""
+    o.leaves -= qty
+    o.cum += qty
+    v.c_fills += 1
+    report(vb, v, o, ts, EXEC_TRADE, qty, px, MAKER if maker else 0)
+    rate = v.maker_fee_ppm if maker else v.taker_fee_ppm
+    if rate == 0 and v.fee_per_lot == 0:
+        return
+    i = at(vb + v.instruments_at, v.instruments_n, INSTRUMENT)[o.instrument]
+    amount = mul_div(abs(money(px, qty, i.num, i.den)), rate, 1_000_000) + qty * v.fee_per_lot
+    ring = reports(vb, v)
+    e = ring[v.report_tail & (v.reports_n - 1)]
+    of = ring[(v.report_tail - 1) & (v.reports_n - 1)]
+    v.report_tail += 1
+    e.ts_event = ts
+    e.ts_recv = of.ts_recv
+    e.kind = FEE
+    e.side = o.side
+    e.flags = of.flags & 0xFF
+    e.instrument = o.instrument
+    e.id = v.exec_id
+    e.a = o.handle
+    e.b = amount
+    e.c = i.currency
+    e.d = 0
