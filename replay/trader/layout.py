@@ -79,6 +79,9 @@ assert COMMAND.itemsize == 64
 INSTRUMENT = record(
     ("num", "i8"),  # money per tick x lot = num / den
     ("den", "i8"),
+    ("value_num", "i8"),  # base currency per half tick x lot = value_num / value_den
+    ("value_den", "i8"),
+    ("bar_ns", "i8"),  # a close is a price reference for two of these
     ("min_qty", "i8"),
     ("max_qty", "i8"),
     ("max_px", "i8"),
@@ -195,6 +198,8 @@ HEADER = record(
     ("floor", "i8"),
     ("floor_reason", "i8"),
     ("drawdown", "i8"),
+    ("figure", "i8"),  # of the newest refusal: what the check saw, and its limit
+    ("bound", "i8"),
     ("day_base", "i8"),
     ("initial", "i8"),
     ("trading_day", "i8"),

@@ -2,43 +2,10 @@
 
 from __future__ import annotations
 
-from replay.events import CLEAR, DEPTH, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
-from replay.kernel import ladder
-from replay.kernel.memory import at, fn, hot
+from replay.events import DEPTH, HALTED, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.kernel.memory import hot
+from replay.kernel.touch import display_level
 from replay.trader.layout import LEVEL_L1, LEVEL_L2
-
-
-@hot
-def px_of(b, side):
-    """Price of the touch on a side: +1 bid, -1 ask."""
-    return b.bid_px if side > 0 else b.ask_px
-
-
-@hot
-def sz_of(b, side):
-    return b.bid_sz if side > 0 else b.ask_sz
-
-
-@hot
-def side_ladder(vb, v, instrument, side):
-    return at(vb + v.ladders_at, v.ladders_n, ladder.LADDER)[2 * instrument + (0 if side > 0 else 1)]
-
-
-@fn
-def sync(vb, v, b, instrument, side):
-    """Copy the best level of a side into the touch."""
-    l = side_ladder(vb, v, instrument, side)
-    px = 0
-    size = 0
-    if l.best != ladder.EMPTY:
-        px = side * l.best
-        size = ladder.size_at(vb, l, l.best)
-    if side > 0:
-        b.bid_px = px
-        b.bid_sz = size
-    else:
-        b.ask_px = px
-        b.ask_sz = size
 
 
 @hot
@@ -55,30 +22,6 @@ def display_quote(b, e):
         b.ask_px = e.c
         b.ask_sz = e.d
     b.crossed = 1 if e.a > e.c and e.b > 0 and e.d > 0 else 0
-
-
-@fn
-def display_level(vb, v, b, e):
-    """An L2 row. Returns the size that was at its price."""
-    instrument = e.instrument
-    if e.c == CLEAR:
-        if e.side >= 0:
-            ladder.clear(vb, side_ladder(vb, v, instrument, 1))
-            sync(vb, v, b, instrument, 1)
-        if e.side <= 0:
-            ladder.clear(vb, side_ladder(vb, v, instrument, -1))
-            sync(vb, v, b, instrument, -1)
-        return 0
-    l = side_ladder(vb, v, instrument, e.side)
-    rank = e.side * e.a
-    was = ladder.set_level(vb, l, rank, e.b)
-    if rank >= l.best or rank == e.side * px_of(b, e.side):
-        sync(vb, v, b, instrument, e.side)
-    if e.flags & LAST and b.bid_sz > 0 and b.ask_sz > 0 and b.bid_px >= b.ask_px:
-        # the newer side is right: what it crosses on the other is gone
-        v.c_crossed += ladder.uncross(vb, side_ladder(vb, v, instrument, -e.side), -e.side * px_of(b, e.side))
-        sync(vb, v, b, instrument, -e.side)
-    return was
 
 
 @hot

@@ -11,9 +11,10 @@ from __future__ import annotations
 from replay.events import CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.fixed import log
 from replay.kernel.memory import at, entry, fn
+from replay.kernel.touch import display_level, px_of, sz_of
 from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
 from replay.trader.orders import EXEC_EXPIRED
-from replay.venue.book import display_level, display_quote, px_of, sz_of
+from replay.venue.book import display_quote
 from replay.venue.layout import (
     HFTBACKTEST,
     PROB_LOG,

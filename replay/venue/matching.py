@@ -10,6 +10,7 @@ from __future__ import annotations
 from replay.events import HALTED, OPEN
 from replay.kernel import ladder
 from replay.kernel.memory import entry, fn
+from replay.kernel.touch import px_of, side_ladder, sync, sz_of
 from replay.trader.layout import (
     CMD_CANCEL,
     CMD_NEW,
@@ -32,7 +33,6 @@ from replay.trader.orders import (
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
 )
-from replay.venue.book import px_of, side_ladder, sync, sz_of
 from replay.venue.layout import HFTBACKTEST, books, header, orders, requests
 from replay.venue.reports import fill, report
 

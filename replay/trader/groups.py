@@ -1,0 +1,84 @@
+"""Orders that belong together: bracket (entry, take-profit, stop-loss), OTO (one triggers another), OCO (one cancels the other).
+
+Children of an entry are held until it is finished, then sent for what it filled. When one leg of a pair trades, the other is
+reduced by as much; when it is done, cancelled. Both may trade in the race with that cancel: the excess is flattened by a market
+order of the engine's own.
+"""
+
+from __future__ import annotations
+
+from replay.kernel.memory import fn
+from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders
+from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, submit, worst
+from replay.trader.orders import CANCELED, NEW, TERMINAL
+
+
+@fn
+def on_change(tb, h, o):
+    """An order of a group changed."""
+    if o.group == ENTRY:
+        if TERMINAL[o.state]:
+            release(tb, h, o)
+    else:
+        balance(tb, h, o)
+
+
+@fn
+def release(tb, h, entry):
+    """The entry is finished: its children go out for what it filled, or are dropped with it."""
+    table = orders(tb, h)
+    child = find(tb, h, entry.sibling)
+    for _ in range(2):
+        if child < 0:
+            return
+        c = table[child]
+        following = find(tb, h, c.sibling)
+        if c.parent == entry.handle and c.state == NEW:
+            if entry.cum == 0 or h.state == KILLED:
+                close_order(tb, h, c, CANCELED)
+            else:
+                c.qty = entry.cum
+                c.group_qty = entry.cum
+                submit(tb, h, c)
+        child = following
+
+
+@fn
+def balance(tb, h, leg):
+    """One leg of a pair changed: what both may still trade together never exceeds the group's quantity."""
+    k = find(tb, h, leg.sibling)
+    if k < 0:
+        return
+    other = orders(tb, h)[k]
+    left = leg.group_qty - leg.cum - other.cum
+    if not TERMINAL[other.state]:
+        if left <= 0 or (TERMINAL[leg.state] and leg.cum < leg.group_qty):
+            cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together
+        elif leg.cum > 0 and other.qty > other.cum + left and other.state != NEW:
+            replace(tb, h, other, other.cum + left, other.px)
+        if not TERMINAL[other.state]:
+            expose(tb, h, other, worst(tb, h, other))
+    if left < 0 and leg.parent >= 0:
+        flatten_excess(tb, h, leg, other, -left)
+
+
+@fn
+def flatten_excess(tb, h, leg, other, lots):
+    """Both legs traded: trade the excess back, once."""
+    leg.group_qty += lots
+    other.group_qty += lots
+    if room(tb, h, 1):
+        h.c_flatten += 1
+        slot = open_order(tb, h, leg.strategy, leg.instrument, -leg.side, lots, 0, 0, MARKET, DAY, ENGINE, 0) & SLOT_MASK
+        submit(tb, h, orders(tb, h)[slot])
+
+
+@fn
+def flatten(tb, h, instrument, position):
+    """The engine's own reduce-only market order that closes a position after a kill."""
+    if position == 0 or not room(tb, h, 1):
+        return
+    side = -1 if position > 0 else 1
+    h.c_flatten += 1
+    handle = open_order(tb, h, 0, instrument, side, abs(position), 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
+    submit(tb, h, orders(tb, h)[handle & SLOT_MASK])

@@ -1,0 +1,290 @@
+"""What a strategy can ask: risk and OMS run inside the call, which returns a handle >= 0 or a refusal code < 0.
+
+Each function here is compiled once and called by every strategy as an external symbol. All arguments are int64: prices in ticks,
+quantities in lots, `signed` quantities positive to buy. Commands leave after the callback, in call order.
+"""
+
+from __future__ import annotations
+
+from replay.kernel.memory import at, entry, fn, mix
+from replay.trader import reasons as R
+from replay.trader.layout import (
+    DAY,
+    ENTRY,
+    GTC,
+    INTENT_ROW,
+    LIMIT,
+    MARKET,
+    N_HOOKS,
+    OCO_LEG,
+    REDUCE_ONLY,
+    SLOT_MASK,
+    STOP,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TIMER_ROW,
+    header,
+    limits,
+    orders,
+    positions,
+    strategies,
+    views,
+    words,
+)
+from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit, worst
+from replay.trader.orders import TERMINAL
+from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
+from replay.trader.reasons import N_REASONS
+from replay.trader.risk import CHANGE, check, refuse
+
+
+def pack(kind: int, tif: int, flags: int) -> int:
+    """Order type, time in force and flags in one integer."""
+    return kind | tif << 4 | flags << 8
+
+
+@fn
+def refused(tb, h, code, instrument, signed, px):
+    """Count a refusal, say it with its figures, chain it; returns -code."""
+    h.c_refused += 1
+    strategies(tb, h)[h.strategy].refused += 1
+    words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
+    chain(h, h.now)
+    chain(h, -code)
+    chain(h, signed)
+    emit(h, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
+    return -code
+
+
+@fn
+def content_of(instrument, signed, px, stop_px, packed):
+    return mix(mix(mix(mix(mix(0, instrument), signed), px), stop_px), packed)
+
+
+@fn
+def remembered(tb, h, intent_id, content):
+    """The row of an intent id: with its earlier answer, or a free one to fill in; -1 when the table is full."""
+    rows = at(tb + h.intent_rows_at, h.intent_rows_n, INTENT_ROW)
+    k = mix(0, intent_id) & (h.intent_rows_n - 1)
+    for _ in range(h.intent_rows_n):
+        if rows[k].intent_id == intent_id or rows[k].intent_id == 0:
+            return k
+        k = (k + 1) & (h.intent_rows_n - 1)
+    return -1
+
+
+@entry
+def place(tb, instrument, signed, px, stop_px, packed, intent_id):
+    """A new order. `intent_id` 0: none; the same id with the same content returns the first answer again."""
+    h = header(tb)
+    kind = packed & 15
+    tif = packed >> 4 & 15
+    flags = packed >> 8
+    row = -1
+    if intent_id != 0:
+        content = content_of(instrument, signed, px, stop_px, packed)
+        row = remembered(tb, h, intent_id, content)
+        if row < 0:
+            return refused(tb, h, refuse(h, R.CAPACITY, h.intents, h.intent_rows_n), instrument, signed, px)
+        rows = at(tb + h.intent_rows_at, h.intent_rows_n, INTENT_ROW)
+        if rows[row].intent_id == intent_id:
+            if rows[row].content == content:
+                return rows[row].answer
+            return refused(tb, h, refuse(h, R.DUPLICATE_INTENT, intent_id, 0), instrument, signed, px)
+    side = 1 if signed > 0 else (-1 if signed < 0 else 0)
+    code = check(tb, h, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, 0)
+    if code == R.OK and not room(tb, h, 1):
+        code = refuse(h, R.CAPACITY, h.live, h.orders_n)
+    if code != R.OK:
+        answer = refused(tb, h, code, instrument, signed, px)
+    else:
+        answer = open_order(tb, h, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, intent_id)
+        submit(tb, h, orders(tb, h)[answer & SLOT_MASK])
+    if row >= 0:
+        rows = at(tb + h.intent_rows_at, h.intent_rows_n, INTENT_ROW)
+        rows[row].intent_id = intent_id
+        rows[row].content = content
+        rows[row].answer = answer
+        h.intents += 1
+    return answer
+
+
+@entry
+def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
+    """An entry (market where `px` is 0) whose children go out when it has filled: a take-profit limit (0: none) and a stop.
+
+    With one child this is an OTO. Returns the handle of the entry.
+    """
+    h = header(tb)
+    kind = MARKET if px == 0 else LIMIT
+    side = 1 if signed > 0 else (-1 if signed < 0 else 0)
+    children = (1 if take_px != 0 else 0) + (1 if stop_px != 0 else 0)
+    code = check(tb, h, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, packed >> 8, stop_px)
+    if code == R.OK and (children == 0 or (children == 2 and side * (take_px - stop_px) <= 0)):
+        code = R.BAD_PRICE
+    if code == R.OK and not room(tb, h, 1 + children):
+        code = refuse(h, R.CAPACITY, h.live, h.orders_n)
+    if code != R.OK:
+        return refused(tb, h, code, instrument, signed, px)
+    qty = abs(signed)
+    table = orders(tb, h)
+    tif = packed >> 4 & 15
+    handle = open_order(tb, h, h.strategy, instrument, side, qty, px, 0, kind, tif, packed >> 8, 0)
+    o = table[handle & SLOT_MASK]
+    o.group = ENTRY
+    o.group_qty = qty
+    leg_tif = GTC if tif == GTC else DAY
+    first = 0
+    if take_px != 0:
+        first = open_order(tb, h, h.strategy, instrument, -side, qty, take_px, 0, LIMIT, leg_tif, 0, 0)
+        leg = table[first & SLOT_MASK]
+        leg.group = TAKE_PROFIT
+        leg.parent = handle
+    second = first
+    if stop_px != 0:
+        second = open_order(tb, h, h.strategy, instrument, -side, qty, 0, stop_px, STOP, leg_tif, 0, 0)
+        leg = table[second & SLOT_MASK]
+        leg.group = STOP_LOSS
+        leg.parent = handle
+        if first == 0:
+            first = second
+    if first != second:
+        table[first & SLOT_MASK].sibling = second
+        table[second & SLOT_MASK].sibling = first
+    o.sibling = first
+    submit(tb, h, o)
+    return handle
+
+
+@entry
+def oco(tb, instrument, signed, take_px, stop_px, packed):
+    """Two exits of a position, a limit and a stop, of which one cancels the other. Returns the handle of the limit."""
+    h = header(tb)
+    side = 1 if signed > 0 else (-1 if signed < 0 else 0)
+    qty = abs(signed)
+    tif = packed >> 4 & 15
+    code = check(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, packed >> 8, 0)
+    if code == R.OK and (stop_px == 0 or side * (stop_px - take_px) <= 0):
+        code = R.BAD_PRICE
+    if code == R.OK and not room(tb, h, 2):
+        code = refuse(h, R.CAPACITY, h.live, h.orders_n)
+    if code != R.OK:
+        return refused(tb, h, code, instrument, signed, take_px)
+    table = orders(tb, h)
+    first = open_order(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, packed >> 8, 0)
+    second = open_order(tb, h, h.strategy, instrument, side, qty, 0, stop_px, STOP, tif, packed >> 8, 0)
+    for k in range(2):
+        leg = table[(first if k == 0 else second) & SLOT_MASK]
+        leg.group = OCO_LEG
+        leg.group_qty = qty
+        leg.sibling = second if k == 0 else first
+        submit(tb, h, leg)
+    return first
+
+
+@entry
+def pull(tb, handle):
+    """Ask for a cancellation. 0, or a refusal code < 0."""
+    h = header(tb)
+    slot = find(tb, h, handle)
+    h.figure = 0
+    h.bound = 0
+    if slot < 0:
+        return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, 0)
+    o = orders(tb, h)[slot]
+    if TERMINAL[o.state]:
+        return refused(tb, h, R.NOT_WORKING, o.instrument, 0, o.px)
+    if h.mode != 0:
+        return refused(tb, h, R.IN_WARMUP if h.mode == 1 else R.SESSION_OVER, o.instrument, 0, o.px)
+    cancel(tb, h, o)
+    return 0
+
+
+@entry
+def pull_all(tb, instrument):
+    """Cancel every working order of the calling strategy, of one instrument or (-1) of all. Returns how many were asked."""
+    h = header(tb)
+    if h.mode != 0:
+        return 0
+    return cancel_all(tb, h, instrument, h.strategy)
+
+
+@entry
+def change(tb, handle, qty, px):
+    """Replace quantity (total lots) and price of a working order. 0, or a refusal code < 0."""
+    h = header(tb)
+    slot = find(tb, h, handle)
+    h.figure = 0
+    h.bound = 0
+    if slot < 0:
+        return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, px)
+    o = orders(tb, h)[slot]
+    if TERMINAL[o.state] or o.state == 1 or o.request == 1 or o.waiting == 1 or qty <= o.cum:
+        return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
+    exposed = o.exposed
+    expose(tb, h, o, 0)
+    code = check(tb, h, o.strategy, o.instrument, o.side, qty - o.cum, px, o.stop_px, o.type, o.tif, o.flags | CHANGE, 0)
+    expose(tb, h, o, exposed)
+    if code == R.OK and h.cmd_n >= h.commands_n - h.orders_n:
+        code = refuse(h, R.CAPACITY, h.cmd_n, h.commands_n - h.orders_n)
+    if code != R.OK:
+        return refused(tb, h, code, o.instrument, o.side * qty, px)
+    replace(tb, h, o, qty, px)
+    return 0
+
+
+@entry
+def target(tb, instrument, lots):
+    """Market order from the strategy's position and its working orders to `lots`; 0 when there already, else as `place`."""
+    h = header(tb)
+    if instrument < 0 or instrument >= h.n_instruments:
+        return refused(tb, h, R.UNKNOWN_INSTRUMENT, instrument, lots, 0)
+    p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
+    signed = lots - (p.qty + p.buying - p.selling)
+    if signed == 0:
+        return 0
+    side = 1 if signed > 0 else -1
+    code = check(tb, h, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
+    if code == R.OK and not room(tb, h, 1):
+        code = refuse(h, R.CAPACITY, h.live, h.orders_n)
+    if code != R.OK:
+        return refused(tb, h, code, instrument, signed, 0)
+    handle = open_order(tb, h, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
+    submit(tb, h, orders(tb, h)[handle & SLOT_MASK])
+    return handle
+
+
+@entry
+def timer(tb, ts, timer_id):
+    """Wake `on_timer` at `ts`, at the earliest 1 ns from now. Returns 0, or a refusal code < 0 when the table is full."""
+    h = header(tb)
+    n = h.n_timers
+    if n == h.timers_n:
+        return refused(tb, h, refuse(h, R.CAPACITY, n, n), 0, 0, 0)
+    heap = at(tb + h.timers_at, h.timers_n, TIMER_ROW)
+    when = max(ts, h.now + 1)
+    h.n_timers = n + 1
+    h.timer_seq += 1
+    k = n
+    while k > 0:
+        up = (k - 1) >> 1
+        if heap[up].ts <= when:  # the newest has the highest sequence: at equal times it stays below
+            break
+        heap[k].ts = heap[up].ts
+        heap[k].seq = heap[up].seq
+        heap[k].timer_id = heap[up].timer_id
+        heap[k].strategy = heap[up].strategy
+        k = up
+    heap[k].ts = when
+    heap[k].seq = h.timer_seq
+    heap[k].timer_id = timer_id
+    heap[k].strategy = h.strategy
+    return 0
+
+
+@entry
+def log(tb, code, a, b, c):
+    """A record for the run's log table; decides nothing."""
+    h = header(tb)
+    emit(h, OUT_LOG, 0, 0, 0, code, a, b, c, 0)
+    return 0

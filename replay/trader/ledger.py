@@ -1,0 +1,104 @@
+"""Fills to position, cash, fees, realised and unrealised PnL; conserves to the last unit.
+
+A position holds total cost, not an average price. For every currency cash + cost - realised + fees = initial cash after every
+fill: opening moves cash into cost; closing moves floor(cost x closed / quantity) out and realises the difference.
+"""
+
+from __future__ import annotations
+
+from replay.kernel.fixed import money, mul_div
+from replay.kernel.memory import fn, hot
+from replay.trader.layout import RATE_ONE, currencies, instruments, positions, views
+
+
+@fn
+def add_fill(p, i, signed, px):
+    """Book `signed` lots at `px` into one position; returns (cash change, cost change, realised)."""
+    notional = money(px, signed, i.num, i.den)
+    realised = 0
+    before = p.cost
+    if p.qty != 0 and (p.qty > 0) != (signed > 0):
+        closed = min(abs(signed), abs(p.qty))
+        cost_out = mul_div(p.cost, closed, abs(p.qty))
+        closed_notional = notional if closed == abs(signed) else money(px, closed if signed > 0 else -closed, i.num, i.den)
+        realised = -closed_notional - cost_out
+        p.cost += (notional - closed_notional) - cost_out
+    else:
+        p.cost += notional
+    p.qty += signed
+    if signed > 0:
+        p.bought += signed
+    else:
+        p.sold -= signed
+    p.realised += realised
+    p.cash -= notional
+    return -notional, p.cost - before, realised
+
+
+@fn
+def on_fill(tb, h, instrument, strategy, signed, px):
+    """Book a fill for the account and for its strategy."""
+    i = instruments(tb, h)[instrument]
+    rows = positions(tb, h)
+    account = rows[instrument]
+    cash, cost, realised = add_fill(account, i, signed, px)
+    account.fills += 1
+    own = rows[(1 + strategy) * h.n_instruments + instrument]
+    add_fill(own, i, signed, px)
+    own.fills += 1
+    c = currencies(tb, h)[i.currency]
+    c.cash += cash
+    c.cost += cost
+    c.realised += realised
+    h.equity += in_base(c, cash)
+    v = views(tb, h)[instrument]
+    v.pos = account.qty
+    if not v.marked:
+        v.mark2 = 2 * px
+        v.marked = 1
+    revalue(h, i, v)
+
+
+@fn
+def on_fee(tb, h, instrument, strategy, amount, currency):
+    """Charge a fee; `currency` -1 means `amount` lots of the instrument's own base asset, which leave the position."""
+    rows = positions(tb, h)
+    if currency < 0:
+        i = instruments(tb, h)[instrument]
+        account = rows[instrument]
+        sign = -1 if account.qty > 0 else 1
+        _, cost, realised = add_fill(account, i, sign * amount, 0)
+        add_fill(rows[(1 + strategy) * h.n_instruments + instrument], i, sign * amount, 0)
+        c = currencies(tb, h)[i.currency]
+        c.cost += cost
+        c.realised += realised
+        v = views(tb, h)[instrument]
+        v.pos = account.qty
+        revalue(h, i, v)
+        return
+    rows[instrument].fees += amount
+    own = rows[(1 + strategy) * h.n_instruments + instrument]
+    own.fees += amount
+    own.cash -= amount
+    c = currencies(tb, h)[currency]
+    c.cash -= amount
+    c.fees += amount
+    h.equity -= in_base(c, amount)
+
+
+@hot
+def in_base(c, amount):
+    """An amount of a currency in the base currency."""
+    return amount if c.rate == RATE_ONE else mul_div(amount, c.rate, RATE_ONE)
+
+
+@hot
+def revalue(h, i, v):
+    """Value the position at its mark and carry the change into equity."""
+    lots2 = v.pos * v.mark2
+    if i.value_den == 2:
+        value = (lots2 * i.value_num) >> 1
+    else:
+        value = mul_div(lots2, i.value_num, i.value_den)
+    h.equity += value - v.value
+    v.value = value

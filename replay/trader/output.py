@@ -1,0 +1,47 @@
+"""What the trader says of itself: the decision digest, and records for the run's tables and journal.
+
+Records leave through a ring outside the state, drained by whoever drives the trader; writing one decides nothing. The digest
+chains integers only: times, ordinals, instruments, sides, ticks, lots and codes.
+"""
+
+from __future__ import annotations
+
+from replay.events import EVENT
+from replay.kernel.memory import at, fn, hot, mix
+
+# kinds of output records (the layout of EVENT)
+OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED, OUT_REPORT, OUT_FEE, OUT_LOG, OUT_STATE = range(32, 40)
+OUT_NAMES = "new cancel replace refused report fee log state".split()
+
+
+@hot
+def chain(h, x):
+    """Chain one integer into the decision digest."""
+    h.digest = mix(h.digest, x)
+
+
+@fn
+def emit(h, kind, side, flags, instrument, ident, a, b, c, d):
+    """Write one output record stamped `now`; the strategy it concerns is in ts_event's place."""
+    if h.out == 0:
+        return
+    if h.out_n == h.out_cap:
+        h.fault = FAULT_OUTPUT
+        return
+    e = at(h.out + 64 * h.out_n, 1, EVENT)[0]
+    h.out_n += 1
+    e.ts_event = h.strategy
+    e.ts_recv = h.now
+    e.kind = kind
+    e.side = side
+    e.flags = flags
+    e.instrument = instrument
+    e.id = ident
+    e.a = a
+    e.b = b
+    e.c = c
+    e.d = d
+
+
+# why the trader stopped the run
+FAULT_STRATEGY, FAULT_OUTPUT, FAULT_ROOM = 1, 2, 3

@@ -1,0 +1,367 @@
+"""Whether an intent is allowed: every check before an order, and the running limits that halt or kill.
+
+Unknown and in-flight orders count against every limit: exposure is judged by the worst case in which everything of ours on one
+side trades and nothing on the other. An order that can only reduce risk passes a halt, and stale, gapped or crossed data.
+"""
+
+from __future__ import annotations
+
+from replay.events import HALTED as MARKET_STOPPED
+from replay.events import OPEN
+from replay.kernel.fixed import OVERFLOW, money, mul_div
+from replay.kernel.memory import fn, hot
+from replay.kernel.touch import px_of, sz_of
+from replay.trader import reasons as R
+from replay.trader.layout import (
+    ACTIVE,
+    DRAIN,
+    ENGINE,
+    FOK,
+    HALTED,
+    IOC,
+    KILLED,
+    LIMIT,
+    MARKET,
+    POST_ONLY,
+    REDUCE_ONLY,
+    STOP,
+    STOP_LIMIT,
+    WARMUP,
+    instruments,
+    limits,
+    orders,
+    positions,
+    strategies,
+    views,
+    words,
+)
+from replay.trader.output import OUT_STATE, chain, emit
+
+NOTHING = -(1 << 62)  # no price reference
+CHANGE = 64  # order flag inside `check`: a replace, which counts as a message but not as an order
+
+
+@fn
+def reference2(h, i, v, l):
+    """Twice the price reference: a fresh mid, else a close younger than two intervals, else the last print where no age is
+    asked for, else NOTHING."""
+    limit = l.max_quote_age_ns
+    if v.bid_sz > 0 and v.ask_sz > 0 and v.bid_px <= v.ask_px and (limit == 0 or h.now - v.ts <= limit):
+        return v.bid_px + v.ask_px
+    if v.close_ts > 0 and h.now - v.close_ts <= 2 * i.bar_ns:
+        return 2 * v.close_px
+    if limit == 0 and v.last_ts > 0:
+        return 2 * v.last_px
+    return NOTHING
+
+
+@hot
+def refuse(h, code, figure, bound):
+    """Note what the check saw and what it allows; returns the code."""
+    h.figure = figure
+    h.bound = bound
+    return code
+
+
+@fn
+def worth2(i, price2, lots):
+    """|price2 / 2 x lots| in the base currency; price2 is twice a price."""
+    x = mul_div(abs(price2 * lots), i.value_num, i.value_den)
+    return x if x != OVERFLOW else (1 << 62)
+
+
+@fn
+def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
+    """Checks that need only the order and its instrument."""
+    if side != 1 and side != -1:
+        return R.BAD_ORDER
+    if kind < MARKET or kind > STOP_LIMIT or tif < 0 or tif > FOK:
+        return R.BAD_ORDER
+    if flags & POST_ONLY and (kind != LIMIT or tif == IOC or tif == FOK):
+        return R.BAD_ORDER
+    if qty < i.min_qty:
+        return R.BAD_QTY
+    if qty > i.max_qty:
+        return R.OUT_OF_RANGE
+    if kind == LIMIT or kind == STOP_LIMIT:
+        if px <= 0 and not i.allow_negative:
+            return R.BAD_PRICE
+        if abs(px) > i.max_px:
+            return R.OUT_OF_RANGE
+    if kind == STOP or kind == STOP_LIMIT:
+        if stop_px <= 0 and not i.allow_negative:
+            return R.BAD_PRICE
+        if abs(stop_px) > i.max_px:
+            return R.OUT_OF_RANGE
+    return R.OK
+
+
+@fn
+def crosses_own(tb, h, v, side, px, kind):
+    """Whether the order could trade with a working order of ours."""
+    table = orders(tb, h)
+    slot = v.orders
+    while slot >= 0:
+        o = table[slot]
+        if o.side != side and o.type != STOP and o.type != STOP_LIMIT:
+            if kind == MARKET or o.type == MARKET or side * (px - o.px) >= 0:
+                return True
+        slot = o.next
+    return False
+
+
+@fn
+def exposure(tb, h, instrument, add):
+    """(gross, net) of the account in base currency if `add` signed lots more worked in `instrument`, in the worst case."""
+    gross = 0
+    net = 0
+    vs = views(tb, h)
+    table = instruments(tb, h)
+    for k in range(h.n_instruments):
+        v = vs[k]
+        extra = add if k == instrument else 0
+        if v.pos == 0 and v.buying == 0 and v.selling == 0 and extra == 0:
+            continue
+        price2 = v.mark2
+        if v.bid_sz > 0 and v.ask_sz > 0:
+            price2 = v.bid_px + v.ask_px
+        elif not v.marked:
+            price2 = 2 * v.last_px
+        most = max(abs(v.pos + v.buying + max(extra, 0)), abs(v.pos - v.selling + min(extra, 0)))
+        gross += worth2(table[k], price2, most)
+        signed = v.pos + extra
+        net += worth2(table[k], price2, signed) * (1 if signed > 0 else -1)
+    return gross, abs(net)
+
+
+@fn
+def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
+    """Order and position limits of one row of limits: of the account or of one strategy."""
+    if l.max_order_qty > 0 and qty > l.max_order_qty:
+        return refuse(h, R.MAX_ORDER_QTY, qty, l.max_order_qty)
+    needs = l.max_order_notional + l.max_position_notional + l.max_position_share
+    if needs > 0 and price2 == NOTHING:
+        return R.NO_REFERENCE
+    if l.max_order_notional > 0:
+        notional = worth2(i, price2, qty)
+        if notional > l.max_order_notional:
+            return refuse(h, R.MAX_ORDER_NOTIONAL, notional, l.max_order_notional)
+    reach = abs(pos + side * qty + (buying if side > 0 else -selling))
+    if reach <= abs(pos):
+        return R.OK
+    if l.max_position > 0 and reach > l.max_position:
+        return refuse(h, R.MAX_POSITION, reach, l.max_position)
+    if l.max_position_notional > 0 or l.max_position_share > 0:
+        notional = worth2(i, price2, reach)
+        if l.max_position_notional > 0 and notional > l.max_position_notional:
+            return refuse(h, R.MAX_POSITION_NOTIONAL, notional, l.max_position_notional)
+        if l.max_position_share > 0:
+            allowed = mul_div(max(h.equity, 0), l.max_position_share, 1_000_000)
+            if notional > allowed:
+                return refuse(h, R.MAX_POSITION_SHARE, notional, allowed)
+    return R.OK
+
+
+@fn
+def rate_limits(tb, h, l):
+    """Order and message throttles over a sliding window; cancels count as messages but are never held back."""
+    if l.max_orders > 0 and h.n_sent >= l.max_orders:
+        times = words(tb, h.order_times_at, h.order_times_n)
+        if h.now - times[h.n_sent % l.max_orders] < l.order_window_ns:
+            return refuse(h, R.ORDER_RATE, l.max_orders + 1, l.max_orders)
+    return message_limit(tb, h, l)
+
+
+@fn
+def message_limit(tb, h, l):
+    """The message throttle alone: for replaces."""
+    if l.max_messages > 0 and h.n_messages >= l.max_messages:
+        times = words(tb, h.message_times_at, h.message_times_n)
+        if h.now - times[h.n_messages % l.max_messages] < l.message_window_ns:
+            return refuse(h, R.MESSAGE_RATE, l.max_messages + 1, l.max_messages)
+    return R.OK
+
+
+@fn
+def price_limits(h, l, v, side, px, kind, price2):
+    """Collar and spread against the reference, in basis points."""
+    if l.collar_bps > 0:
+        if price2 == NOTHING:
+            return R.NO_REFERENCE
+        against = px if kind == LIMIT or kind == STOP_LIMIT else px_of(v, side if sz_of(v, -side) == 0 else -side)
+        off = abs(2 * against - price2)
+        if off * 10_000 > l.collar_bps * abs(price2):
+            return refuse(h, R.COLLAR, off * 10_000 // max(abs(price2), 1), l.collar_bps)
+    if l.max_spread_bps > 0 and kind == MARKET and v.bid_sz > 0 and v.ask_sz > 0:
+        spread = 2 * (v.ask_px - v.bid_px)
+        if spread * 10_000 > l.max_spread_bps * abs(price2):
+            return refuse(h, R.MAX_SPREAD, spread * 10_000 // max(abs(price2), 1), l.max_spread_bps)
+    return R.OK
+
+
+@fn
+def blocked(tb, h, strategy, flags):
+    """Whether the trader's state forbids any new order. The engine's own flattener passes a kill."""
+    if h.mode == WARMUP:
+        return R.IN_WARMUP
+    if h.mode == DRAIN:
+        return R.SESSION_OVER
+    if h.state == KILLED and not flags & ENGINE:
+        return R.IS_KILLED
+    if strategies(tb, h)[strategy].state == KILLED and not flags & ENGINE:
+        return R.STRATEGY_KILLED
+    return R.OK
+
+
+@fn
+def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, stop_loss):
+    """Every check before a new order; OK or the reason, with figures in `h.figure` and `h.bound`. `stop_loss` 0: none given."""
+    h.figure = 0
+    h.bound = 0
+    code = blocked(tb, h, strategy, flags)
+    if code != R.OK:
+        return code
+    if instrument < 0 or instrument >= h.n_instruments:
+        return R.UNKNOWN_INSTRUMENT
+    i = instruments(tb, h)[instrument]
+    v = views(tb, h)[instrument]
+    l = limits(tb, h)[0]
+    code = well_formed(i, side, qty, px, stop_px, kind, tif, flags)
+    if code != R.OK:
+        return code
+    if flags & ENGINE:
+        return R.OK
+    if not v.allowed:
+        return R.NOT_ALLOWED
+    if v.phase != OPEN:
+        return R.VENUE_CLOSED
+    if v.status == MARKET_STOPPED:
+        return R.MARKET_HALTED
+    working = v.buying if side > 0 else v.selling
+    reducing = side * v.pos < 0 and qty + working <= abs(v.pos)
+    if flags & REDUCE_ONLY and not reducing:
+        return R.REDUCES_NOTHING
+    price2 = reference2(h, i, v, l)
+    if not reducing:
+        if h.state == HALTED:
+            return R.IS_HALTED
+        if v.gapped:
+            return R.GAPPED
+        if v.bid_sz > 0 and v.ask_sz > 0 and v.bid_px > v.ask_px:
+            return R.CROSSED
+        if l.max_quote_age_ns > 0 and price2 == NOTHING:
+            if v.ts > 0:
+                refuse(h, R.STALE_FEED, h.now - v.ts, l.max_quote_age_ns)
+                halt(tb, h, R.STALE_FEED)
+                return R.STALE_FEED
+            return R.NO_REFERENCE
+    code = price_limits(h, l, v, side, px, kind, price2)
+    if code != R.OK:
+        return code
+    if kind == LIMIT or kind == STOP_LIMIT:
+        price2 = max(price2, 2 * px) if price2 != NOTHING else 2 * px
+    code = size_limits(tb, h, l, i, v, v.pos, v.buying, v.selling, side, qty, price2)
+    if code != R.OK:
+        return code
+    ls = limits(tb, h)[1 + strategy]
+    p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
+    code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, price2)
+    if code != R.OK:
+        return code
+    if (l.max_gross > 0 or l.max_net > 0 or l.max_leverage > 0) and not reducing:
+        gross, net = exposure(tb, h, instrument, side * qty)
+        if l.max_gross > 0 and gross > l.max_gross:
+            return refuse(h, R.MAX_GROSS, gross, l.max_gross)
+        if l.max_net > 0 and net > l.max_net:
+            return refuse(h, R.MAX_NET, net, l.max_net)
+        if l.max_leverage > 0:
+            power = mul_div(max(h.equity, 0), l.max_leverage, 1_000_000)
+            if gross > power:
+                return refuse(h, R.BUYING_POWER, gross, power)
+    if stop_loss != 0 and (l.max_risk_per_trade > 0 or l.max_risk_share > 0):
+        if price2 == NOTHING:
+            return R.NO_REFERENCE
+        risked = worth2(i, price2 - 2 * stop_loss, qty)
+        allowed = l.max_risk_per_trade if l.max_risk_per_trade > 0 else 1 << 62
+        if l.max_risk_share > 0:
+            allowed = min(allowed, mul_div(max(h.equity, 0), l.max_risk_share, 1_000_000))
+        if risked > allowed:
+            return refuse(h, R.RISK_PER_TRADE, risked, allowed)
+    if crosses_own(tb, h, v, side, px, kind):
+        return R.SELF_TRADE
+    return message_limit(tb, h, l) if flags & CHANGE else rate_limits(tb, h, l)
+
+
+# --- running limits ---------------------------------------------------------------------------------------------------------
+@fn
+def set_floor(tb, h):
+    """The equity below which the trader is killed: the highest of the running limits' floors."""
+    l = limits(tb, h)[0]
+    h.floor = NOTHING
+    if l.max_daily_loss > 0:
+        h.floor = h.day_base - l.max_daily_loss
+        h.floor_reason = R.DAILY_LOSS
+    if l.max_total_loss > 0 and h.initial - l.max_total_loss > h.floor:
+        h.floor = h.initial - l.max_total_loss
+        h.floor_reason = R.TOTAL_LOSS
+    drop = l.max_drawdown
+    if l.max_drawdown_share > 0:
+        by_share = mul_div(max(h.peak, 0), l.max_drawdown_share, 1_000_000)
+        drop = by_share if drop == 0 else min(drop, by_share)
+    if drop > 0 and h.peak - drop > h.floor:
+        h.floor = h.peak - drop
+        h.floor_reason = R.DRAWDOWN
+
+
+@fn
+def new_peak(tb, h):
+    h.peak = h.equity
+    set_floor(tb, h)
+
+
+@fn
+def enter(h, state, reason):
+    """Change the trader's state and say so."""
+    h.state = state
+    h.state_reason = reason
+    h.state_since = h.now
+    chain(h, h.now)
+    chain(h, state << 8 | reason)
+    emit(h, OUT_STATE, state, 0, 0, reason, h.equity, h.floor, 0, 0)
+
+
+@fn
+def halt(tb, h, reason):
+    """Self-clearing stop: only risk-reducing orders pass. Does not weaken a kill."""
+    if h.state == ACTIVE:
+        h.halts += 1
+        enter(h, HALTED, reason)
+
+
+@fn
+def recover(tb, h, instrument):
+    """Whether a halt is over, or has lasted so long that it becomes a kill (returns True). Called on every event while halted."""
+    l = limits(tb, h)[0]
+    if l.halt_escalate_ns > 0 and h.now - h.state_since >= l.halt_escalate_ns:
+        return True
+    if h.state_reason == R.STALE_FEED:
+        v = views(tb, h)[instrument]
+        if v.ts == h.now and v.bid_sz > 0 and v.ask_sz > 0:
+            enter(h, ACTIVE, R.STALE_FEED)
+    elif h.state_reason == R.REJECTION_SPIKE:
+        times = words(tb, h.reject_times_at, h.reject_times_n)
+        if h.now - times[(h.n_rejects - 1) % h.reject_times_n] >= l.reject_window_ns:
+            enter(h, ACTIVE, R.REJECTION_SPIKE)
+    return False
+
+
+@fn
+def on_reject(tb, h):
+    """The venue rejected something: several within the window halt."""
+    l = limits(tb, h)[0]
+    times = words(tb, h.reject_times_at, h.reject_times_n)
+    times[h.n_rejects % h.reject_times_n] = h.now
+    h.n_rejects += 1
+    if l.reject_spike > 0 and h.n_rejects >= l.reject_spike:
+        if h.now - times[(h.n_rejects - l.reject_spike) % h.reject_times_n] <= l.reject_window_ns:
+            halt(tb, h, R.REJECTION_SPIKE)
