@@ -1,0 +1,84 @@
+"""The manifest: everything about a session that can be known without reading its rows again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from replay.data.instruments import Instrument
+from replay.errors import BadInput
+
+FORMAT = 1  #: raised when an older reader would misread a newer session
+
+LEVELS = ("l3", "l2", "l1", "bars", "none")  #: finest first; the finest an instrument has executes it
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A file the session was made from: its name, the sha256 of its bytes, and how many rows it held."""
+
+    name: str
+    sha256: str
+    rows: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session holds. Tuples without another remark have one entry per instrument.
+
+    - `counts`: rows by kind name; `start_ns`, `end_ns`: first and last `ts_recv`;
+    - `clock_shift_ns`: what the import added to every recorded receive time (the rows already contain it);
+    - `bar_intervals_ns`: what the `side` of a BAR row is an index of;
+    - `max_levels`: most live price levels at any moment, (bid, ask); `max_orders`: most live L3 orders;
+    - `min_px`, `max_px`, `max_size`: extremes in ticks and lots over every row that can set them, 0 where there are none;
+    - `anomalies`: what was found and let through, or dropped (``dropped_...``), by name;
+    - `inferred`: fields nobody stated, as ``SYMBOL.field``; `sources`: the files imported;
+    - `sha256` of the 64-byte rows in arrival order; `order_sha256` of the venue-order index, None where none is needed.
+    """
+
+    version: int = FORMAT
+    name: str
+    instruments: tuple[Instrument, ...]
+    levels: tuple[str, ...]
+    n_events: int
+    counts: dict[str, int]
+    start_ns: int
+    end_ns: int
+    clock_shift_ns: int
+    bar_intervals_ns: tuple[int, ...]
+    max_levels: tuple[tuple[int, int], ...]
+    max_orders: tuple[int, ...]
+    min_px: tuple[int, ...]
+    max_px: tuple[int, ...]
+    max_size: tuple[int, ...]
+    currencies: tuple[str, ...]
+    anomalies: dict[str, int]
+    inferred: tuple[str, ...]
+    sources: tuple[Source, ...]
+    sha256: str
+    order_sha256: str | None
+
+    def encode(self) -> bytes:
+        """The text of manifest.json: keys in a fixed order, indented, ending in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1) + b"\n"
+
+    @staticmethod
+    def decode(text: bytes, where: str) -> Manifest:
+        """Read manifest.json. Raises `BadInput`, naming `where`, for another version or a malformed text."""
+        try:
+            version = msgspec.json.decode(text, type=_Version).version
+            if version != FORMAT:
+                raise BadInput(f"{where}: manifest version {FORMAT} expected, got {version}: import the session again")
+            return msgspec.json.decode(text, type=Manifest)
+        except msgspec.DecodeError as e:
+            raise BadInput(f"{where}: manifest.json is not a session's manifest ({e}): import the session again") from None
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+def currencies_of(instruments: tuple[Instrument, ...]) -> tuple[str, ...]:
+    """Every currency cash can be held in, sorted.
+
+    >>> currencies_of((Instrument(symbol="BTCUSDT", tick_size="0.01", currency="USDT", base="BTC"),))
+    ('BTC', 'USDT')
+    """
+    return tuple(sorted({i.currency for i in instruments} | {i.base for i in instruments if i.base}))
