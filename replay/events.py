@@ -42,10 +42,7 @@ from replay.kernel.memory import record
 QUOTE, TRADE, DEPTH, ORDER, BAR, BAR_EXT, REPORT, FEE, TIMER, CONTROL = range(1, 11)
 INSTRUMENT, PHASE, STATUS, CORPORATE, FUNDING, MARK, ACCOUNT, INTENT, CUSTOM, TEXT = range(11, 21)
 N_KINDS = 21
-KIND_NAMES = (
-    "none quote trade depth order bar bar_ext report fee timer control instrument phase status corporate funding mark "
-    "account intent custom text"
-).split()
+KIND_NAMES = ["none", "quote", "trade", "depth", "order", "bar", "bar_ext", "report", "fee", "timer", "control", "instrument", "phase", "status", "corporate", "funding", "mark", "account", "intent", "custom", "text"]
 
 # flags (low byte for market data)
 LAST = 1  #: end of a venue message

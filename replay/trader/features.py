@@ -1,0 +1,234 @@
+"""Built-in features: a table of records the kernel interprets, one row a feature of an instrument.
+
+    quote, trade, bar, session open ──► walk_* along an instrument's rows ──► row.value, row.ready
+
+A row says what it computes (`code`), of what (`source`), with which parameters (`p0`, `p1`), and where its state is (`word`: an
+offset into one int64 region that all rows share, seen as `words` and, for floats, as `fwords`). A row is computed once, however many
+strategies read it. Values use only what has been observed up to `now`: no row looks ahead, and a row's time window also rolls on
+the instrument's other events, so a value is as of the last event of its instrument.
+
+Prices are ticks, sizes lots. A size of zero on a side of a quote means that the side is absent: features of both sides do not observe
+such a quote, and those that show the quote itself (spread, imbalance, microprice) are not ready until both sides are back.
+Windows and buckets are defined in `replay.trader.windows`; names and parameters for people are in `replay.trader.specs`.
+"""
+
+from __future__ import annotations
+
+from replay.events import BAR, PHASE, QUOTE, TRADE
+from replay.events import OPEN as PHASE_OPEN
+from replay.kernel.memory import fn, hot
+from replay.trader.flows import bar_add, bar_close, flow_advance, flow_quote, flow_trade, vwap_add, vwap_show
+from replay.trader.rows import (
+    ASK,
+    BAR_CLOSE,
+    BID,
+    LAST_INSTANT,
+    LAST_SERIES,
+    LAST_TRADE,
+    MICRO,
+    MICRO_BAR,
+    MID,
+    OFI,
+    QUEUE_IMBALANCE,
+    RELATIVE_SPREAD,
+    SESSION_RETURN,
+    SPREAD,
+    TRADE_FLOW,
+    TRADE_IMBALANCE,
+    VWAP,
+    WIDTH,
+)
+from replay.trader.series import advance, observe
+from replay.trader.windows import EDGE
+
+
+@fn
+def quote_value(source, bid_px, bid_sz, ask_px, ask_sz):
+    """Whether the quote shows the source, and its value."""
+    if source == BID:
+        return bid_sz > 0, float(bid_px)
+    if source == ASK:
+        return ask_sz > 0, float(ask_px)
+    if bid_sz == 0 or ask_sz == 0:
+        return False, 0.0
+    if source == MID:
+        return True, 0.5 * float(bid_px + ask_px)
+    if source == MICRO:
+        return True, microprice(bid_px, bid_sz, ask_px, ask_sz)
+    return source == WIDTH, float(ask_px - bid_px)
+
+
+@hot
+def microprice(bid_px, bid_sz, ask_px, ask_sz):
+    """``(ask_px * bid_sz + bid_px * ask_sz) / (bid_sz + ask_sz)`` in ticks, as the bid plus a share of the spread."""
+    return float(bid_px) + float(ask_px - bid_px) * (float(bid_sz) / float(bid_sz + ask_sz))
+
+
+@fn
+def _instant(f, bid_px, bid_sz, ask_px, ask_sz):
+    if bid_sz == 0 or ask_sz == 0:
+        f.ready = 0
+        return
+    code = f.code
+    ready = 1
+    if code == SPREAD:
+        f.value = float(ask_px - bid_px)
+    elif code == RELATIVE_SPREAD:
+        if bid_px + ask_px > 0:
+            f.value = 2.0 * float(ask_px - bid_px) / float(bid_px + ask_px)
+        else:
+            ready = 0
+    elif code == QUEUE_IMBALANCE:
+        f.value = float(bid_sz - ask_sz) / float(bid_sz + ask_sz)
+    else:
+        f.value = microprice(bid_px, bid_sz, ask_px, ask_sz)
+    f.ready = ready
+
+
+@fn
+def feature_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
+    """Bring one row to a quote at `now`; ticks and lots, a size of 0: the side is absent."""
+    code = f.code
+    if code <= LAST_SERIES:
+        seen, x = quote_value(f.source, bid_px, bid_sz, ask_px, ask_sz)
+        if seen:
+            observe(f, words, fwords, now, x)
+        else:
+            advance(f, words, fwords, now)
+    elif code <= LAST_INSTANT:
+        _instant(f, bid_px, bid_sz, ask_px, ask_sz)
+    elif code <= TRADE_IMBALANCE:
+        flow_quote(f, words, now, bid_px, bid_sz, ask_px, ask_sz)
+    elif code == MICRO_BAR:
+        seen, x = quote_value(f.source, bid_px, bid_sz, ask_px, ask_sz)
+        if seen:
+            bar_add(f, words, fwords, now, x, 0)
+        else:
+            bar_close(f, words, fwords, now)
+
+
+@fn
+def feature_trade(f, words, fwords, now, px, size, side):
+    """Bring one row to a trade at `now`; side +1: the buyer was the aggressor, -1: the seller, 0: not given."""
+    code = f.code
+    if code <= LAST_SERIES:
+        if f.source == LAST_TRADE:
+            observe(f, words, fwords, now, float(px))
+        else:
+            advance(f, words, fwords, now)
+    elif code in (TRADE_FLOW, TRADE_IMBALANCE):
+        flow_trade(f, words, now, px, size, side)
+    elif code == OFI:
+        flow_advance(f, words, now)
+    elif code == VWAP:
+        if f.source == LAST_TRADE:
+            vwap_add(words, f.word, px, size)
+            vwap_show(f, words, f.word, size, 1)
+    elif code == MICRO_BAR:
+        if f.source == LAST_TRADE:
+            bar_add(f, words, fwords, now, float(px), size)
+        else:
+            bar_close(f, words, fwords, now)
+
+
+@fn
+def feature_bar(f, words, fwords, now, o, h, l, c, v):
+    """Bring one row to a finished bar seen at `now`: its close is the observation, its (h + l + c) / 3 the price of its volume."""
+    code = f.code
+    if code <= LAST_SERIES:
+        if f.source == BAR_CLOSE:
+            observe(f, words, fwords, now, float(c))
+        else:
+            advance(f, words, fwords, now)
+    elif code == VWAP and f.source == BAR_CLOSE:
+        vwap_add(words, f.word, h, v)
+        vwap_add(words, f.word, l, v)
+        vwap_add(words, f.word, c, v)
+        vwap_show(f, words, f.word, v, 3)
+    elif OFI <= code <= TRADE_IMBALANCE:
+        flow_advance(f, words, now)
+    elif code == MICRO_BAR:
+        bar_close(f, words, fwords, now)
+
+
+@fn
+def feature_session(f, words, fwords, now):
+    """A session opens: what is anchored to it starts anew, and a micro-bar still being built is complete."""
+    code = f.code
+    f.day += 1
+    if code in (SESSION_RETURN, VWAP):
+        for i in range(f.n_words):
+            words[f.word + i] = 0
+        f.ready = 0
+    elif code == MICRO_BAR:
+        bar_close(f, words, fwords, words[f.word + EDGE])
+    elif code <= LAST_SERIES:
+        advance(f, words, fwords, now)
+    elif code >= OFI:
+        flow_advance(f, words, now)
+
+
+# --- all rows of an instrument -------------------------------------------------------------------------------------------------------------
+
+
+@fn
+def walk_quote(features, first, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
+    """`feature_quote` on the rows from `first` along `next`."""
+    i = first
+    while i >= 0:
+        f = features[i]
+        feature_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz)
+        i = f.next
+
+
+@fn
+def walk_trade(features, first, words, fwords, now, px, size, side):
+    """`feature_trade` on the rows from `first` along `next`."""
+    i = first
+    while i >= 0:
+        f = features[i]
+        feature_trade(f, words, fwords, now, px, size, side)
+        i = f.next
+
+
+@fn
+def walk_bar(features, first, words, fwords, now, o, h, l, c, v):
+    """`feature_bar` on the rows from `first` along `next`."""
+    i = first
+    while i >= 0:
+        f = features[i]
+        feature_bar(f, words, fwords, now, o, h, l, c, v)
+        i = f.next
+
+
+@fn
+def walk_session(features, first, words, fwords, now):
+    """`feature_session` on the rows from `first` along `next`."""
+    i = first
+    while i >= 0:
+        f = features[i]
+        feature_session(f, words, fwords, now)
+        i = f.next
+
+
+@fn
+def play(events, features, first, words, fwords, values, ready):
+    """Bring a table through `events` (EVENT records, as seen at ``ts_recv``); row k of `values` and `ready`: all rows after event k.
+
+    The research table: the same functions, so the same bits, as in a run. `first` holds each instrument's first row.
+    """
+    for k in range(len(events)):
+        e = events[k]
+        i = first[e.instrument]
+        if e.kind == QUOTE:
+            walk_quote(features, i, words, fwords, e.ts_recv, e.a, e.b, e.c, e.d)
+        elif e.kind == TRADE:
+            walk_trade(features, i, words, fwords, e.ts_recv, e.a, e.b, e.side)
+        elif e.kind == BAR:
+            walk_bar(features, i, words, fwords, e.ts_recv, e.a, e.b, e.c, e.d, e.id)
+        elif e.kind == PHASE and e.side == PHASE_OPEN:
+            walk_session(features, i, words, fwords, e.ts_recv)
+        for j in range(len(features)):
+            f = features[j]
+            values[k, j] = f.value
+            ready[k, j] = f.ready

@@ -1,0 +1,180 @@
+"""Features of quotes' and trades' sizes: order flow, signed trades, session VWAP, micro-bars. Integer sums, exact."""
+
+from __future__ import annotations
+
+from replay.kernel.memory import fn, hot
+from replay.trader.rows import CLOSE, COUNT, CURRENT, HIGH, LOW, OFI, OPEN, TRADE_IMBALANCE, VOLUME
+from replay.trader.windows import BASE, EDGE, OWN, full, slot_of, sums_roll
+
+# own words of a flow
+_BID_PX, _BID_SZ, _ASK_PX, _ASK_SZ, _LAST_PX, _LAST_SIGN = range(OWN, OWN + 6)
+# words of a VWAP: its sum in two, high and low part
+_HIGH, _LOW_PART, _VOLUME = 0, 1, 2
+_LOW_BITS = 40
+_LOW_MASK = (1 << 40) - 1
+# words of a micro-bar, after the edge
+_BUILDING, _COMPLETE = 1, 7
+
+
+@fn
+def _roll_flow(f, words, at, now):
+    if now >= words[at + EDGE]:
+        sums_roll(words, at, now, f.p0)
+
+
+@fn
+def _show_flow(f, words, at):
+    slot = slot_of(words, at, 2)
+    a = words[at + BASE] + words[slot]
+    b = words[at + BASE + 1] + words[slot + 1]
+    if f.code == TRADE_IMBALANCE:
+        f.value = float(a - b) / float(a + b) if a + b > 0 else 0.0
+    else:
+        f.value = float(a - b)
+    f.ready = 1 if full(words, at) else 0
+
+
+@fn
+def _side_flow(sign, px, sz, px0, sz0):
+    """What one side's queue gained at its best price (Cont, Kukanov, Stoikov); an absent side is a price infinitely far away."""
+    better = sign * (px - px0)
+    gained = 0
+    if sz > 0 and (sz0 == 0 or better >= 0):
+        gained += sz
+    if sz0 > 0 and (sz == 0 or better <= 0):
+        gained -= sz0
+    return gained
+
+
+@fn
+def flow_quote(f, words, now, bid_px, bid_sz, ask_px, ask_sz):
+    at = f.word
+    fresh = words[at + EDGE] == 0
+    _roll_flow(f, words, at, now)
+    if f.code == OFI and not fresh:
+        slot = slot_of(words, at, 2)
+        words[slot] += _side_flow(1, bid_px, bid_sz, words[at + _BID_PX], words[at + _BID_SZ])
+        words[slot + 1] += _side_flow(-1, ask_px, ask_sz, words[at + _ASK_PX], words[at + _ASK_SZ])
+    words[at + _BID_PX] = bid_px
+    words[at + _BID_SZ] = bid_sz
+    words[at + _ASK_PX] = ask_px
+    words[at + _ASK_SZ] = ask_sz
+    _show_flow(f, words, at)
+
+
+@fn
+def _sign_of_trade(words, at, px, side):
+    """+1: a buyer took, -1: a seller, 0: not known. The given side, else the quote rule, at the mid or without one the tick rule."""
+    sign = int(side)
+    if sign == 0 and words[at + _BID_SZ] > 0 and words[at + _ASK_SZ] > 0:
+        sign = _sign(2 * px - words[at + _BID_PX] - words[at + _ASK_PX])
+    if sign == 0 and words[at + _LAST_SIGN] != 0:
+        sign = _sign(px - words[at + _LAST_PX])
+        if sign == 0:
+            sign = words[at + _LAST_SIGN] >> 2
+    return sign
+
+
+@hot
+def _sign(d):
+    if d > 0:
+        return 1
+    return -1 if d < 0 else 0
+
+
+@fn
+def flow_trade(f, words, now, px, size, side):
+    at = f.word
+    _roll_flow(f, words, at, now)
+    sign = _sign_of_trade(words, at, px, side)
+    words[at + _LAST_PX] = px
+    words[at + _LAST_SIGN] = (sign << 2) | 1  # the low bit says that there has been a trade
+    slot = slot_of(words, at, 2)
+    if sign > 0:
+        words[slot] += size
+    elif sign < 0:
+        words[slot + 1] += size
+    _show_flow(f, words, at)
+
+
+@fn
+def flow_advance(f, words, now):
+    edge = words[f.word + EDGE]
+    if edge != 0 and now >= edge:
+        sums_roll(words, f.word, now, f.p0)
+        _show_flow(f, words, f.word)
+
+
+# --- session VWAP ------------------------------------------------------------------------------------------------------------------
+
+
+@fn
+def vwap_add(words, at, px, size):
+    """Add px * size to a sum of two words, exact far beyond int64: only the product itself must fit."""
+    product = px * size
+    low = words[at + _LOW_PART] + (product & _LOW_MASK)
+    words[at + _HIGH] += (product >> _LOW_BITS) + (low >> _LOW_BITS)
+    words[at + _LOW_PART] = low & _LOW_MASK
+
+
+@fn
+def vwap_show(f, words, at, volume, parts):
+    total = words[at + _VOLUME] + volume
+    words[at + _VOLUME] = total
+    if total > 0:
+        sum_px = float(words[at + _HIGH]) * 1099511627776.0 + float(words[at + _LOW_PART])
+        f.value = sum_px / (float(parts) * float(total))
+        f.ready = 1
+
+
+# --- micro-bars ----------------------------------------------------------------------------------------------------------------------
+
+
+@fn
+def bar_close(f, words, fwords, now):
+    """Complete the bar being built if `now` is past its end (session opens pass an end of time)."""
+    at = f.word
+    if now < words[at + EDGE] or words[at + _BUILDING + COUNT] == 0:
+        return
+    for i in range(6):
+        words[at + _COMPLETE + i] = words[at + _BUILDING + i]
+        words[at + _BUILDING + i] = 0
+    if f.p1 < CURRENT:
+        f.value = bar_component(f, words, fwords, f.p1)
+        f.ready = 1
+    else:
+        f.ready = 0
+
+
+@fn
+def bar_add(f, words, fwords, now, x, size):
+    bar_close(f, words, fwords, now)
+    at = f.word
+    b = at + _BUILDING
+    if words[b + COUNT] == 0:
+        words[at + EDGE] = (now // f.p0 + 1) * f.p0
+        fwords[b + OPEN] = x
+        fwords[b + HIGH] = x
+        fwords[b + LOW] = x
+    elif x > fwords[b + HIGH]:
+        fwords[b + HIGH] = x
+    elif x < fwords[b + LOW]:
+        fwords[b + LOW] = x
+    fwords[b + CLOSE] = x
+    words[b + VOLUME] += size
+    words[b + COUNT] += 1
+    if f.p1 >= CURRENT:
+        f.value = bar_component(f, words, fwords, f.p1)
+        f.ready = 1
+
+
+@fn
+def bar_component(f, words, fwords, component):
+    """A component of a micro-bar's row: OPEN..COUNT of the last complete bar, ``CURRENT + OPEN``.. of the one being built."""
+    at = f.word + _COMPLETE
+    if component >= CURRENT:
+        at = f.word + _BUILDING
+        component -= CURRENT
+    if component >= VOLUME:
+        return float(words[at + component])
+    return fwords[at + component]
