@@ -15,3 +15,7 @@ class ReplayError(Exception):
 
 class BadInput(ReplayError):
     """Data, a file or a parameter that cannot be used as it is."""
+
+
+class StrategyError(ReplayError):
+    """A strategy raised: names strategy, handler, event and time; the run ended there with everything before it kept."""

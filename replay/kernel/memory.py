@@ -272,6 +272,38 @@ def entry(f: Callable) -> object:
 _entries: dict[object, Entry] = {}
 
 
+def callback(f: Callable[[], int]) -> tuple[int, object]:
+    """An address at which compiled code reaches a Python function of no arguments (~90 ns), and what keeps it alive.
+
+    The function must not raise: an exception cannot cross the compiled frame.
+    """
+    if JIT:
+        c = ctypes.CFUNCTYPE(ctypes.c_int64)(f)
+        return ctypes.cast(c, ctypes.c_void_p).value, c
+    keep = lambda a, b, c: f()  # noqa: E731
+    _by_address[id(keep)] = keep
+    return id(keep), keep
+
+
+def structure(dtype: np.dtype) -> type[ctypes.Structure]:
+    """A ctypes structure with the fields of a record type: the quickest way for plain Python to read one (~35 ns a field)."""
+    scalars = {"i8": ctypes.c_int64, "i4": ctypes.c_int32, "u4": ctypes.c_uint32, "u2": ctypes.c_uint16, "i1": ctypes.c_int8}
+    scalars |= {"u1": ctypes.c_uint8, "f8": ctypes.c_double}
+    fields: list[tuple] = []
+    at = 0
+    for name in dtype.names:
+        field, offset = dtype.fields[name][:2]
+        if offset > at:
+            fields.append((f"_pad{at}", ctypes.c_uint8 * (offset - at)))
+        base, shape = field.subdtype or (field, ())
+        c = scalars[base.str[1:]]
+        fields.append((name, c * shape[0] if shape else c))
+        at = offset + field.itemsize
+    made = type("Record", (ctypes.Structure,), {"_fields_": fields, "__slots__": ()})
+    assert ctypes.sizeof(made) <= dtype.itemsize
+    return made
+
+
 def entry_of(x) -> Entry:
     """The `Entry` behind a name decorated with `entry`."""
     return x.entry if not JIT else _entries[x]

@@ -7,6 +7,7 @@ import numpy as np
 from replay.kernel.memory import at, hot, record
 
 I64 = np.dtype("i8")
+F64 = np.dtype("f8")
 
 # --- orders ---------------------------------------------------------------------------------------------------------------
 MARKET, LIMIT, STOP, STOP_LIMIT = range(4)
@@ -115,7 +116,8 @@ VIEW = record(
     ("marked", "i1"),
     ("allowed", "i1"),
     ("gapped", "i1"),
-    ("pad", "i1", (2,)),
+    ("level", "i1"),  # the data level that sets this view
+    ("pad", "i1"),
     ("close_px", "i8"),
     ("close_ts", "i8"),
 )
@@ -167,6 +169,9 @@ STRATEGY = record(
     ("peak", "i8"),
 )
 TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
+
+#: A callback may write this many output records before the ring is drained.
+OUT_MARGIN = 4096
 
 HEADER = record(
     # wiring: 64 bytes that are not state
@@ -239,8 +244,8 @@ HEADER = record(
     *(
         (f"{name}_{part}", "i8")
         for name in (
-            "current instruments views positions currencies orders fills commands intent_rows limits refusals order_times "
-            "message_times reject_times strategies selves timers features words ladders levels bits overflow"
+            "current scratch instruments views positions currencies orders fills commands intent_rows limits refusals order_times "
+            "message_times reject_times strategies selves timers features feature_index words ladders levels bits overflow"
         ).split()
         for part in ("at", "n")
     ),
@@ -281,7 +286,8 @@ def currencies(tb, h):
 
 @hot
 def limits(tb, h):
-    """Row 0 for the account, row 1 + k for strategy k."""
+    """Row 0 for the account, row 1 + k for strategy k; within a row one record an instrument. Limits that are not of one
+    instrument stand in the row's first."""
     return at(tb + h.limits_at, h.limits_n, LIMITS)
 
 

@@ -255,15 +255,16 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
                 halt(tb, h, R.STALE_FEED)
                 return R.STALE_FEED
             return R.NO_REFERENCE
-    code = price_limits(h, l, v, side, px, kind, price2)
+    li = limits(tb, h)[instrument]
+    code = price_limits(h, li, v, side, px, kind, price2)
     if code != R.OK:
         return code
     if kind == LIMIT or kind == STOP_LIMIT:
         price2 = max(price2, 2 * px) if price2 != NOTHING else 2 * px
-    code = size_limits(tb, h, l, i, v, v.pos, v.buying, v.selling, side, qty, price2)
+    code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, price2)
     if code != R.OK:
         return code
-    ls = limits(tb, h)[1 + strategy]
+    ls = limits(tb, h)[(1 + strategy) * h.n_instruments + instrument]
     p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
     code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, price2)
     if code != R.OK:

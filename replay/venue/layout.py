@@ -74,7 +74,6 @@ REQUEST = record(
     ("flags", "i1"),
     ("pad", "i1", (3,)),
     ("ts", "i8"),
-    ("spare", "i8"),
 )
 assert REQUEST.itemsize == 64
 
@@ -85,7 +84,7 @@ HEADER = record(
     ("venue_i", "i8"),
     ("local_i", "i8"),
     ("key", "i8"),  # last key processed on our side
-    ("last_recv", "i8"),  # newest modelled receive time: the feed is FIFO
+    ("next_recv", "i8"),  # when the next row reaches us under a modelled feed leg
     ("resting", "i8"),  # orders resting at the venue, all instruments
     ("seq", "i8"),
     ("exec_id", "i8"),

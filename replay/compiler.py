@@ -1,0 +1,230 @@
+"""Compile a strategy class: rewrite it into module functions on records, so that numba can compile and cache them.
+
+Annotated fields become a record, methods become functions of ``(self, each_, ctx, ...)``, ``ctx.limit(...)`` a call of
+`replay.trader.context.limit`, ``self.mid[i]`` of an `Each` field ``each_[i].mid``. The text is written to a file named by its hash:
+numba caches only functions whose source is a file, and an unchanged strategy is not compiled again.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+from replay.errors import BadInput
+from replay.kernel.arena import Arena
+from replay.kernel.memory import KERNEL_CACHE, entry_of
+from replay.strategy import each_dtype, fields_of, self_dtype
+from replay.trader import context
+from replay.trader.layout import HOOKS
+from replay.trader.specs import Spec
+
+#: record type of the event each hook is given
+EVENT_OF = {
+    "on_quote": "QUOTE_DT",
+    "on_trade": "TRADE_DT",
+    "on_book": "DEPTH_DT",
+    "on_bar": "BAR_DT",
+    "on_bars": "BAR_DT",
+    "on_data": "CUSTOM_DT",
+    "on_order": "REPORT_DT",
+    "on_timer": "TIMER_DT",
+}
+CONTEXT = [n for n in vars(context) if not n.startswith("_") and callable(getattr(context, n)) and n.islower()]
+
+_HEADER = """# generated from {name}; do not edit
+from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
+from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, record as record_
+from replay.trader import context as ctx_
+from replay.trader.layout import header as header_
+SELF_ = {self_dtype}
+EACH_ = {each_dtype}
+"""
+
+_ENTRY = """
+@entry_
+def {hook}_(ctx, self_at, each_at):
+    h = header_(ctx)
+    try:
+        {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
+    except Exception:
+        return 1
+    return 0
+"""
+
+
+class _Rewrite(ast.NodeTransformer):
+    """One method body; see the module's text."""
+
+    def __init__(self, cls: type, fields, features: dict[str, Spec], methods: set[str], path: str, first_line: int):
+        self.cls, self.fields, self.features, self.methods = cls, fields, features, methods
+        self.path, self.first_line = path, first_line
+
+    def wrong(self, node: ast.AST, what: str) -> BadInput:
+        return BadInput(f"strategy {self.path} line {self.first_line + node.lineno - 1}: {what}")
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        f = node.func
+        if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name):
+            args = [self.visit(a) for a in node.args]
+            keywords = [ast.keyword(k.arg, self.visit(k.value)) for k in node.keywords]
+            owner, name = f.value.id, f.attr
+            if owner == "ctx":
+                ctx = ast.Name("ctx", ast.Load())
+                if name in self.features:
+                    row = ast.Attribute(ast.Name("self", ast.Load()), f"feature_{name}", ast.Load())
+                    return ast.Call(_context("feature"), [ctx, row, *args], keywords)
+                if name not in CONTEXT:
+                    known = ", ".join(sorted([*CONTEXT, *self.features]))
+                    raise self.wrong(node, f"ctx has no {name!r}; it has {known}")
+                return ast.Call(_context(name), [ctx, *args], keywords)
+            if owner == "self" and name in self.methods:
+                own = [ast.Name("self", ast.Load()), ast.Name("each_", ast.Load())]
+                return ast.Call(ast.Name(name, ast.Load()), [*own, *args], keywords)
+        return self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name):
+            owner, name = node.value.id, node.attr
+            if owner == "ctx":
+                if name not in CONTEXT:
+                    raise self.wrong(node, f"ctx has no {name!r}; it has {', '.join(sorted(CONTEXT))}")
+                return ast.Call(_context(name), [ast.Name("ctx", ast.Load())], [])
+            if owner == "self":
+                if name in self.fields.each:
+                    raise self.wrong(node, f"self.{name} has one value an instrument: write self.{name}[instrument]")
+                text = name in self.fields.params and self.fields.params[name][0] is str
+                if text or name not in self.fields.params | self.fields.state:
+                    why = "is text, which only features() may use" if text else "is not an annotated field or a method"
+                    raise self.wrong(node, f"self.{name} {why}")
+        return self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        v = node.value
+        if isinstance(v, ast.Attribute) and isinstance(v.value, ast.Name) and v.value.id == "self" and v.attr in self.fields.each:
+            row = ast.Subscript(ast.Name("each_", ast.Load()), self.visit(node.slice), ast.Load())
+            return ast.Attribute(row, v.attr, node.ctx)
+        return self.generic_visit(node)
+
+
+def _context(name: str) -> ast.Attribute:
+    return ast.Attribute(ast.Name("ctx_", ast.Load()), name, ast.Load())
+
+
+def _dtype_text(dtype) -> str:
+    return "record_(" + ", ".join(f"({n!r}, {dtype.fields[n][0].str[1:]!r})" for n in dtype.names) + ")"
+
+
+def generate(cls: type, features: dict[str, Spec]) -> tuple[str, list[str]]:
+    """The module text of a strategy class and the hooks it handles."""
+    try:
+        path = inspect.getsourcefile(cls)
+        lines, first = inspect.getsourcelines(cls)
+        module = ast.parse(Path(path).read_text())
+    except (OSError, TypeError):
+        raise BadInput(f"strategy {cls.__name__}: a compiled strategy must stand in a .py file: save it in one") from None
+    fields = fields_of(cls)
+    body = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    methods = {m.name: m for m in body.body if isinstance(m, ast.FunctionDef) and m.name != "features"}
+    hooks = [h for h in HOOKS if h in methods]
+    rewrite = _Rewrite(cls, fields, features, set(methods), os.path.relpath(path), first)
+    out = [_module_level(module)]
+    out.append(_HEADER.format(name=cls.__name__, self_dtype=_dtype_text(self_dtype(fields, features)), each_dtype=_dtype_text(each_dtype(fields))))
+    for m in _in_call_order(methods, hooks):
+        m = rewrite.visit(m)
+        m.decorator_list, m.returns = [], None
+        for a in m.args.args:
+            a.annotation = None
+        m.args.args.insert(1, ast.arg("each_"))
+        out.append("@fn_\n" + ast.unparse(ast.fix_missing_locations(m)))
+    for hook in hooks:
+        event = f", at_(ctx + h.current_at, 1, {EVENT_OF[hook]})[0]" if hook in EVENT_OF else ""
+        out.append(_ENTRY.format(hook=hook, event=event))
+    return "\n".join(out) + "\n", hooks
+
+
+def _in_call_order(methods: dict[str, ast.FunctionDef], hooks: list[str]) -> list[ast.FunctionDef]:
+    helpers = [m for n, m in methods.items() if n not in hooks]
+    return [*helpers, *(methods[h] for h in hooks)]
+
+
+def _module_level(module: ast.Module) -> str:
+    """Imports, constants and functions of the strategy's file, which its methods may use."""
+    out = []
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            out.append(ast.unparse(node))
+        elif isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
+            out.append(ast.unparse(node))
+        elif isinstance(node, ast.FunctionDef):
+            node.decorator_list = []
+            out.append("from replay.kernel.memory import fn as fn_\n@fn_\n" + ast.unparse(node))
+    return "\n".join(out)
+
+
+class CompiledStrategy:
+    """A compiled strategy class with its parameters: ready to be laid out in a trader."""
+
+    kind = "compiled"
+
+    def __init__(self, cls: type, instance: object, values: dict[str, object], features: dict[str, Spec]):
+        self.name, self.values, self.features = cls.__name__, values, features
+        self.fields = fields_of(cls)
+        self.self_dtype, self.each_dtype = self_dtype(self.fields, features), each_dtype(self.fields)
+        self.text, self.hooks = generate(cls, features)
+        self.module = _write_and_import(self.text)
+
+    def entries(self) -> list:
+        """Its handlers, to be linked after the kernel."""
+        return [getattr(self.module, hook + "_") for hook in self.hooks]
+
+    def handlers(self, run: object) -> dict[str, int]:
+        """Hook name -> address."""
+        try:
+            return {hook: entry_of(getattr(self.module, hook + "_")).address for hook in self.hooks}
+        except Exception as e:
+            if type(e).__module__.startswith("numba"):
+                reason = " ".join(line.strip() for line in str(e).splitlines() if line.strip() and not line.startswith("During"))
+                raise BadInput(f"strategy {self.name}: cannot be compiled: {reason[:400]}: simplify it or drop @compiled") from e
+            raise
+
+    def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
+        """Parameters and initial state into the arena."""
+        me = arena.bytes[self_at : self_at + self.self_dtype.itemsize].view(self.self_dtype)
+        for name, (_, default) in (self.fields.params | self.fields.state).items():
+            if name in self.self_dtype.names:
+                me[name] = self.values.get(name, default)
+        for name, first in features.items():
+            me[f"feature_{name}"] = first
+        each = arena.bytes[each_at : each_at + n * self.each_dtype.itemsize].view(self.each_dtype)
+        for name, (_, default) in self.fields.each.items():
+            each[name] = default
+
+
+def _write_and_import(text: str):
+    name = "s_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    folder = KERNEL_CACHE / "strategies"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.py"
+    if not path.exists():
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(text)
+        draft.replace(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

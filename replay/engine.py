@@ -1,0 +1,227 @@
+"""The engine: a session, a trader and a venue put together, run, stepped, snapshotted, forked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from replay.data.session import Session
+from replay.errors import BadInput, StrategyError
+from replay.events import EVENT
+from replay.kernel import arena as arena_module
+from replay.kernel import loop
+from replay.kernel.memory import entry_of, link
+from replay.trader import intents, step
+from replay.trader import layout as T
+from replay.trader import setup as trader_setup
+from replay.trader.limits import Limits
+from replay.trader.output import FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
+from replay.venue import fills, matching
+from replay.venue import setup as venue_setup
+from replay.venue.setup import Profile
+
+#: every separately compiled part, callees first
+KERNELS = (
+    arena_module.hash_words,
+    intents.place,
+    intents.bracket,
+    intents.oco,
+    intents.pull,
+    intents.pull_all,
+    intents.change,
+    intents.target,
+    intents.timer,
+    intents.log,
+    step.features_quote,
+    step.features_other,
+    step.kill,
+    step.equity_moved,
+    step.watch_halt,
+    step.report_in,
+    step.other_in,
+    step.start_account,
+    step.step,
+    step.wake_hook,
+    matching.on_request,
+    fills.on_row,
+    loop.run,
+)
+OUTPUT_ROWS = 1 << 15
+BLOCK = 1 << 20  # rows between two looks at progress and interrupts
+
+
+class Engine:
+    """One replay of one session. Build it, `run` it; or `advance` it row by row, with `snapshot`, `restore` and `fork`."""
+
+    def __init__(
+        self,
+        session: Session,
+        strategies: Sequence,
+        profile: Profile = Profile(),
+        limits: Limits = Limits(),
+        capital: dict[str, Decimal] | None = None,
+        *,
+        strategy_limits: Sequence[Limits] | None = None,
+        order_capacity: int = 1024,
+        keep_output: bool = True,
+        compiling: Callable[[str, int, int], None] | None = None,
+    ):
+        if not strategies:
+            raise BadInput("a run needs a strategy: name one with --strategy")
+        own = list(strategy_limits) if strategy_limits else [Limits()] * len(strategies)
+        own_entries = [e for s in strategies for e in s.entries()]
+        try:
+            link(*KERNELS, *own_entries, progress=compiling)
+        except Exception as e:
+            raise _uncompilable(e, strategies) from e
+        self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
+        m = session.manifest
+        if capital is None:
+            capital = {m.instruments[0].currency: Decimal(10_000)}
+        self.trader = trader_setup.build(m, strategies, limits, own, capital, _power_of_two(order_capacity))
+        self.venue = venue_setup.build(m, profile, _power_of_two(order_capacity))
+        self.outputs: list[np.ndarray] = []
+        self._keep_output = keep_output
+        self._out = np.zeros(OUTPUT_ROWS, EVENT)
+        self._wire()
+        self.started = False
+        self.elapsed_s = 0.0
+        first = session.order[0] if session.order is not None else 0
+        if profile.feed.kind != "recorded":
+            self.venue.header.next_recv = int(session.events.ts_event[first]) + max(1, profile.feed.ns)
+
+    def _wire(self) -> None:
+        """Write the addresses that are valid in this process only."""
+        n = len(self.strategies)
+        self._handlers = np.zeros(max(1, n) * T.N_HOOKS, np.int64)
+        for k, strategy in enumerate(self.strategies):
+            for hook, address in strategy.handlers(k).items():
+                self._handlers[k * T.N_HOOKS + T.HOOKS.index(hook)] = address
+        h = self.trader.header
+        h.handlers = self._handlers.ctypes.data
+        h.out, h.out_cap, h.out_n = self._out.ctypes.data, OUTPUT_ROWS, 0
+
+    # --- running ------------------------------------------------------------------------------------------------------------
+    def run(self, progress: Callable[[int, int], None] | None = None) -> Engine:
+        """Replay to the end and drain. `progress(rows done, rows)` about every million rows."""
+        n = len(self.session.events)
+        while not self.advance(BLOCK):
+            if progress:
+                progress(int(self.venue.header.local_i), n)
+        if progress:
+            progress(n, n)
+        return self
+
+    def advance(self, rows: int) -> bool:
+        """Let `rows` more rows reach our side; True once everything is delivered, drained and the strategies stopped."""
+        s, v, h = self.session, self.venue.header, self.trader.header
+        n = len(s.events)
+        order = 0 if s.order is None else s.order.ctypes.data
+        if order == 0 and self.profile.feed.kind != "recorded":
+            self._identity = order = 0
+        self._start()
+        until = min(n, int(v.local_i) + rows)
+        call = entry_of(loop.run)
+        t = time.perf_counter()
+        while True:
+            status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
+            if status == loop.DRAIN_OUTPUT:
+                self._drain()
+            elif status == loop.STOPPED:
+                self.elapsed_s += time.perf_counter() - t
+                self._drain()
+                self._fault(int(h.fault))
+            else:
+                break
+        if status == loop.DONE:
+            self._hook(T.ON_STOP)
+        self.elapsed_s += time.perf_counter() - t
+        self._drain()
+        return status == loop.DONE
+
+    def _start(self) -> None:
+        if not self.started:
+            self.started = True
+            h = self.trader.header
+            h.now = min(self.session.manifest.start_ns, int(self.venue.header.t0)) - 1
+            self._hook(T.ON_START)
+
+    def _hook(self, hook: int) -> None:
+        if entry_of(step.wake_hook)(self.trader.base, hook):
+            self._fault(int(self.trader.header.fault))
+
+    def _drain(self) -> None:
+        h = self.trader.header
+        k = int(h.out_n)
+        if k and self._keep_output:
+            self.outputs.append(self._out[:k].copy())
+        h.out_n = 0
+
+    def _fault(self, fault: int) -> None:
+        h = self.trader.header
+        if fault == FAULT_STRATEGY:
+            raise self._strategy_error(int(h.fault_strategy), T.HOOKS[int(h.fault_hook)])
+        if fault == FAULT_OUTPUT:
+            raise BadInput(f"a callback wrote more than {T.OUT_MARGIN} records in one event: log or order less in one call")
+        if fault == FAULT_ROOM:
+            raise BadInput("more reports in flight than the venue holds: shorten the response latency or place fewer orders")
+        raise AssertionError(f"unknown fault {fault}")
+
+    def _strategy_error(self, k: int, hook: str) -> StrategyError:
+        strategy, h = self.strategies[k], self.trader.header
+        cause = getattr(strategy, "error", None)
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
+        when = np.datetime64(int(h.now), "ns")
+        what = f"{type(cause).__name__}: {cause}" if cause else "an exception in compiled code; NUMBA_DISABLE_JIT=1 shows it"
+        error = StrategyError(f"strategy {strategy.name}: {hook} at event {int(h.seq):,} ({when}Z): {what}")
+        error.__cause__ = cause
+        return error
+
+    # --- state --------------------------------------------------------------------------------------------------------------
+    def snapshot(self) -> tuple:
+        """The whole state: trader, venue, and the annotated state of plain strategies."""
+        plain = [s.save() if s.kind == "plain" else None for s in self.strategies]
+        return self.trader.snapshot(), self.venue.snapshot(), plain, self.started
+
+    def restore(self, state: tuple) -> None:
+        """Go back (or forward) to a snapshot of this session with these strategies. Outputs already drained stay."""
+        trader, venue, plain, self.started = state
+        self.trader.restore(trader)
+        self.venue.restore(venue)
+        for strategy, own in zip(self.strategies, plain, strict=True):
+            if own is not None:
+                strategy.load(own)
+
+    @property
+    def digest(self) -> str:
+        """The decision digest, 16 hex digits."""
+        return f"{int(self.trader.header.digest) & (1 << 64) - 1:016x}"
+
+    @property
+    def state_digest(self) -> str:
+        """A hash of the whole state of trader and venue."""
+        mask = (1 << 64) - 1
+        return f"{self.trader.digest() & mask:016x}{self.venue.digest() & mask:016x}"
+
+    def output(self) -> np.recarray:
+        """Everything the trader said so far, in order (`replay.trader.output`)."""
+        rows = np.concatenate(self.outputs) if self.outputs else np.zeros(0, EVENT)
+        return rows.view(np.recarray)
+
+
+def _power_of_two(n: int) -> int:
+    if not 16 <= n <= 1 << T.SLOT_BITS:
+        raise BadInput(f"order capacity: 16 to {1 << T.SLOT_BITS} expected, got {n}")
+    return 1 << (n - 1).bit_length()
+
+
+def _uncompilable(e: Exception, strategies: Sequence) -> Exception:
+    if not type(e).__module__.startswith("numba"):
+        return e
+    text = " ".join(line.strip() for line in str(e).splitlines() if line.strip())
+    names = ", ".join(s.name for s in strategies)
+    return BadInput(f"strategy {names}: cannot be compiled: {text[:600]}")

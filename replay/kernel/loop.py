@@ -1,0 +1,273 @@
+"""The replay loop: one total order over the market reaching the venue, our requests reaching it, its reports and the market
+reaching us, and timers.
+
+Everything has a key ``(t - t0) << 3 | class``; the lowest goes first, the classes at equal times come from the venue profile. Our
+side and the venue's touch only through requests and reports, and each takes at least 1 ns. So while no order of ours rests at the
+venue, its book is needed only when a request arrives: it is then brought forward in one sweep, and our side runs on without
+merging the two streams row by row. With orders resting, rows are merged strictly by key. Both give the same result: what the
+venue does with a row depends on rows and requests before it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replay.events import CONTROL, EVENT, INTENT, TIMER
+from replay.kernel.memory import at, entry, fn, hot
+from replay.trader import layout as T
+from replay.trader.output import FAULT_ROOM
+from replay.trader.step import consume, step
+from replay.venue import layout as V
+from replay.venue.book import apply_row
+from replay.venue.fills import on_row
+from replay.venue.latency import arrival
+from replay.venue.matching import on_request
+
+I64 = np.dtype("i8")
+NEVER = 1 << 62
+
+# why `run` returned
+DONE, PAUSED, DRAIN_OUTPUT, STOPPED = range(4)
+
+
+@hot
+def key_of(v, t, rank):
+    return (t - v.t0) << 3 | rank
+
+
+@hot
+def row_address(events, order, i):
+    """The i-th row in venue order."""
+    return events + 64 * (at(order, i + 1, I64)[i] if order != 0 else i)
+
+
+@hot
+def venue_key(v, events, n, order):
+    """Key of the next row to reach the venue."""
+    if v.venue_i >= n:
+        return NEVER
+    return key_of(v, at(row_address(events, order, v.venue_i), 1, EVENT)[0].ts_event, v.class_data)
+
+
+@hot
+def request_key(vb, v):
+    if v.request_head == v.request_tail:
+        return NEVER
+    return V.requests(vb, v)[v.request_head & (v.requests_n - 1)].key
+
+
+@hot
+def report_key(vb, v):
+    if v.report_head == v.report_tail:
+        return NEVER
+    return key_of(v, V.reports(vb, v)[v.report_head & (v.reports_n - 1)].ts_recv, v.class_report)
+
+
+@hot
+def timer_key(tb, h, v, last):
+    """Key of the earliest timer; timers fire up to the session's end."""
+    if h.n_timers == 0:
+        return NEVER
+    ts = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0].ts
+    return key_of(v, ts, v.class_timer) if ts <= last else NEVER
+
+
+@fn
+def sweep(vb, v, events, n, order, until):
+    """Bring the venue's book forward over every row before key `until`; nothing of ours rests there."""
+    i = v.venue_i
+    table = V.books(vb, v)
+    while i < n:
+        e = at(row_address(events, order, i), 1, EVENT)[0]
+        if key_of(v, e.ts_event, v.class_data) >= until:
+            break
+        apply_row(vb, v, table[e.instrument], e)
+        i += 1
+    v.venue_i = i
+
+
+@fn
+def merge(vb, v, events, n, order, until):
+    """The same row by row while orders of ours rest: rows of their instruments go through matching.
+
+    Stops early when a report has become due before `until`. Returns the new bound.
+    """
+    table = V.books(vb, v)
+    reserve = 3 * v.resting + 16
+    while v.venue_i < n:
+        address = row_address(events, order, v.venue_i)
+        e = at(address, 1, EVENT)[0]
+        if key_of(v, e.ts_event, v.class_data) >= until or v.resting == 0:
+            break
+        b = table[e.instrument]
+        v.venue_i += 1
+        if b.n_resting == 0:
+            apply_row(vb, v, b, e)
+            continue
+        tail = v.report_tail
+        on_row(vb, address)
+        if v.report_tail != tail:
+            if v.reports_n - (v.report_tail - v.report_head) < reserve:
+                return -1
+            until = min(until, report_key(vb, v))
+    return until
+
+
+@fn
+def venue_until(vb, v, events, n, order, until):
+    """Everything at the venue before key `until`, rows and requests in order; returns the key of what is next for us, which is
+    earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
+    while True:
+        request = request_key(vb, v)
+        if v.resting > 0:
+            if merge(vb, v, events, n, order, min(until, request)) < 0:
+                return -1
+            until = min(until, report_key(vb, v))
+        if request >= until:
+            return until
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, request)
+        if v.reports_n - (v.report_tail - v.report_head) < 3 * v.resting + 64:
+            return -1
+        on_request(vb, (request >> 3) + v.t0)
+        until = min(until, report_key(vb, v))
+
+
+@fn
+def dispatch(tb, vb, h, v):
+    """Commands leave in call order and take the entry leg."""
+    commands = at(tb + h.commands_at, h.commands_n, T.COMMAND)
+    ring = V.requests(vb, v)
+    for k in range(h.cmd_n):
+        c = commands[k]
+        r = ring[v.request_tail & (v.requests_n - 1)]
+        v.request_tail += 1
+        r.key = key_of(v, arrival(v, V.ENTRY, h.now), v.class_request)
+        r.handle = c.handle
+        r.qty = c.qty
+        r.px = c.px
+        r.stop_px = c.stop_px
+        r.instrument = c.instrument
+        r.kind = c.kind
+        r.side = c.side
+        r.type = c.type
+        r.tif = c.tif
+        r.flags = c.flags
+        r.ts = h.now
+    h.cmd_n = 0
+
+
+@fn
+def deliver(tb, vb, h, v):
+    """The oldest report reaches us."""
+    address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
+    v.report_head += 1
+    step(tb, address, at(address, 1, EVENT)[0].ts_recv)
+
+
+@fn
+def fire(tb, vb, h, v):
+    """The earliest timer fires."""
+    top = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0]
+    e = at(tb + h.scratch_at, 1, EVENT)[0]
+    e.ts_event = top.ts
+    e.ts_recv = top.ts
+    e.kind = TIMER
+    e.flags = 0
+    e.instrument = 0
+    e.id = top.timer_id
+    e.a = top.strategy
+    step(tb, tb + h.scratch_at, top.ts)
+
+
+@fn
+def model_feed(v, events, n, order):
+    """With a modelled feed leg rows reach us in venue order; draw the next one's time once."""
+    if v.mode[V.FEED] != V.RECORDED and v.local_i < n:
+        v.next_recv = arrival(v, V.FEED, at(row_address(events, order, v.local_i), 1, EVENT)[0].ts_event)
+
+
+@entry
+def run(tb, vb, events, n, order, n_local, last):
+    """Replay rows up to the `n_local`-th on our side, of `n` in the session, whose last instant is `last`.
+
+    Returns PAUSED there, DONE when everything is delivered and drained, DRAIN_OUTPUT when the output ring wants emptying and
+    STOPPED on a fault (`fault` in the trader's header says which).
+    """
+    h = T.header(tb)
+    v = V.header(vb)
+    while True:
+        status = advance(tb, vb, h, v, events, n, order, n_local, last)
+        if status >= 0:
+            return status
+
+
+@hot
+def advance(tb, vb, h, v, events, n, order, n_local, last):
+    """One stretch: our side runs freely up to the horizon, the next key at which anything else happens; then that happens."""
+    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    horizon = min(soon, request_key(vb, v))
+    if v.resting > 0:
+        horizon = min(horizon, venue_key(v, events, n, order))
+    recorded = v.mode[V.FEED] == V.RECORDED
+    limit = min(n, n_local)
+    i = v.local_i
+    local = NEVER
+    while i < limit:
+        address = events + 64 * i if recorded else row_address(events, order, i)
+        e = at(address, 1, EVENT)[0]
+        t = e.ts_recv if recorded else v.next_recv
+        control = e.kind == CONTROL or e.kind == INTENT
+        local = key_of(v, t, v.class_control if control else v.class_local)
+        if local >= horizon:
+            break
+        i += 1
+        v.local_i = i
+        v.key = local
+        if not recorded:
+            model_feed(v, events, n, order)
+        consume(tb, h, address, t)
+        if h.cmd_n | h.fault | (h.out_n > h.out_cap - T.OUT_MARGIN):
+            if h.cmd_n:
+                dispatch(tb, vb, h, v)
+            if h.fault:
+                return STOPPED
+            if h.out_n > h.out_cap - T.OUT_MARGIN:
+                return DRAIN_OUTPUT
+            return -1
+        local = NEVER
+    if i >= n and h.mode == T.RUN:
+        h.mode = T.DRAIN
+    if i >= limit and limit < n:
+        venue_until(vb, v, events, n, order, v.key)
+        sweep_if_quiet(vb, v, events, n, order, v.key)
+        return PAUSED
+    # the venue acts up to what is next for us
+    until = venue_until(vb, v, events, n, order, min(local, soon))
+    if until < 0:
+        h.fault = FAULT_ROOM
+        return STOPPED
+    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    if soon < local:
+        v.key = soon
+        if report_key(vb, v) <= soon:
+            deliver(tb, vb, h, v)
+        else:
+            fire(tb, vb, h, v)
+        if h.cmd_n:
+            dispatch(tb, vb, h, v)
+        if h.fault:
+            return STOPPED
+        if h.out_n > h.out_cap - T.OUT_MARGIN:
+            return DRAIN_OUTPUT
+        return -1
+    if local == NEVER and i >= n:
+        sweep_if_quiet(vb, v, events, n, order, NEVER)
+        return DONE
+    return -1
+
+
+@fn
+def sweep_if_quiet(vb, v, events, n, order, until):
+    if v.resting == 0:
+        sweep(vb, v, events, n, order, until)

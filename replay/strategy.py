@@ -1,0 +1,231 @@
+"""The strategy API: what to do, and nothing else.
+
+A strategy is a class with annotated parameters and state and any of the handlers ``on_start on_quote on_trade on_book on_bar
+on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
+inside it); with `compiled` the same class runs inside the kernel. Replay and live run either without a change.
+
+    from replay import Each, Strategy, compiled
+
+    @compiled
+    class Fade(Strategy):
+        '''Buy after three downticks of the bid, sell after three upticks.'''
+        qty: int = 100
+        last: Each[int] = 0        # state, one value an instrument
+        run: Each[int] = 0
+
+        def on_quote(self, ctx, q):
+            i = q.instrument
+            up = q.bid_px > self.last[i]
+            down = q.bid_px < self.last[i]
+            self.run[i] = max(self.run[i], 0) + 1 if up else min(self.run[i], 0) - 1 if down else self.run[i]
+            self.last[i] = q.bid_px
+            if abs(self.run[i]) >= 3:
+                ctx.target(i, -self.qty if self.run[i] > 0 else self.qty)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from replay.errors import BadInput
+from replay.kernel.memory import JIT, record
+from replay.trader.layout import HOOKS
+from replay.trader.specs import Spec
+
+V = TypeVar("V")
+
+
+class Each(Generic[V]):
+    """Annotation for state with one value an instrument: ``mid: Each[float] = 0.0``, read as ``self.mid[instrument]``."""
+
+
+class State(Generic[V]):
+    """Annotation for one value of state that is not a parameter: ``count: State[int] = 0``, read as ``self.count``."""
+
+
+class Strategy:
+    """Base of every strategy. Annotated fields of type int, float, bool or str are parameters; `State` and `Each` are state."""
+
+    def features(self) -> dict[str, Spec]:
+        """The built-in features it reads: ``{"z": zscore("mid", "60s")}`` is read as ``ctx.z(instrument)``."""
+        return {}
+
+
+def compiled(cls: type) -> type:
+    """Mark a strategy class as compiled: its handlers run inside the kernel, or interpreted with ``NUMBA_DISABLE_JIT=1``.
+
+    Its methods may use numbers, its fields, ``ctx``, the event, other methods of the class and constants of its module.
+    """
+    cls.__compiled__ = True
+    return cls
+
+
+class Fields(typing.NamedTuple):
+    """The annotated fields of a strategy class: name -> (type, default)."""
+
+    params: dict[str, tuple[type, object]]
+    state: dict[str, tuple[type, object]]
+    each: dict[str, tuple[type, object]]
+
+
+_TYPES = {int: "i8", float: "f8", bool: "u1"}
+
+
+def fields_of(cls: type) -> Fields:
+    """Read a class's annotations. Raises `BadInput` for a missing default or a type that cannot be stored."""
+    found = Fields({}, {}, {})
+    hints: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, Strategy):
+            hints |= typing.get_type_hints(base)
+    for name, hint in hints.items():
+        origin = typing.get_origin(hint)
+        kind = typing.get_args(hint)[0] if origin in (Each, State) else hint
+        if kind not in _TYPES and not (origin is None and kind is str):
+            raise BadInput(f"strategy {cls.__name__}: {name} must be int, float, bool, str, State[...] or Each[...], got {hint}")
+        if not hasattr(cls, name):
+            raise BadInput(f"strategy {cls.__name__}: {name} needs a default: write `{name}: {getattr(kind, '__name__', kind)} = ...`")
+        where = found.each if origin is Each else found.state if origin is State else found.params
+        where[name] = (kind, getattr(cls, name))
+    return found
+
+
+def parameters(cls: type, given: dict[str, object], source: str = "") -> dict[str, object]:
+    """The values of all parameters: defaults, overridden by `given` (text or values). Raises `BadInput`, naming each fault.
+
+    >>> class Quoter(Strategy):
+    ...     qty: int = 100
+    ...     edge: float = 0.5
+    >>> parameters(Quoter, {"qty": "200"})
+    {'qty': 200, 'edge': 0.5}
+    """
+    fields = fields_of(cls).params
+    values = {name: default for name, (_, default) in fields.items()}
+    where = source or f"strategy {cls.__name__}"
+    for name, value in given.items():
+        if name not in fields:
+            raise BadInput(f"{where}: no parameter {name!r}; it has {', '.join(fields) or 'none'}")
+        values[name] = _convert(fields[name][0], value, f"{where}: parameter {name}", f"{name}={value}")
+    return values
+
+
+def _convert(kind: type, value: object, what: str, given: str) -> object:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    wrong = BadInput(f"{what} must be {names[kind]}, got {value!r} (from -p {given})")
+    if kind is bool:
+        table = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() not in table:
+            raise wrong
+        return table[str(value).lower()]
+    try:
+        out = kind(value) if not isinstance(value, float) or kind is not int or value.is_integer() else None
+    except (TypeError, ValueError):
+        raise wrong from None
+    if out is None or (kind is float and not np.isfinite(out)) or (kind is int and not -(2**63) <= out < 2**63):
+        raise wrong
+    return out
+
+
+def load(source: str | type, given: dict[str, object] | None = None):
+    """A strategy ready to be built into a trader: from a class, ``file.py``, ``file.py:Class`` or a name under ``strategies``.
+
+    Raises `BadInput` for anything that is not one strategy with these parameters.
+    """
+    from replay.compiler import CompiledStrategy
+    from replay.plain import PlainStrategy
+
+    cls = source if isinstance(source, type) else _find(source)
+    if not issubclass(cls, Strategy):
+        raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")
+    if not any(hasattr(cls, hook) for hook in HOOKS):
+        raise BadInput(f"strategy {cls.__name__}: handles nothing: define one of {', '.join(HOOKS)}")
+    values = parameters(cls, given or {}, source if isinstance(source, str) else "")
+    instance = cls()
+    for name, value in values.items():
+        setattr(instance, name, value)
+    features = instance.features()
+    for name, spec in features.items():
+        if not isinstance(spec, Spec):
+            raise BadInput(f"strategy {cls.__name__}: feature {name} must be a spec such as ema('mid', 20), got {spec!r}")
+    made = CompiledStrategy if getattr(cls, "__compiled__", False) else PlainStrategy
+    return made(cls, instance, values, features)
+
+
+def _find(source: str) -> type:
+    path, _, wanted = source.partition(":")
+    if not path.endswith(".py") and "/" not in path:
+        spec = importlib.util.find_spec(f"strategies.{path}")
+        if spec is None:
+            raise BadInput(f"strategy {path!r}: no such file and no such example; give a .py file or one of {', '.join(examples())}")
+        path = spec.origin
+    module = _import(Path(path))
+    classes = [
+        c
+        for _, c in inspect.getmembers(module, inspect.isclass)
+        if issubclass(c, Strategy) and c is not Strategy and c.__module__ == module.__name__
+    ]
+    if wanted:
+        classes = [c for c in classes if c.__name__ == wanted]
+        if not classes:
+            raise BadInput(f"strategy {path}: no strategy class {wanted!r} in it")
+    if len(classes) != 1:
+        names = ", ".join(c.__name__ for c in classes) or "none"
+        raise BadInput(f"strategy {path}: one strategy class expected, found {names}: name it as {path}:Class")
+    return classes[0]
+
+
+def _import(path: Path):
+    if not path.is_file():
+        raise BadInput(f"strategy {path}: no such file")
+    name = f"replay_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BadInput:
+        raise
+    except Exception as e:
+        line = next((t.tb_lineno for t in _frames(e) if t.tb_frame.f_code.co_filename == str(path)), None)
+        at = f" line {line}" if line else f" line {e.lineno}" if isinstance(e, SyntaxError) else ""
+        raise BadInput(f"strategy {path}{at}: {type(e).__name__}: {e}") from e
+    return module
+
+
+def _frames(e: BaseException) -> Iterable:
+    tb, out = e.__traceback__, []
+    while tb:
+        out.append(tb)
+        tb = tb.tb_next
+    return reversed(out)
+
+
+def examples() -> list[str]:
+    """The names of the example strategies."""
+    import strategies
+
+    return sorted(p.stem for p in Path(strategies.__path__[0]).glob("*.py") if p.stem != "__init__")
+
+
+def self_dtype(fields: Fields, features: Iterable[str]) -> np.dtype:
+    """The record of a compiled strategy: numeric parameters, state, and where its features' rows start."""
+    numeric = [(n, _TYPES[t]) for n, (t, _) in (fields.params | fields.state).items() if t in _TYPES]
+    return record(("pad_", "i8"), *numeric, *((f"feature_{n}", "i8") for n in features))
+
+
+def each_dtype(fields: Fields) -> np.dtype:
+    """The record of a compiled strategy's state for one instrument."""
+    return record(*((n, _TYPES[t]) for n, (t, _) in fields.each.items())) if fields.each else record(("pad_", "i8"))
+
+
+__all__ = ["JIT", "Each", "State", "Strategy", "compiled", "examples", "load", "parameters"]

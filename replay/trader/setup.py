@@ -1,0 +1,168 @@
+"""Build the trader: its arena sized from a session's manifest, limits, capital and strategies written into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from replay.data.manifest import Manifest
+from replay.errors import BadInput
+from replay.events import CLOSED, EVENT, OPEN
+from replay.kernel import ladder
+from replay.kernel.arena import Arena
+from replay.kernel.memory import entry_of
+from replay.trader import layout as T
+from replay.trader.limits import MONEY, Limits
+from replay.trader.reasons import N_REASONS
+from replay.trader.rows import FEATURE
+from replay.trader.specs import FeatureTable
+from replay.trader.step import start_account
+
+LEVELS = {"none": T.LEVEL_BARS, "bars": T.LEVEL_BARS, "l1": T.LEVEL_L1, "l2": T.LEVEL_L2, "l3": T.LEVEL_L3}
+NO_OUTPUT = 1 << 40  # capacity of an output ring that is not there
+
+
+def build(
+    m: Manifest,
+    strategies: Sequence,
+    limits: Limits,
+    strategy_limits: Sequence[Limits],
+    capital: dict[str, Decimal],
+    order_capacity: int = 1024,
+    tombstone_ns: int = 1_000_000_000,
+) -> Arena:
+    """The trader for instruments and strategies (`replay.strategy.Loaded`). Raises `BadInput` for limits of unknown symbols."""
+    n, s = len(m.instruments), len(strategies)
+    known = {i.symbol for i in m.instruments}
+    for symbol in limits.allow:
+        if symbol not in known:
+            raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
+    table = FeatureTable([(k, spec) for strategy in strategies for spec in strategy.features.values() for k in range(n)])
+    n_features = sum(len(strategy.features) for strategy in strategies)
+    width, capacity = book_size(m)
+    offsets, size = [], 0
+    for strategy in strategies:
+        own, each = -(-strategy.self_dtype.itemsize // 64) * 64, -(-strategy.each_dtype.itemsize * n // 64) * 64
+        offsets.append((size, size + own))
+        size += own + each
+    arena = Arena(
+        T.HEADER,
+        {
+            "current": (EVENT, 1),
+            "scratch": (EVENT, 1),
+            "instruments": (T.INSTRUMENT, n),
+            "views": (T.VIEW, n),
+            "positions": (T.POSITION, (1 + s) * n),
+            "currencies": (T.CURRENCY, len(m.currencies)),
+            "orders": (T.ORDER, order_capacity),
+            "fills": (T.FILL, 4 * order_capacity),
+            "commands": (T.COMMAND, 2 * order_capacity),
+            "intent_rows": (T.INTENT_ROW, _power_of_two(2 * order_capacity)),
+            "limits": (T.LIMITS, (1 + s) * n),
+            "refusals": (T.I64, max(1, s) * N_REASONS),
+            "order_times": (T.I64, max(1, limits.max_orders)),
+            "message_times": (T.I64, max(1, limits.max_messages)),
+            "reject_times": (T.I64, max(1, limits.reject_spike)),
+            "strategies": (T.STRATEGY, max(1, s)),
+            "selves": (np.dtype("u1"), size + 64),
+            "timers": (T.TIMER_ROW, 256),
+            "features": (FEATURE, max(1, len(table.features))),
+            "feature_index": (T.I64, max(1, n_features * n)),
+            "words": (T.I64, max(1, table.n_words)),
+            **ladder.regions(2 * n if width else 0, width or 64, capacity),
+        },
+    )
+    if width:
+        ladder.prepare(arena, width, capacity)
+    h = arena.header
+    h.out_cap = NO_OUTPUT
+    h.n_strategies, h.n_instruments = s, n
+    h.tombstone_ns = tombstone_ns
+    h.now = -(1 << 62)
+    phased = m.counts.get("phase", 0) > 0
+    for k, v in enumerate(arena.region("views")):
+        v.orders = -1
+        v.features = table.first[k] if k < len(table.first) else -1
+        v.level = LEVELS[m.levels[k]]
+        v.phase = CLOSED if phased else OPEN
+        v.allowed = not limits.allow or m.instruments[k].symbol in limits.allow
+    arena.region("features")[: len(table.features)] = table.features
+    fill_instruments(arena, m)
+    _fill_limits(arena, m, limits, strategy_limits)
+    _fill_capital(arena, m, capital)
+    _fill_orders(arena)
+    index, at = arena.region("feature_index"), 0
+    for strategy, row, (own, each) in zip(strategies, arena.region("strategies"), offsets, strict=False):
+        row.self_at = h.selves_at + own
+        row.each_at = h.selves_at + each
+        row.each_size = strategy.each_dtype.itemsize
+        firsts = {}
+        for name, spec in strategy.features.items():
+            firsts[name] = at
+            for k in range(n):
+                index[at] = table.row(k, spec)
+                at += 1
+        strategy.write(arena, int(row.self_at), int(row.each_at), n, firsts)
+    arena.check()
+    return arena
+
+
+def book_size(m: Manifest) -> tuple[int, int]:
+    """(window width, overflow capacity) of the ladders a session needs; (0, 1) if nothing in it has depth."""
+    deep = [k for k, level in enumerate(m.levels) if level == "l2"]
+    if not deep:
+        return 0, 1
+    span = max(m.max_px[k] - m.min_px[k] + 1 for k in deep)
+    # slack: an update may add its level before it removes another
+    return ladder.width_for(span), max(max(m.max_levels[k]) for k in deep) + 64
+
+
+def fill_instruments(arena: Arena, m: Manifest) -> None:
+    """Write the instruments into an arena that has the region."""
+    for k, (row, i) in enumerate(zip(arena.region("instruments"), m.instruments, strict=True)):
+        num, den = i.tick_value()
+        row.num, row.den = num, den
+        row.value_num, row.value_den = num, 2 * den
+        row.min_qty = i.min_qty
+        row.max_px = max(4 * max(abs(m.max_px[k]), abs(m.min_px[k])), 1000)
+        row.max_qty = max(1, (1 << 58) // (int(row.max_px) * num))
+        row.currency = m.currencies.index(i.currency)
+        row.base = m.currencies.index(i.base) if i.base else -1
+        row.allow_negative = i.allow_negative_px
+        row.level = LEVELS[m.levels[k]]
+        row.bar_ns = max(m.bar_intervals_ns, default=0)
+
+
+def _fill_limits(arena: Arena, m: Manifest, account: Limits, own: Sequence[Limits]) -> None:
+    rows, n = arena.region("limits"), len(m.instruments)
+    for r, limits in enumerate((account, *own)):
+        for k, i in enumerate(m.instruments):
+            for name, value in limits.row(i).items():
+                rows[r * n + k][name] = value
+
+
+def _fill_capital(arena: Arena, m: Manifest, capital: dict[str, Decimal]) -> None:
+    h = arena.header
+    for symbol in capital:
+        if symbol not in m.currencies:
+            raise BadInput(f"initial capital in {symbol!r}: the session trades in {', '.join(m.currencies)}")
+    for row, name in zip(arena.region("currencies"), m.currencies, strict=True):
+        row.rate = T.RATE_ONE
+        row.cash = row.initial = int(capital.get(name, Decimal(0)) * MONEY)
+        h.equity += row.cash
+    h.peak = h.day_base = h.initial = h.equity
+    entry_of(start_account)(arena.base)
+
+
+def _fill_orders(arena: Arena) -> None:
+    rows = arena.region("orders")
+    for k, o in enumerate(rows):
+        o.next = k + 1 if k + 1 < len(rows) else -1
+        o.prev = -1
+    arena.header.free_head, arena.header.free_tail = 0, len(rows) - 1
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()

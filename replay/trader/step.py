@@ -1,0 +1,431 @@
+"""The trader: one input event in, a state transition, zero or more commands out. The same code in replay and live."""
+
+from __future__ import annotations
+
+from replay.events import (
+    BAR,
+    CONTROL,
+    CUSTOM,
+    DEPTH,
+    EVENT,
+    FEE,
+    GAP,
+    HALTED as MARKET_STOPPED,
+    INTENT,
+    LAST,
+    OP_CANCEL_ALL,
+    OP_HALT,
+    OP_KILL,
+    OP_RESUME,
+    OPEN,
+    PHASE,
+    QUOTE,
+    REPORT,
+    SETS_LAST,
+    SNAPSHOT,
+    STATUS,
+    TIMER,
+    TRADE,
+)
+from replay.kernel.memory import at, call3, entry, fn, hot
+from replay.kernel.touch import display_level
+from replay.trader import reasons as R
+from replay.trader.features import walk_bar, walk_quote, walk_session, walk_trade
+from replay.trader.groups import flatten, on_change
+from replay.trader.intents import place
+from replay.trader.layout import (
+    ACTIVE,
+    ENGINE,
+    F64,
+    HALTED,
+    I64,
+    KILLED,
+    LEVEL_L1,
+    LEVEL_L2,
+    N_HOOKS,
+    NO_GROUP,
+    ON_BAR,
+    ON_BOOK,
+    ON_DATA,
+    ON_ORDER,
+    ON_QUOTE,
+    ON_TIMER,
+    ON_TRADE,
+    OUTSIDE,
+    SLOT_MASK,
+    TIMER_ROW,
+    header,
+    instruments,
+    limits,
+    orders,
+    strategies,
+    views,
+    words,
+)
+from replay.trader.ledger import on_fee, revalue
+from replay.trader.oms import cancel, cancel_all, find, on_report
+from replay.trader.output import FAULT_STRATEGY, OUT_FEE, emit
+from replay.trader.risk import enter, halt, new_peak, recover, set_floor
+from replay.trader.rows import FEATURE
+
+
+# --- strategies are woken ---------------------------------------------------------------------------------------------------
+@hot
+def wake_one(tb, h, s, hook):
+    """Call one strategy's handler, if it has one; a non-zero answer is an exception in it."""
+    address = at(h.handlers, h.n_strategies * N_HOOKS, I64)[s * N_HOOKS + hook]
+    if address != 0:
+        h.strategy = s
+        row = strategies(tb, h)[s]
+        if call3(address, tb, tb + row.self_at, tb + row.each_at) != 0:
+            h.fault = FAULT_STRATEGY
+            h.fault_strategy = s
+            h.fault_hook = hook
+
+
+@hot
+def wake(tb, h, hook):
+    """Call every strategy's handler, in order."""
+    for s in range(h.n_strategies):
+        wake_one(tb, h, s, hook)
+
+
+# --- features, compiled apart because most instruments have none --------------------------------------------------------------
+@entry
+def features_quote(tb, instrument):
+    h = header(tb)
+    v = views(tb, h)[instrument]
+    rows = at(tb + h.features_at, h.features_n, FEATURE)
+    w = at(tb + h.words_at, h.words_n, I64)
+    f = at(tb + h.words_at, h.words_n, F64)
+    walk_quote(rows, v.features, w, f, h.now, v.bid_px, v.bid_sz, v.ask_px, v.ask_sz)
+    return 0
+
+
+@entry
+def features_other(tb, instrument):
+    """A trade, a bar or a session's open: the current event."""
+    h = header(tb)
+    v = views(tb, h)[instrument]
+    e = at(tb + h.current_at, 1, EVENT)[0]
+    rows = at(tb + h.features_at, h.features_n, FEATURE)
+    w = at(tb + h.words_at, h.words_n, I64)
+    f = at(tb + h.words_at, h.words_n, F64)
+    if e.kind == TRADE:
+        walk_trade(rows, v.features, w, f, h.now, e.a, e.b, e.side)
+    elif e.kind == BAR:
+        walk_bar(rows, v.features, w, f, h.now, e.a, e.b, e.c, e.d, e.id)
+    else:
+        walk_session(rows, v.features, w, f, h.now)
+    return 0
+
+
+# --- running limits -----------------------------------------------------------------------------------------------------------
+@entry
+def kill(tb, reason):
+    """Latched stop: nothing new goes out, everything working is cancelled, and if configured positions are flattened."""
+    h = header(tb)
+    if h.state == KILLED:
+        return 0
+    enter(h, KILLED, reason)
+    cancel_all(tb, h, -1, -1)
+    if limits(tb, h)[0].flatten:
+        for k in range(h.n_instruments):
+            flatten(tb, h, k, views(tb, h)[k].pos)
+    return 0
+
+
+@entry
+def equity_moved(tb):
+    """Equity made a new peak or fell under the floor of the running limits."""
+    h = header(tb)
+    if h.equity > h.peak:
+        new_peak(tb, h)
+    if h.equity < h.floor and h.state != KILLED:
+        kill(tb, h.floor_reason)
+    return 0
+
+
+@hot
+def watch(tb, h):
+    """After every change of equity."""
+    if h.peak - h.equity > h.drawdown:
+        h.drawdown = h.peak - h.equity
+    if h.equity > h.peak or h.equity < h.floor:
+        equity_moved(tb)
+
+
+@hot
+def mark(tb, h, v, instrument, price2):
+    """Value the position at a new price (given doubled)."""
+    v.mark2 = price2
+    v.marked = 1
+    if v.pos != 0:
+        revalue(h, instruments(tb, h)[instrument], v)
+        watch(tb, h)
+
+
+# --- market data --------------------------------------------------------------------------------------------------------------
+@hot
+def begin(tb, h, address, now):
+    """Take in one event: sequence, clock (monotone), a copy that strategies may read."""
+    h.seq += 1
+    h.now = max(h.now, now)
+    source = at(address, 8, I64)
+    current = at(tb + h.current_at, 8, I64)
+    for k in range(8):
+        current[k] = source[k]
+
+
+@hot
+def on_market(tb, h, e):
+    """A quote, trade or depth row: view, mark, features, strategies."""
+    k = e.instrument
+    v = views(tb, h)[k]
+    if e.kind == QUOTE:
+        if v.level == LEVEL_L1:
+            v.bid_px = e.a
+            v.bid_sz = e.b
+            v.ask_px = e.c
+            v.ask_sz = e.d
+            v.ts = h.now
+            v.gapped = 0
+            if e.b > 0 and e.d > 0:
+                if e.a > e.c:
+                    h.c_crossed += 1
+                else:
+                    mark(tb, h, v, k, e.a + e.c)
+            if v.features >= 0:
+                features_quote(tb, k)
+        wake(tb, h, ON_QUOTE)
+    elif e.kind == TRADE:
+        if e.flags & SETS_LAST:
+            v.last_px = e.a
+            v.last_sz = e.b
+            v.last_ts = h.now
+            if v.bid_sz == 0 or v.ask_sz == 0:
+                mark(tb, h, v, k, 2 * e.a)
+        if v.features >= 0:
+            features_other(tb, k)
+        wake(tb, h, ON_TRADE)
+    else:
+        if v.level >= LEVEL_L2:
+            display_level(tb, h, v, e)
+            v.ts = h.now
+            if e.flags & GAP:
+                v.gapped = 1
+                h.c_gaps += 1
+            elif e.flags & SNAPSHOT:
+                v.gapped = 0
+            if e.flags & LAST:
+                if v.bid_sz > 0 and v.ask_sz > 0:
+                    mark(tb, h, v, k, v.bid_px + v.ask_px)
+                if v.features >= 0:
+                    features_quote(tb, k)
+                wake(tb, h, ON_BOOK)
+    if h.state == HALTED:
+        watch_halt(tb, k)
+
+
+@entry
+def watch_halt(tb, instrument):
+    """While halted: is the cause gone, or has it lasted too long?"""
+    h = header(tb)
+    if recover(tb, h, instrument):
+        kill(tb, h.state_reason)
+    return 0
+
+
+# --- everything else ------------------------------------------------------------------------------------------------------------
+@fn
+def on_phase(tb, h, v, e):
+    """A session phase: on a new day's open the day's figures start anew and a daily kill is lifted."""
+    v.phase = e.side
+    if e.side != OPEN:
+        return
+    if e.id != h.trading_day:
+        h.trading_day = e.id
+        h.day_base = h.equity
+        set_floor(tb, h)
+        if h.state == KILLED and h.state_reason == R.DAILY_LOSS:
+            enter(h, ACTIVE, R.DAILY_LOSS)
+    if v.features >= 0:
+        features_other(tb, e.instrument)
+
+
+@fn
+def on_control(tb, h, e):
+    """The operator."""
+    if e.side == OP_KILL:
+        kill(tb, R.MANUAL)
+    elif e.side == OP_HALT:
+        halt(tb, h, R.MANUAL)
+    elif e.side == OP_RESUME:
+        if h.state != ACTIVE:
+            enter(h, ACTIVE, R.MANUAL)
+            h.peak = h.equity
+            h.day_base = h.equity
+            set_floor(tb, h)
+    elif e.side == OP_CANCEL_ALL:
+        cancel_all(tb, h, -1, -1)
+
+
+@fn
+def under_kill(tb, h, instrument):
+    """What still comes alive after a kill is cancelled; what still fills is flattened, if so configured."""
+    table = orders(tb, h)
+    slot = views(tb, h)[instrument].orders
+    engine = False
+    while slot >= 0:
+        o = table[slot]
+        following = o.next
+        if o.flags & ENGINE:
+            engine = True
+        elif o.request != 1 and o.waiting != 1:
+            cancel(tb, h, o)
+        slot = following
+    if limits(tb, h)[0].flatten and not engine:
+        flatten(tb, h, instrument, views(tb, h)[instrument].pos)
+
+
+@entry
+def report_in(tb):
+    """The current event is a report: OMS, ledger, groups, then its strategy."""
+    h = header(tb)
+    e = at(tb + h.current_at, 1, EVENT)[0]
+    if on_report(tb, h, e):
+        o = orders(tb, h)[e.a & SLOT_MASK]
+        strategy = o.strategy
+        if o.group != NO_GROUP:
+            on_change(tb, h, o)
+        watch(tb, h)
+        if h.state == KILLED and h.mode != 2:
+            under_kill(tb, h, e.instrument)
+        wake_one(tb, h, strategy, ON_ORDER)
+    if h.state == HALTED:
+        watch_halt(tb, e.instrument)
+    return 0
+
+
+@fn
+def on_fee_row(tb, h, e):
+    slot = find(tb, h, e.a)
+    strategy = orders(tb, h)[slot].strategy if slot >= 0 else 0
+    on_fee(tb, h, e.instrument, strategy, e.b, e.c)
+    emit(h, OUT_FEE, e.side, e.flags & 0xFF, e.instrument, e.id, e.a, e.b, e.c, e.d)
+    watch(tb, h)
+
+
+@fn
+def pop_timer(tb, h):
+    """Remove the earliest timer."""
+    heap = at(tb + h.timers_at, h.timers_n, TIMER_ROW)
+    h.n_timers -= 1
+    n = h.n_timers
+    last = heap[n]
+    k = 0
+    while True:
+        down = 2 * k + 1
+        if down >= n:
+            break
+        if down + 1 < n:
+            a = heap[down]
+            b = heap[down + 1]
+            if b.ts < a.ts or (b.ts == a.ts and b.seq < a.seq):
+                down += 1
+        c = heap[down]
+        if last.ts < c.ts or (last.ts == c.ts and last.seq < c.seq):
+            break
+        heap[k].ts = c.ts
+        heap[k].seq = c.seq
+        heap[k].timer_id = c.timer_id
+        heap[k].strategy = c.strategy
+        k = down
+    if k != n:
+        heap[k].ts = last.ts
+        heap[k].seq = last.seq
+        heap[k].timer_id = last.timer_id
+        heap[k].strategy = last.strategy
+
+
+@fn
+def on_timer(tb, h, e):
+    """The current event is a due timer: it is popped, so that it fires once, and wakes its strategy."""
+    if h.n_timers > 0:
+        top = at(tb + h.timers_at, h.timers_n, TIMER_ROW)[0]
+        if top.timer_id == e.id and top.strategy == e.a:
+            pop_timer(tb, h)
+    wake_one(tb, h, e.a, ON_TIMER)
+
+
+@entry
+def other_in(tb):
+    """The current event is neither market data nor a report."""
+    h = header(tb)
+    e = at(tb + h.current_at, 1, EVENT)[0]
+    k = e.instrument
+    kind = e.kind
+    if kind == TIMER:
+        on_timer(tb, h, e)
+    elif kind == FEE:
+        on_fee_row(tb, h, e)
+    elif kind == BAR:
+        v = views(tb, h)[k]
+        v.close_px = e.d
+        v.close_ts = h.now
+        if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
+            mark(tb, h, v, k, 2 * e.d)
+        if v.features >= 0:
+            features_other(tb, k)
+        wake(tb, h, ON_BAR)
+    elif kind == PHASE:
+        on_phase(tb, h, views(tb, h)[k], e)
+    elif kind == STATUS:
+        views(tb, h)[k].status = MARKET_STOPPED if e.side == MARKET_STOPPED else 0
+    elif kind == CUSTOM:
+        wake(tb, h, ON_DATA)
+    elif kind == CONTROL:
+        on_control(tb, h, e)
+    elif kind == INTENT:
+        h.strategy = 0
+        place(tb, k, e.side * e.a, e.b, e.c, e.d | OUTSIDE << 8, e.id)
+    if h.state == HALTED:
+        watch_halt(tb, k)
+    return 0
+
+
+@hot
+def consume(tb, h, address, now):
+    """One input event at `now`, whatever its kind."""
+    begin(tb, h, address, now)
+    e = at(tb + h.current_at, 1, EVENT)[0]
+    h.kinds[e.kind & 31] += 1
+    if e.kind <= DEPTH:
+        on_market(tb, h, e)
+    elif e.kind == REPORT:
+        report_in(tb)
+    else:
+        other_in(tb)
+
+
+@entry
+def step(tb, address, now):
+    """Consume the 64-byte event at `address`: the whole trader, for live use, journals and tests. Returns the commands waiting."""
+    h = header(tb)
+    consume(tb, h, address, now)
+    return h.cmd_n
+
+
+@entry
+def start_account(tb):
+    """The running limits' floor for the initial equity."""
+    set_floor(tb, header(tb))
+    return 0
+
+
+@entry
+def wake_hook(tb, hook):
+    """Start or stop the strategies: `on_start`, `on_stop`."""
+    h = header(tb)
+    wake(tb, h, hook)
+    return h.fault

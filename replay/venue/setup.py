@@ -1,0 +1,122 @@
+"""Build the simulated venue: its arena sized from a session's manifest, and the profile written into it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from replay.data.manifest import Manifest
+from replay.errors import BadInput
+from replay.events import CLOSED, EVENT, OPEN
+from replay.kernel import ladder
+from replay.kernel.arena import Arena
+from replay.trader.layout import INSTRUMENT
+from replay.trader.setup import LEVELS, book_size, fill_instruments
+from replay.trader.specs import duration_ns
+from replay.venue import layout as V
+
+QUEUES = {
+    "risk_averse": V.RISK_AVERSE,
+    "power": V.PROB_POWER,
+    "power2": V.PROB_POWER2,
+    "power3": V.PROB_POWER3,
+    "log": V.PROB_LOG,
+    "log2": V.PROB_LOG2,
+}
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One latency leg: `recorded` (feed only), `constant` or `lognormal` with a median in ns."""
+
+    kind: str = "constant"
+    ns: int = 1
+    sigma: float = 0.0
+
+    @staticmethod
+    def parse(text: str, name: str) -> Leg:
+        """A leg from text: ``1ms``, ``recorded``, ``lognormal:1ms:0.5``.
+
+        >>> Leg.parse("lognormal:1ms:0.5", "entry")
+        Leg(kind='lognormal', ns=1000000, sigma=0.5)
+        """
+        if text == "recorded":
+            if name != "feed":
+                raise BadInput(f"latency {name}: 'recorded' is for the feed leg only; give a duration such as 1ms")
+            return Leg("recorded", 0)
+        if text.startswith("lognormal:"):
+            parts = text.split(":")
+            try:
+                sigma = float(parts[2])
+                ok = len(parts) == 3 and 0 <= sigma <= 10
+            except (IndexError, ValueError):
+                ok = False
+            if not ok:
+                raise BadInput(f"latency {name}: expected lognormal:MEDIAN:SIGMA such as lognormal:1ms:0.5, got {text!r}")
+            return Leg("lognormal", duration_ns(parts[1], f"latency {name}"), sigma)
+        return Leg("constant", max(1, duration_ns(text, f"latency {name}")))
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """How the venue fills, how long the legs take, what it charges."""
+
+    name: str = "realistic"
+    queue: str = "risk_averse"
+    queue_n: float = 1.0
+    feed: Leg = Leg("recorded", 0)
+    entry: Leg = Leg("constant", 1_000_000)
+    response: Leg = Leg("constant", 1_000_000)
+    maker_fee_ppm: int = 0
+    taker_fee_ppm: int = 0
+    fee_per_lot: int = 0
+    seed: int = 1
+
+
+#: class ranks at equal times, in the order data, request, control, report, local, timer
+CLASSES = {"realistic": (0, 1, 2, 3, 4, 5), "hftbacktest": (3, 4, 1, 2, 0, 5)}
+PROFILES = {"realistic": V.REALISTIC, "hftbacktest": V.HFTBACKTEST}
+
+
+def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: int = 1 << 14) -> Arena:
+    """The venue for a session: books, room for `order_capacity` orders and twice as many requests in flight."""
+    n = len(m.instruments)
+    if profile.name not in PROFILES:
+        raise BadInput(f"fill profile: expected one of {', '.join(PROFILES)}, got {profile.name!r}")
+    if profile.queue not in QUEUES:
+        raise BadInput(f"queue model: expected one of {', '.join(QUEUES)}, got {profile.queue!r}")
+    width, capacity = book_size(m)
+    arena = Arena(
+        V.HEADER,
+        {
+            "books": (V.VBOOK, n),
+            "orders": (V.VORDER, order_capacity),
+            "requests": (V.REQUEST, 2 * order_capacity),
+            "reports": (EVENT, report_capacity),
+            "instruments": (INSTRUMENT, n),
+            **ladder.regions(2 * n if width else 0, width or 64, capacity),
+        },
+    )
+    if width:
+        ladder.prepare(arena, width, capacity)
+    h = arena.header
+    h.t0 = m.start_ns
+    h.profile = PROFILES[profile.name]
+    h.queue = QUEUES[profile.queue]
+    h.queue_n = profile.queue_n
+    ranks = CLASSES[profile.name]
+    h.class_data, h.class_request, h.class_control, h.class_report, h.class_local, h.class_timer = ranks
+    h.seed = profile.seed
+    for k, leg in ((V.FEED, profile.feed), (V.ENTRY, profile.entry), (V.RESPONSE, profile.response)):
+        h.mode[k] = {"recorded": V.RECORDED, "constant": V.CONSTANT, "lognormal": V.LOGNORMAL}[leg.kind]
+        h.latency[k] = leg.ns
+        h.sigma[k] = leg.sigma
+        h.last_arrival[k] = -(1 << 62)
+        h.last_send[k] = -(1 << 62)
+    h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
+    phased = m.counts.get("phase", 0) > 0
+    for k, book in enumerate(arena.region("books")):
+        book.resting[:] = -1
+        book.stops = -1
+        book.level = LEVELS[m.levels[k]]
+        book.phase = CLOSED if phased else OPEN
+    fill_instruments(arena, m)
+    arena.check()
+    return arena
