@@ -42,7 +42,6 @@ ALLOWED: dict[str, tuple[frozenset[str], str]] = {
         "sets up compilation before any event: cache folder, CPU name, a view cache keyed by id; nothing of it reaches a decision",
     ),
     "trader/specs.py": (frozenset({"D008"}), "Python-side set-up: powers of ten in integers, before the first event"),
-    "kernel/arena.py": (frozenset({"D008", "D009"}), "Python-side set-up: sizes of regions, integer sums, before the first event"),
 }
 
 
@@ -86,14 +85,16 @@ _CLOCKS = {"now", "utcnow", "today"}
 _CLOCK_OWNERS = {"datetime", "date", "Timestamp", "pd", "pandas", "pendulum"}
 _IO = {"open", "print", "input", "breakpoint"}
 _FILE_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes"}
-_NUMPY_FLOAT = (
-    "sum nansum std nanstd var nanvar mean nanmean average median exp exp2 expm1 log log2 log10 log1p power float_power dot vdot inner "
-    "matmul einsum cumsum cumprod prod trapezoid convolve sin cos tan tanh sinh cosh arctan arctan2 arcsin arccos hypot cbrt"
-).split()
-_MATH_FLOAT = (
-    "exp exp2 expm1 log log2 log10 log1p pow sin cos tan asin acos atan atan2 sinh cosh tanh fsum sumprod hypot dist cbrt erf erfc gamma "
-    "lgamma"
-).split()
+_NUMPY_FLOAT = {
+    "sum", "nansum", "std", "nanstd", "var", "nanvar", "mean", "nanmean", "average", "median", "exp", "exp2", "expm1", "log",
+    "log2", "log10", "log1p", "power", "float_power", "dot", "vdot", "inner", "matmul", "einsum", "cumsum", "cumprod", "prod",
+    "trapezoid", "convolve", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "arctan2", "arcsin", "arccos", "hypot",
+    "cbrt",
+}
+_MATH_FLOAT = {
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
+    "sinh", "cosh", "tanh", "fsum", "sumprod", "hypot", "dist", "cbrt", "erf", "erfc", "gamma", "lgamma",
+}
 _ARRAY_METHODS = {"sum", "mean", "std", "var", "dot", "cumsum", "cumprod", "prod"}
 _LIVE = {"live", "is_live", "paper", "is_paper", "backtest", "is_backtest", "live_mode", "paper_mode"}
 
