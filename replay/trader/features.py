@@ -14,14 +14,17 @@ Windows and buckets are defined in `replay.trader.windows`; names and parameters
 
 from __future__ import annotations
 
-from replay.events import BAR, PHASE, QUOTE, TRADE
+import numpy as np
+
+from replay.events import BAR, EVENT, PHASE, QUOTE, TRADE
 from replay.events import OPEN as PHASE_OPEN
-from replay.kernel.memory import fn, hot
+from replay.kernel.memory import at, fn, hot
 from replay.trader.flows import bar_add, bar_close, flow_advance, flow_quote, flow_trade, vwap_add, vwap_show
 from replay.trader.rows import (
     ASK,
     BAR_CLOSE,
     BID,
+    FEATURE,
     LAST_INSTANT,
     LAST_SERIES,
     LAST_TRADE,
@@ -41,8 +44,11 @@ from replay.trader.rows import (
 from replay.trader.series import advance, observe
 from replay.trader.windows import EDGE
 
+INT64 = np.dtype("i8")
+FLOAT64 = np.dtype("f8")
 
-@fn
+
+@hot
 def quote_value(source, bid_px, bid_sz, ask_px, ask_sz):
     """Whether the quote shows the source, and its value."""
     if source == BID:
@@ -64,7 +70,7 @@ def microprice(bid_px, bid_sz, ask_px, ask_sz):
     return float(bid_px) + float(ask_px - bid_px) * (float(bid_sz) / float(bid_sz + ask_sz))
 
 
-@fn
+@hot
 def _instant(f, bid_px, bid_sz, ask_px, ask_sz):
     if bid_sz == 0 or ask_sz == 0:
         f.ready = 0
@@ -85,7 +91,7 @@ def _instant(f, bid_px, bid_sz, ask_px, ask_sz):
     f.ready = ready
 
 
-@fn
+@hot
 def feature_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
     """Bring one row to a quote at `now`; ticks and lots, a size of 0: the side is absent."""
     code = f.code
@@ -107,7 +113,7 @@ def feature_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
             bar_close(f, words, fwords, now)
 
 
-@fn
+@hot
 def feature_trade(f, words, fwords, now, px, size, side):
     """Bring one row to a trade at `now`; side +1: the buyer was the aggressor, -1: the seller, 0: not given."""
     code = f.code
@@ -131,7 +137,7 @@ def feature_trade(f, words, fwords, now, px, size, side):
             bar_close(f, words, fwords, now)
 
 
-@fn
+@hot
 def feature_bar(f, words, fwords, now, o, h, l, c, v):
     """Bring one row to a finished bar seen at `now`: its close is the observation, its (h + l + c) / 3 the price of its volume."""
     code = f.code
@@ -151,7 +157,7 @@ def feature_bar(f, words, fwords, now, o, h, l, c, v):
         bar_close(f, words, fwords, now)
 
 
-@fn
+@hot
 def feature_session(f, words, fwords, now):
     """A session opens: what is anchored to it starts anew, and a micro-bar still being built is complete."""
     code = f.code
@@ -168,67 +174,84 @@ def feature_session(f, words, fwords, now):
         flow_advance(f, words, now)
 
 
-# --- all rows of an instrument -------------------------------------------------------------------------------------------------------------
+# --- all rows of an instrument ---------------------------------------------------------------------------------------------
+# By address, like every boundary of the kernel: `rows` of `n_rows` FEATURE records, `words` of `n_words` words. Passing the arrays
+# themselves would cost more than most features do.
 
 
 @fn
-def walk_quote(features, first, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
-    """`feature_quote` on the rows from `first` along `next`."""
+def walk_quote(rows, n_rows, first, words, n_words, now, bid_px, bid_sz, ask_px, ask_sz):
+    """`feature_quote` on the rows from `first` along `next`. Addresses and counts in int64."""
+    features = at(rows, n_rows, FEATURE)
+    ints = at(words, n_words, INT64)
+    floats = at(words, n_words, FLOAT64)
     i = first
     while i >= 0:
         f = features[i]
-        feature_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz)
+        feature_quote(f, ints, floats, now, bid_px, bid_sz, ask_px, ask_sz)
         i = f.next
 
 
 @fn
-def walk_trade(features, first, words, fwords, now, px, size, side):
-    """`feature_trade` on the rows from `first` along `next`."""
+def walk_trade(rows, n_rows, first, words, n_words, now, px, size, side):
+    """`feature_trade` on the rows from `first` along `next`. Addresses and counts in int64."""
+    features = at(rows, n_rows, FEATURE)
+    ints = at(words, n_words, INT64)
+    floats = at(words, n_words, FLOAT64)
     i = first
     while i >= 0:
         f = features[i]
-        feature_trade(f, words, fwords, now, px, size, side)
+        feature_trade(f, ints, floats, now, px, size, side)
         i = f.next
 
 
 @fn
-def walk_bar(features, first, words, fwords, now, o, h, l, c, v):
-    """`feature_bar` on the rows from `first` along `next`."""
+def walk_bar(rows, n_rows, first, words, n_words, now, o, h, l, c, v):
+    """`feature_bar` on the rows from `first` along `next`. Addresses and counts in int64."""
+    features = at(rows, n_rows, FEATURE)
+    ints = at(words, n_words, INT64)
+    floats = at(words, n_words, FLOAT64)
     i = first
     while i >= 0:
         f = features[i]
-        feature_bar(f, words, fwords, now, o, h, l, c, v)
+        feature_bar(f, ints, floats, now, o, h, l, c, v)
         i = f.next
 
 
 @fn
-def walk_session(features, first, words, fwords, now):
-    """`feature_session` on the rows from `first` along `next`."""
+def walk_session(rows, n_rows, first, words, n_words, now):
+    """`feature_session` on the rows from `first` along `next`. Addresses and counts in int64."""
+    features = at(rows, n_rows, FEATURE)
+    ints = at(words, n_words, INT64)
+    floats = at(words, n_words, FLOAT64)
     i = first
     while i >= 0:
         f = features[i]
-        feature_session(f, words, fwords, now)
+        feature_session(f, ints, floats, now)
         i = f.next
 
 
 @fn
-def play(events, features, first, words, fwords, values, ready):
-    """Bring a table through `events` (EVENT records, as seen at ``ts_recv``); row k of `values` and `ready`: all rows after event k.
+def play(events, n, rows, n_rows, first, words, n_words, values, ready):
+    """Bring a table through `n` EVENT records as seen at ``ts_recv``; line k of `values` and `ready`: all rows after event k.
 
-    The research table: the same functions, so the same bits, as in a run. `first` holds each instrument's first row.
+    The research table: the same functions, so the same bits, as in a run. `first` holds each instrument's first row; `events`, `rows`
+    and `words` are addresses.
     """
-    for k in range(len(events)):
-        e = events[k]
+    stream = at(events, n, EVENT)
+    features = at(rows, n_rows, FEATURE)
+    for k in range(n):
+        e = stream[k]
         i = first[e.instrument]
         if e.kind == QUOTE:
-            walk_quote(features, i, words, fwords, e.ts_recv, e.a, e.b, e.c, e.d)
+            walk_quote(rows, n_rows, i, words, n_words, e.ts_recv, e.a, e.b, e.c, e.d)
         elif e.kind == TRADE:
-            walk_trade(features, i, words, fwords, e.ts_recv, e.a, e.b, e.side)
+            walk_trade(rows, n_rows, i, words, n_words, e.ts_recv, e.a, e.b, e.side)
         elif e.kind == BAR:
-            walk_bar(features, i, words, fwords, e.ts_recv, e.a, e.b, e.c, e.d, e.id)
+            walk_bar(rows, n_rows, i, words, n_words, e.ts_recv, e.a, e.b, e.c, e.d, e.id)
         elif e.kind == PHASE and e.side == PHASE_OPEN:
-            walk_session(features, i, words, fwords, e.ts_recv)
-        for j in range(len(features)):
+            walk_session(rows, n_rows, i, words, n_words, e.ts_recv)
+        for j in range(n_rows):
             f = features[j]
             values[k, j] = f.value
             ready[k, j] = f.ready

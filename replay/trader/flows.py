@@ -16,13 +16,13 @@ _LOW_MASK = (1 << 40) - 1
 _BUILDING, _COMPLETE = 1, 7
 
 
-@fn
+@hot
 def _roll_flow(f, words, at, now):
     if now >= words[at + EDGE]:
         sums_roll(words, at, now, f.p0)
 
 
-@fn
+@hot
 def _show_flow(f, words, at):
     slot = slot_of(words, at, 2)
     a = words[at + BASE] + words[slot]
@@ -34,7 +34,7 @@ def _show_flow(f, words, at):
     f.ready = 1 if full(words, at) else 0
 
 
-@fn
+@hot
 def _side_flow(sign, px, sz, px0, sz0):
     """What one side's queue gained at its best price (Cont, Kukanov, Stoikov); an absent side is a price infinitely far away."""
     better = sign * (px - px0)
@@ -62,7 +62,7 @@ def flow_quote(f, words, now, bid_px, bid_sz, ask_px, ask_sz):
     _show_flow(f, words, at)
 
 
-@fn
+@hot
 def _sign_of_trade(words, at, px, side):
     """+1: a buyer took, -1: a seller, 0: not known. The given side, else the quote rule, at the mid or without one the tick rule."""
     sign = int(side)
@@ -108,7 +108,7 @@ def flow_advance(f, words, now):
 # --- session VWAP ------------------------------------------------------------------------------------------------------------------
 
 
-@fn
+@hot
 def vwap_add(words, at, px, size):
     """Add px * size to a sum of two words, exact far beyond int64: only the product itself must fit."""
     product = px * size
@@ -117,7 +117,7 @@ def vwap_add(words, at, px, size):
     words[at + _LOW_PART] = low & _LOW_MASK
 
 
-@fn
+@hot
 def vwap_show(f, words, at, volume, parts):
     total = words[at + _VOLUME] + volume
     words[at + _VOLUME] = total
@@ -168,7 +168,7 @@ def bar_add(f, words, fwords, now, x, size):
         f.ready = 1
 
 
-@fn
+@hot
 def bar_component(f, words, fwords, component):
     """A component of a micro-bar's row: OPEN..COUNT of the last complete bar, ``CURRENT + OPEN``.. of the one being built."""
     at = f.word + _COMPLETE

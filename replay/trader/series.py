@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from replay.kernel.fixed import log
-from replay.kernel.memory import fn
+from replay.kernel.memory import fn, hot
 from replay.trader.rows import EMA, MEAN, MEAN_N, RETURN, SESSION_RETURN, VARIANCE, VARIANCE_N, ZSCORE, ZSCORE_N
 from replay.trader.windows import (
     ANCHOR,
@@ -97,7 +97,7 @@ def advance(f, words, fwords, now):
         _show_squares(f, words, fwords, at)
 
 
-@fn
+@hot
 def _ema(f, words, fwords, at, x):
     n = words[at] + 1
     words[at] = n
@@ -114,7 +114,7 @@ def _ema(f, words, fwords, at, x):
         f.ready = 1
 
 
-@fn
+@hot
 def _ratio(f, x, reference, ready):
     """Show a simple return; a price at or below zero has none."""
     if x > 0.0 and reference > 0.0:
@@ -124,7 +124,7 @@ def _ratio(f, x, reference, ready):
         f.ready = 0
 
 
-@fn
+@hot
 def _observe_return(f, words, fwords, at, now, x):
     if words[at + EDGE] == 0:
         closes_begin(words, fwords, at, now, f.p0, x)
@@ -134,14 +134,14 @@ def _observe_return(f, words, fwords, at, now, x):
     _show_return(f, words, fwords, at)
 
 
-@fn
+@hot
 def _show_return(f, words, fwords, at):
     bucket = words[at + BUCKET]
     x = fwords[at + RING + bucket % RETURN_SLOTS]
     _ratio(f, x, fwords[at + BASE], bucket - words[at + FIRST] >= RETURN_SLOTS - 1)
 
 
-@fn
+@hot
 def _show_mean(f, words, fwords, at):
     slot = slot_of(words, at, 2)
     n = words[at + BASE] + words[slot]
@@ -152,7 +152,7 @@ def _show_mean(f, words, fwords, at):
         f.ready = 0
 
 
-@fn
+@hot
 def _observe_moments(f, words, fwords, at, now, x):
     if words[at + EDGE] == 0:  # deviations from the first value: prices are large, their differences small and exact
         fwords[at + _ORIGIN] = x
@@ -164,7 +164,7 @@ def _observe_moments(f, words, fwords, at, now, x):
     _show_moments(f, words, fwords, at)
 
 
-@fn
+@hot
 def _show_moments(f, words, fwords, at):
     slot = slot_of(words, at, 3)
     n, mean, m2 = join(
@@ -177,7 +177,7 @@ def _show_moments(f, words, fwords, at):
         f.ready = 0
 
 
-@fn
+@hot
 def _show_deviation(f, y, mean, variance):
     if f.code == VARIANCE or f.code == VARIANCE_N:
         f.value = variance
@@ -187,7 +187,7 @@ def _show_deviation(f, y, mean, variance):
         f.value = 0.0
 
 
-@fn
+@hot
 def _count_moments(f, words, fwords, at, x):
     if words[at + POSITION] == 0 and words[at + BLOCKS] == 0:
         fwords[at + ANCHOR] = x
@@ -197,7 +197,7 @@ def _count_moments(f, words, fwords, at, x):
     f.ready = 1 if ready else 0
 
 
-@fn
+@hot
 def _observe_square(f, words, fwords, at, now, x):
     if x <= 0.0:  # no logarithm: such a price is not observed
         advance(f, words, fwords, now)
@@ -218,7 +218,7 @@ def _observe_square(f, words, fwords, at, now, x):
     _show_squares(f, words, fwords, at)
 
 
-@fn
+@hot
 def _show_squares(f, words, fwords, at):
     f.value = math.sqrt(fwords[at + BASE] + fwords[slot_of(words, at, 1)]) * fwords[at + _SCALE]
     f.ready = 1 if full(words, at) else 0

@@ -295,7 +295,9 @@ class FeatureTable:
         first[: len(self.first)] = self.first
         values = np.zeros((len(events), len(self.features)))
         ready = np.zeros((len(events), len(self.features)), np.bool_)
-        _f.play(events, self.features, first, self.words, self.fwords, values, ready)
+        events = np.ascontiguousarray(events)
+        rows, words = self.features.ctypes.data, self.words.ctypes.data
+        _f.play(events.ctypes.data, len(events), rows, len(self.features), first, words, len(self.words), values, ready)
         return values, ready
 
 

@@ -18,7 +18,7 @@ words, zeroed before first use.
 
 from __future__ import annotations
 
-from replay.kernel.memory import fn
+from replay.kernel.memory import fn, hot
 
 K = 64
 MASK = K - 1
@@ -34,7 +34,7 @@ RING = 12
 RETURN_SLOTS = 66
 
 
-@fn
+@hot
 def width_of(span):
     """The width in ns of a bucket of a window of `span` ns.
 
@@ -44,7 +44,7 @@ def width_of(span):
     return (span + (K - 1)) // K
 
 
-@fn
+@hot
 def full(words, at):
     """Whether a time window has been observed for its whole length."""
     return words[at + BUCKET] - words[at + FIRST] >= K - 1
@@ -74,7 +74,7 @@ def turn(words, at, now, width, stride):
     words[at + EDGE] = (bucket + 1) * width
 
 
-@fn
+@hot
 def slot_of(words, at, stride):
     """Offset of the current bucket."""
     return at + RING + (words[at + BUCKET] & MASK) * stride
@@ -156,7 +156,7 @@ def moments_roll(words, fwords, at, now, span):
     fwords[at + BASE + 2] = m2
 
 
-@fn
+@hot
 def moments_add(words, fwords, slot, x):
     """Welford's update of one bucket."""
     n = words[slot] + 1
