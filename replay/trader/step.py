@@ -36,7 +36,6 @@ from replay.trader.intents import place
 from replay.trader.layout import (
     ACTIVE,
     ENGINE,
-    F64,
     HALTED,
     I64,
     KILLED,
@@ -66,7 +65,6 @@ from replay.trader.ledger import on_fee, revalue
 from replay.trader.oms import cancel, cancel_all, find, on_report
 from replay.trader.output import FAULT_STRATEGY, OUT_FEE, emit
 from replay.trader.risk import enter, halt, new_peak, recover, set_floor
-from replay.trader.rows import FEATURE
 
 
 # --- strategies are woken ---------------------------------------------------------------------------------------------------
@@ -93,12 +91,12 @@ def wake(tb, h, hook):
 # --- features, compiled apart because most instruments have none --------------------------------------------------------------
 @entry
 def features_quote(tb, instrument):
+    """The instrument's touch changed."""
     h = header(tb)
     v = views(tb, h)[instrument]
-    rows = at(tb + h.features_at, h.features_n, FEATURE)
-    w = at(tb + h.words_at, h.words_n, I64)
-    f = at(tb + h.words_at, h.words_n, F64)
-    walk_quote(rows, v.features, w, f, h.now, v.bid_px, v.bid_sz, v.ask_px, v.ask_sz)
+    rows = tb + h.features_at
+    state = tb + h.words_at
+    walk_quote(rows, h.features_n, v.features, state, h.words_n, h.now, v.bid_px, v.bid_sz, v.ask_px, v.ask_sz)
     return 0
 
 
@@ -106,17 +104,16 @@ def features_quote(tb, instrument):
 def features_other(tb, instrument):
     """A trade, a bar or a session's open: the current event."""
     h = header(tb)
-    v = views(tb, h)[instrument]
+    first = views(tb, h)[instrument].features
     e = at(tb + h.current_at, 1, EVENT)[0]
-    rows = at(tb + h.features_at, h.features_n, FEATURE)
-    w = at(tb + h.words_at, h.words_n, I64)
-    f = at(tb + h.words_at, h.words_n, F64)
+    rows = tb + h.features_at
+    state = tb + h.words_at
     if e.kind == TRADE:
-        walk_trade(rows, v.features, w, f, h.now, e.a, e.b, e.side)
+        walk_trade(rows, h.features_n, first, state, h.words_n, h.now, e.a, e.b, e.side)
     elif e.kind == BAR:
-        walk_bar(rows, v.features, w, f, h.now, e.a, e.b, e.c, e.d, e.id)
+        walk_bar(rows, h.features_n, first, state, h.words_n, h.now, e.a, e.b, e.c, e.d, e.id)
     else:
-        walk_session(rows, v.features, w, f, h.now)
+        walk_session(rows, h.features_n, first, state, h.words_n, h.now)
     return 0
 
 
