@@ -26,6 +26,7 @@ import gzip
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -160,7 +161,9 @@ def _read(path: Path) -> tuple[list[tuple[int, _Line]], str]:
             lines.append((received, message))
             before = received
     except (OSError, EOFError, ValueError, msgspec.DecodeError) as e:
-        raise BadInput(f"{path} line {k}: expected '<receive ns> <json>' of Binance ({str(e).splitlines()[0]}): repair or drop it") from None
+        raise BadInput(
+            f"{path} line {k}: expected '<receive ns> <json>' of Binance ({str(e).splitlines()[0]}): repair or drop it"
+        ) from None
     if not lines:
         raise BadInput(f"{path}: expected lines '<receive ns> <json>', the file is empty: capture again")
     return lines, hashlib.sha256(raw).hexdigest()
@@ -170,7 +173,9 @@ def _identify(path: Path, lines: list[tuple[int, _Line]]) -> tuple[str, str]:
     """Market and symbol. COIN-M messages name their pair (ps), futures updates the update before (pu), spot ones neither."""
     symbols = {m.data.s for _, m in lines if m.data}
     if len(symbols) != 1:
-        raise BadInput(f"{path}: one symbol a capture expected, got {', '.join(sorted(symbols)) or 'none'}: split the file by symbol")
+        raise BadInput(
+            f"{path}: one symbol a capture expected, got {', '.join(sorted(symbols)) or 'none'}: split the file by symbol"
+        )
     updates = [m.data for _, m in lines if m.data and m.data.e == "depthUpdate"]
     market = "coinm" if any(d.ps for d in updates) else "usdm" if any(d.pu is not None for d in updates) else "spot"
     return market, symbols.pop()
@@ -192,6 +197,8 @@ def _instrument(market: str, symbol: str, lines: Iterable[tuple[int, _Line]]) ->
             sizes.update((d.B, d.A))
     tick, lot = STEPS.get((market, symbol), (None, None))
     steps = {"tick_size": infer_increment(prices, tick), "lot_size": infer_increment(sizes, lot)}
+    # captures hold sizes finer than the venue's step, left from an older one; an order still has to respect the step
+    smallest = max(int(Decimal(lot) / Decimal(steps["lot_size"])), 1) if lot else 1
     if market == "coinm":  # a contract is worth 100 USD of BTC, 10 USD of any other coin
         base = symbol.partition("USD")[0]
         money = {"currency": "USD", "base": base, "multiplier": "100" if base == "BTC" else "10", "inverse": True}
@@ -200,7 +207,7 @@ def _instrument(market: str, symbol: str, lines: Iterable[tuple[int, _Line]]) ->
         if quote is None:
             raise BadInput(f"{symbol}: the quote currency must be one of {', '.join(QUOTES)}: extend replay.data.binance.QUOTES")
         money = {"currency": quote, "base": symbol.removesuffix(quote) if market == "spot" else None}
-    return Instrument(symbol=symbol, **steps, **money), [f"{symbol}.{field}" for field in steps]
+    return Instrument(symbol=symbol, min_qty=smallest, **steps, **money), [f"{symbol}.{field}" for field in steps]
 
 
 class _Exact:
@@ -231,7 +238,9 @@ class _Builder:
         self.waiting: list[_Data] = []
         self.depth_time = 0  # venue time of the book; updates keep the order of their ids where their times do not
 
-    def add(self, t: int, received: int, kind: int, side: int, flags: int, number: int, a: int, b: int, c: int = 0, d: int = 0) -> None:
+    def add(
+        self, t: int, received: int, kind: int, side: int, flags: int, number: int, a: int, b: int, c: int = 0, d: int = 0
+    ) -> None:
         self.rows.append((t, received, kind, side, flags, 0, number, a, b, c, d))
 
     def book_time(self, ms: int) -> int:

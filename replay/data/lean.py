@@ -50,7 +50,9 @@ DERIVATIVELY_PRICED, SOLD_LATE, OUT_OF_SEQUENCE = 1 << 9, 1 << 11, 1 << 14
 STOCK_OPTION, AVERAGE_PRICE, PRIOR_REFERENCE = 1 << 18, 1 << 20, 1 << 25
 OFFICIAL_CLOSE, OFFICIAL_OPEN, ODD_LOT = 1 << 24, 1 << 26, 1 << 31
 #: the price was not made here and now: other settlement, an average, another moment, another instrument
-AWAY = CASH | NEXT_DAY | SELLER | DERIVATIVELY_PRICED | SOLD_LATE | OUT_OF_SEQUENCE | STOCK_OPTION | AVERAGE_PRICE | PRIOR_REFERENCE
+AWAY = (
+    CASH | NEXT_DAY | SELLER | DERIVATIVELY_PRICED | SOLD_LATE | OUT_OF_SEQUENCE | STOCK_OPTION | AVERAGE_PRICE | PRIOR_REFERENCE
+)
 OFFICIAL = OFFICIAL_CLOSE | OFFICIAL_OPEN
 
 _COLUMNS = {
@@ -131,7 +133,9 @@ def _find(source, symbols, dates, name: str) -> list[tuple[Path, str, datetime.d
     missing = sorted((wanted_symbols or set()) - {f[1] for f in found})
     if missing or not found:
         days = ", ".join(sorted(map(str, wanted_days))) if wanted_days else "any day"
-        raise BadInput(f"{source}: no LEAN tick files of {', '.join(missing) or 'any symbol'} for {days}: check folder, symbols and dates")
+        raise BadInput(
+            f"{source}: no LEAN tick files of {', '.join(missing) or 'any symbol'} for {days}: check folder, symbols and dates"
+        )
     return sorted(found, key=lambda f: (f[1], f[2], f[3]))
 
 
@@ -144,18 +148,26 @@ def _read(path: Path, symbol: str, day: datetime.date, kind: str) -> _File:
             if "_tick" not in member.lower():
                 raise BadInput(f"{path}: holds {member}, not ticks: pass the files of the tick folder")
             text = z.read(member)
-        table = pv.read_csv(BytesIO(text), pv.ReadOptions(column_names=columns), convert_options=pv.ConvertOptions(column_types=types))
+        table = pv.read_csv(
+            BytesIO(text), pv.ReadOptions(column_names=columns), convert_options=pv.ConvertOptions(column_types=types)
+        )
         # an empty field is no value, which these files otherwise write as 0
         numbers = {c: table[c].fill_null(0).to_numpy() for c in columns if types[c] == pa.int64()}
         codes = table["conditions"].combine_chunks().dictionary_encode()
         values = np.array([int(code or "0", 16) for code in codes.dictionary.to_pylist()], np.int64)
-        numbers["conditions"] = values[codes.indices.fill_null(0).to_numpy()] if len(values) else np.zeros(table.num_rows, np.int64)
+        numbers["conditions"] = (
+            values[codes.indices.fill_null(0).to_numpy()] if len(values) else np.zeros(table.num_rows, np.int64)
+        )
     except (OSError, ValueError, zipfile.BadZipFile, pa.ArrowInvalid) as e:
-        raise BadInput(f"{path}: not a LEAN {kind} tick file ({str(e).splitlines()[0]}): download it again, or leave it out") from None
+        raise BadInput(
+            f"{path}: not a LEAN {kind} tick file ({str(e).splitlines()[0]}): download it again, or leave it out"
+        ) from None
     late = np.flatnonzero(np.diff(numbers["ms"]) < 0)
     if len(late):
         k = int(late[0])
-        raise BadInput(f"{path} row {k + 2}: times must not go back, got {numbers['ms'][k + 1]} after {numbers['ms'][k]} ms: sort the file")
+        raise BadInput(
+            f"{path} row {k + 2}: times must not go back, got {numbers['ms'][k + 1]} after {numbers['ms'][k]} ms: sort the file"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return _File(path, symbol, day, kind, numbers, Source(f"{symbol.lower()}/{path.name}", digest, table.num_rows))
 

@@ -33,7 +33,7 @@ from replay.events import (
 )
 from replay.kernel.memory import at, entry, fn, mix, record
 
-# why a row is refused; the sentences are in session.REFUSALS, in this order
+# why a row is refused; the sentences are in session._refusal
 (
     OK,
     TABLE_FULL,
@@ -52,29 +52,35 @@ from replay.kernel.memory import at, entry, fn, mix, record
 
 #: what a scan carries from block to block
 STATE = record(
-    *(
-        (name, "i8")
-        for name in (
-            "code",  # why it stopped
-            "row",  # rows done; at a refusal, the row refused
-            "recv",  # ts_recv of the row before
-            "event",  # ts_event of the row before
-            "backwards",  # rows whose ts_event is earlier than that of the row before
-            "group",  # instrument + 1 of the message still open, 0 for none
-            "used",  # table slots taken
-        )
-    )
+    ("code", "i8"),  # why it stopped
+    ("recv", "i8"),  # ts_recv of the row before
+    ("event", "i8"),  # ts_event of the row before
+    ("backwards", "i8"),  # rows whose ts_event is earlier than that of the row before
+    ("group", "i8"),  # instrument + 1 of the message still open, 0 for none
+    ("used", "i8"),  # table slots taken
 )
 
-#: what is gathered per instrument; pairs are (bid, ask)
+#: what is gathered per instrument
 TALLY = record(
-    *(
-        (name, "i8")
-        for name in (
-            "max_product negative min_px max_px max_size kinds bid_levels ask_levels max_bid_levels max_ask_levels bid_epoch "
-            "ask_epoch order_epoch orders max_orders crossed bad_bars unanchored anchored"
-        ).split()
-    )
+    ("max_product", "i8"),  # the largest price x size in range
+    ("negative", "i8"),  # whether prices may be zero or below
+    ("min_px", "i8"),
+    ("max_px", "i8"),
+    ("max_size", "i8"),
+    ("kinds", "i8"),  # bit k: a row of kind k was seen
+    ("bid_levels", "i8"),
+    ("ask_levels", "i8"),
+    ("max_bid_levels", "i8"),
+    ("max_ask_levels", "i8"),
+    ("bid_epoch", "i8"),  # raised by a CLEAR: slots of an older epoch are empty
+    ("ask_epoch", "i8"),
+    ("order_epoch", "i8"),
+    ("orders", "i8"),
+    ("max_orders", "i8"),
+    ("crossed", "i8"),
+    ("bad_bars", "i8"),
+    ("anchored", "i8"),  # a snapshot or CLEAR was seen
+    ("unanchored", "i8"),  # book rows before it
 )
 
 #: a live level (px, instrument and side; v = orders or size) or order (order_id, instrument; v = px, w = size with the side's sign)
@@ -325,7 +331,6 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
         state.recv = r.ts_recv
         state.event = r.ts_event
         state.group = 0 if r["flags"] & LAST else np.int64(r.instrument) + 1
-        state.row += 1
     state.code = OK
     return n
 

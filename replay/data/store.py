@@ -1,9 +1,9 @@
 """Sessions on disk: a folder with manifest.json and the rows, raw (the working copy) or as Parquet (the archive).
 
-    sessions/ibm/manifest.json
-                 events.bin      64-byte records in arrival order, memory-mapped
-                 order.bin       int64 row numbers in venue order, where that differs
-                 events.parquet  the same rows as columns, zstd
+sessions/ibm/manifest.json
+             events.bin      64-byte records in arrival order, memory-mapped
+             order.bin       int64 row numbers in venue order, where that differs
+             events.parquet  the same rows as columns, zstd
 """
 
 from __future__ import annotations
