@@ -7,7 +7,7 @@ What a line holds, and what becomes of it:
   must continue the one before (spot: U = u + 1; futures: pu = u). Where one does not, its first row carries `GAP` and
   `depth_gaps` counts it. Updates that arrived before the snapshot but are newer follow it, received with it.
 - a REST snapshot: one group, a CLEAR row and a SET row a level, all flagged `SNAPSHOT`. Futures snapshots carry their time; a spot one
-  gets the time of the last update it contains.
+  gets the time of the last update it is known to contain, or of the first message if it comes before any.
 - ``trade``: a TRADE row; m (the buyer is the maker) means that the seller was the aggressor, side -1. Venue time is T. A trade that is
   not of the market (X: insurance fund, ADL) counts as volume only; one without a price is dropped.
 - ``bookTicker``: a QUOTE row, which only informs, as the instrument has depth. Spot tickers carry no time: theirs is the receive time
@@ -229,10 +229,10 @@ class _Builder:
 
     NO_TIME = -1
 
-    def __init__(self, instrument: Instrument, futures: bool):
+    def __init__(self, instrument: Instrument, futures: bool, first_time: int):
         self.ticks, self.lots = _Exact(instrument.ticks), _Exact(instrument.lots)
         self.sync = DepthSync(futures)
-        self.futures = futures
+        self.first_time = first_time  # venue time (ms) of the first message that has one
         self.rows: list[tuple] = []
         self.counts: Counter[str] = Counter(used=0)
         self.waiting: list[_Data] = []
@@ -265,7 +265,7 @@ class _Builder:
             self.counts["dropped_old_snapshot"] += 1
             return
         self.counts["used"] += 1
-        t = self.book_time(m.T or self._time_of(received, number))
+        t = self.book_time(m.T or self._time_of(number))
         self.add(t, received, DEPTH, 0, SNAPSHOT, number, 0, 0, CLEAR)
         self.levels(t, received, number, m.bids, m.asks, SNAPSHOT)
         self.close()
@@ -273,12 +273,10 @@ class _Builder:
         for d in waiting:
             self.update(received, d)
 
-    def _time_of(self, received: int, number: int) -> int:
-        """The time (ms) of a snapshot without one: of the last update it contains, else the first after it, else its receipt."""
+    def _time_of(self, number: int) -> int:
+        """The time (ms) of a snapshot that carries none: of the last update known to be in it, else of the first message."""
         contained = [d.E for d in self.waiting if d.u <= number]
-        if contained:
-            return max(contained)
-        return self.waiting[0].E if self.waiting else max(self.depth_time, received) // MS
+        return max([*contained, self.depth_time // MS]) or self.first_time
 
     def update(self, received: int, d: _Data) -> None:
         fate = self.sync.update(d.U, d.u, d.pu)
@@ -313,7 +311,8 @@ class _Builder:
 
 
 def _rows(lines: list[tuple[int, _Line]], instrument: Instrument, market: str) -> tuple[np.recarray, Counter[str], int]:
-    build = _Builder(instrument, market != "spot")
+    times = (m.T or (m.data and (m.data.T or m.data.E)) for _, m in lines)
+    build = _Builder(instrument, market != "spot", next((t for t in times if t), lines[0][0] // MS))
     take = {"depthUpdate": build.update, "trade": build.trade, "bookTicker": build.quote}
     for received, m in lines:
         if m.data is None:
