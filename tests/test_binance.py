@@ -51,7 +51,10 @@ def snapshot(number, bids, asks, **time):
 
 
 def trade(t, number, px="100.00", qty="1.00000", maker=True, **more):
-    return {"stream": "x", "data": {"e": "trade", "E": t, "T": t, "s": "BTCUSDT", "t": number, "p": px, "q": qty, "m": maker, **more}}
+    return {
+        "stream": "x",
+        "data": {"e": "trade", "E": t, "T": t, "s": "BTCUSDT", "t": number, "p": px, "q": qty, "m": maker, **more},
+    }
 
 
 def ticker(number, bid, ask, **time):
@@ -90,7 +93,10 @@ def test_updates_join_the_snapshot_by_their_numbers(spot):
     s.check()
     m = s.manifest
     assert m.anomalies["depth_gaps"] == 1
-    assert {k: v for k, v in m.anomalies.items() if k.startswith("dropped")} == {"dropped_depth_on_book": 2, "dropped_depth_empty": 1}
+    assert {k: v for k, v in m.anomalies.items() if k.startswith("dropped")} == {
+        "dropped_depth_on_book": 2,
+        "dropped_depth_empty": 1,
+    }
     depth = s.events[s.events.kind == ev.DEPTH]
     assert [(r[3], r[4], r[6], r[7], r[8], r[9]) for r in depth.tolist()] == [
         (0, ev.SNAPSHOT, 100, 0, 0, ev.CLEAR),
@@ -221,7 +227,7 @@ def test_a_capture_gives_the_right_book(file):
     counts, messages, shift = CAPTURES[file]
     assert m.counts == counts and m.clock_shift_ns == shift
     assert "depth_gaps" not in m.anomalies and "dropped_depth_without_snapshot" not in m.anomalies
-    depth_lines = sum(b"depthUpdate" in line for line in gzip.open(path))
+    depth_lines = sum(b"depthUpdate" in line for line in gzip.decompress(path.read_bytes()).splitlines())
     assert messages == depth_lines + 1 - m.anomalies["dropped_depth_on_book"]
     rows = s.events.tolist()
     tickers = {r[6]: r[7:] for r in rows if r[2] == ev.QUOTE}

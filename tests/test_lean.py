@@ -27,7 +27,11 @@ def market(session):
 
 
 def test_one_sided_rows_become_full_quotes(tmp_path):
-    write(tmp_path, "100,1836300,300,0,0,P,1,0\n200,0,0,1838200,500,Q,1,0\n300,1836400,100,,,P,1,0\n400,1839900,200,0,0,N,1,0\n", "quote")
+    write(
+        tmp_path,
+        "100,1836300,300,0,0,P,1,0\n200,0,0,1838200,500,Q,1,0\n300,1836400,100,,,P,1,0\n400,1839900,200,0,0,N,1,0\n",
+        "quote",
+    )
     s = import_lean(tmp_path)
     s.check()
     assert [tuple(r)[7:] for r in market(s).tolist()] == [

@@ -120,7 +120,7 @@ class DepthSync:
 
 
 def import_binance(path: str | Path, name: str | None = None) -> Session:
-    """Import one capture. The rules are in the module's text. ~10 us a row, most of it exact decimals.
+    """Import one capture. The rules are in the module's text. ~5 us a row, most of it building rows and exact decimals.
 
     Raises `BadInput`, naming file and line, for a line that is no Binance message, several symbols, or a receive time that goes back.
     """

@@ -35,7 +35,7 @@ def equity_day(
     """One regular US trading day of quotes and trades: `n_events` rows, two of them the phases at 09:30 and 16:00 New York.
 
     Rows are shared equally between the symbols. Raises `BadInput` for fewer than 10 rows a symbol or a malformed day.
-    Cost: ~0.3 us a row.
+    Cost: ~0.5 us a row.
 
     >>> s = equity_day(n_events=1000, seed=7)
     >>> s.manifest.n_events, s.manifest.counts["phase"], s.manifest.levels
@@ -49,7 +49,7 @@ def equity_day(
 def many_symbols(n_symbols: int = 500, n_events: int = 2_000_000, seed: int = 1, day: str = "2026-03-02") -> Session:
     """A trading day of a whole list: symbol k (``S000``, ``S001``...) has a share of the rows that falls like 1 / (k + 10).
 
-    Raises `BadInput` for fewer than 10 rows a symbol. Cost: ~0.6 us a row.
+    Raises `BadInput` for fewer than 10 rows a symbol. Cost: ~0.8 us a row.
 
     >>> many_symbols(20, 10_000).manifest.n_events
     10000
