@@ -139,7 +139,9 @@ def _steps(symbol: str, what: str, value: Decimal | str, unit: str, step_text: s
     _, step_num, step_den = _step(step_text)
     steps, rest = divmod(num * step_den, den * step_num)
     if rest:
-        raise BadInput(f"{symbol}: {what} {value} is not a multiple of the {unit} {step_text}: round it, or import with a finer {unit}")
+        raise BadInput(
+            f"{symbol}: {what} {value} is not a multiple of the {unit} {step_text}: round it, or import with a finer {unit}"
+        )
     if not -MAX_INT < steps < MAX_INT:
         raise BadInput(f"{symbol}: {what} {value} is more than 2**62 steps of {step_text}: import with a coarser {unit}")
     return steps

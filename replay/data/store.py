@@ -1,9 +1,9 @@
 """Sessions on disk: a folder with manifest.json and the rows, raw (the working copy) or as Parquet (the archive).
 
-    sessions/ibm/manifest.json
-                 events.bin      64-byte records in arrival order, memory-mapped
-                 order.bin       int64 row numbers in venue order, where that differs
-                 events.parquet  the same rows as columns, zstd
+sessions/ibm/manifest.json
+             events.bin      64-byte records in arrival order, memory-mapped
+             order.bin       int64 row numbers in venue order, where that differs
+             events.parquet  the same rows as columns, zstd
 """
 
 from __future__ import annotations
@@ -59,6 +59,21 @@ def write(session: Session, path: Path, format: str) -> None:
     _replace(path / MANIFEST, lambda tmp: tmp.write_bytes(session.manifest.encode()))
 
 
+def unpack(path: Path) -> None:
+    """Make the working copy of an archived session, in its folder, a block at a time. Raises `BadInput` as `Session.open` does."""
+    manifest = read_manifest(path)
+    if not (path / ARCHIVE).exists():
+        raise BadInput(f"{path}: {ARCHIVE} is missing, so there is nothing to unpack: check the path")
+
+    def fill(tmp: Path) -> None:
+        events = np.memmap(tmp, EVENT, "w+", shape=(manifest.n_events,))
+        _read_parquet(path, events)
+        events.flush()
+        _verify(path, ARCHIVE, manifest.sha256, False, lambda: sha256_of(events))
+
+    _replace(path / ROWS, fill)
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the session in folder `path`, without its rows. Raises `BadInput` where there is none."""
     try:
@@ -102,8 +117,11 @@ def _file_sha256(path: Path) -> str:
 
 def _replace(path: Path, fill: Callable[[Path], object]) -> None:
     tmp = path.with_name(path.name + ".part")
-    fill(tmp)
-    os.replace(tmp, path)
+    try:
+        fill(tmp)
+        os.replace(tmp, path)
+    finally:
+        tmp.unlink(missing_ok=True)
 
 
 def _write_raw(path: Path, rows: np.ndarray) -> None:

@@ -29,11 +29,13 @@ from replay.kernel.memory import entry_of
 MINUTES = 390  #: of a regular US trading day
 
 
-def equity_day(symbols: Sequence[str] = ("AAPL", "MSFT"), n_events: int = 50_000, seed: int = 1, day: str = "2026-03-02") -> Session:
+def equity_day(
+    symbols: Sequence[str] = ("AAPL", "MSFT"), n_events: int = 50_000, seed: int = 1, day: str = "2026-03-02"
+) -> Session:
     """One regular US trading day of quotes and trades: `n_events` rows, two of them the phases at 09:30 and 16:00 New York.
 
     Rows are shared equally between the symbols. Raises `BadInput` for fewer than 10 rows a symbol or a malformed day.
-    Cost: ~0.3 us a row.
+    Cost: ~0.5 us a row.
 
     >>> s = equity_day(n_events=1000, seed=7)
     >>> s.manifest.n_events, s.manifest.counts["phase"], s.manifest.levels
@@ -47,7 +49,7 @@ def equity_day(symbols: Sequence[str] = ("AAPL", "MSFT"), n_events: int = 50_000
 def many_symbols(n_symbols: int = 500, n_events: int = 2_000_000, seed: int = 1, day: str = "2026-03-02") -> Session:
     """A trading day of a whole list: symbol k (``S000``, ``S001``...) has a share of the rows that falls like 1 / (k + 10).
 
-    Raises `BadInput` for fewer than 10 rows a symbol. Cost: ~0.6 us a row.
+    Raises `BadInput` for fewer than 10 rows a symbol. Cost: ~0.8 us a row.
 
     >>> many_symbols(20, 10_000).manifest.n_events
     10000
@@ -71,7 +73,9 @@ def l2_book(n_events: int = 100_000, seed: int = 1) -> Session:
     (('l2',), True)
     """
     if n_events < 2 * TOP + 1:
-        raise BadInput(f"l2_book: n_events must be at least {2 * TOP + 1}, the rows of the snapshot, got {n_events}: ask for more")
+        raise BadInput(
+            f"l2_book: n_events must be at least {2 * TOP + 1}, the rows of the snapshot, got {n_events}: ask for more"
+        )
     pair = Instrument(symbol="BTCUSDT", tick_size="0.1", lot_size="0.001", currency="USDT", base="BTC")
     rows = empty(n_events)
     words = _words(seed, 0, 2 * n_events)
@@ -90,7 +94,9 @@ def l2_book(n_events: int = 100_000, seed: int = 1) -> Session:
 
 def _equities(name: str, symbols: Sequence[str], counts: Sequence[int], seed: int, day: str) -> Session:
     if not symbols or min(counts) < 10:
-        raise BadInput(f"{name}: at least one symbol and 10 rows for each are needed, got {len(symbols)} symbols: ask for more rows")
+        raise BadInput(
+            f"{name}: at least one symbol and 10 rows for each are needed, got {len(symbols)} symbols: ask for more rows"
+        )
     date = date_of(day, name)
     opens, closes = in_new_york(date, 9, 30), in_new_york(date, 16)
     rows = np.zeros(sum(counts), EVENT)
@@ -104,7 +110,15 @@ def _equities(name: str, symbols: Sequence[str], counts: Sequence[int], seed: in
         mid = 4_000 + int(words[0] & 0x7FFF)
         spread = 1 + int(words[1] & 3)
         walk(
-            rows.ctypes.data + 64 * k, n, words.ctypes.data, times.ctypes.data, at_row.ctypes.data, LOTS.ctypes.data, index, mid, spread
+            rows.ctypes.data + 64 * k,
+            n,
+            words.ctypes.data,
+            times.ctypes.data,
+            at_row.ctypes.data,
+            LOTS.ctypes.data,
+            index,
+            mid,
+            spread,
         )
         k += n
     by_time = np.argsort(rows["ts_event"], kind="stable")

@@ -160,7 +160,6 @@ def book_walk(rows_at, n, words_at, gaps_at, lots_at, sizes_at, base, t):
     trades = 0
     while i < n:
         w = words[2 * i]
-        v = words[2 * i + 1]
         t += gaps[i]
         up = _bits(w, 0, 1) == 1
         touch = ask if up else bid
