@@ -2,5 +2,62 @@
 
 from replay.strategy import Each, State, Strategy, compiled
 from replay.trader.context import sign
+from replay.trader.layout import DAY, FOK, GTC, IOC, POST_ONLY, REDUCE_ONLY
+from replay.trader.orders import ACCEPTED, CANCELED, EXPIRED, FILLED, NEW, PARTIAL, REJECTED, SUBMITTED, UNKNOWN
+from replay.trader.specs import (
+    bar,
+    ema,
+    mean,
+    microprice,
+    ofi,
+    queue_imbalance,
+    realised_vol,
+    relative_spread,
+    ret,
+    session_return,
+    spread,
+    trade_flow,
+    trade_imbalance,
+    variance,
+    vwap,
+    zscore,
+)
 
-__all__ = ["Each", "State", "Strategy", "compiled", "sign"]
+__all__ = [
+    "ACCEPTED",
+    "CANCELED",
+    "DAY",
+    "EXPIRED",
+    "FILLED",
+    "FOK",
+    "GTC",
+    "IOC",
+    "NEW",
+    "PARTIAL",
+    "POST_ONLY",
+    "REDUCE_ONLY",
+    "REJECTED",
+    "SUBMITTED",
+    "UNKNOWN",
+    "Each",
+    "State",
+    "Strategy",
+    "bar",
+    "compiled",
+    "ema",
+    "mean",
+    "microprice",
+    "ofi",
+    "queue_imbalance",
+    "realised_vol",
+    "relative_spread",
+    "ret",
+    "session_return",
+    "sign",
+    "spread",
+    "trade_flow",
+    "trade_imbalance",
+    "variance",
+    "vwap",
+    "zscore",
+]

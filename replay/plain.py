@@ -46,7 +46,7 @@ class Context:
         self._orders = base + int(h.orders_at)
         self._n_orders = int(h.orders_n)
         self.n_instruments = n
-        self.view = self._views.__getitem__
+        self.book = self._views.__getitem__
         rows, index = arena.region("features"), arena.region("feature_index")
         for name, at in features.items():
             setattr(self, name, _Reader(rows, [int(i) for i in index[at : at + n]]))

@@ -284,7 +284,7 @@ def _market(t, r, table, mask, state):
             if code != OK:
                 return code
         _order(table, mask, state, t, r)
-    if r.c == CLEAR or r["flags"] & SNAPSHOT:
+    if r.c == CLEAR or r.flags & SNAPSHOT:
         t.anchored = 1
     elif t.anchored == 0:
         t.unanchored += 1
@@ -335,7 +335,7 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
             state.backwards += 1
         state.recv = r.ts_recv
         state.event = r.ts_event
-        state.group = 0 if r["flags"] & LAST else np.int64(r.instrument) + 1
+        state.group = 0 if r.flags & LAST else np.int64(r.instrument) + 1
     state.code = OK
     return n
 

@@ -35,7 +35,7 @@ def _fill(r, t, kind, side, flags, instrument, number, a, b, c, d):
     r.ts_recv = t
     r.kind = kind
     r.side = side
-    r["flags"] = flags
+    r.flags = flags
     r.instrument = instrument
     r.id = number
     r.a = a

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, EVENT, INTENT, TIMER
+from replay.events import CONTROL, EVENT, INTENT, PHASE, TIMER
 from replay.kernel.memory import at, entry, fn, hot
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
@@ -101,7 +101,7 @@ def merge(vb, v, events, n, order, until):
             break
         b = table[e.instrument]
         v.venue_i += 1
-        if b.n_resting == 0:
+        if b.n_resting == 0 and e.kind != PHASE:
             apply_row(vb, v, b, e)
             continue
         tail = v.report_tail

@@ -36,7 +36,7 @@ def n_instruments(ctx):
 
 
 @hot
-def view(ctx, instrument):
+def book(ctx, instrument):
     """The local view: bid_px, bid_sz, ask_px, ask_sz, last_px, last_sz, ts; ticks and lots, size 0: no such side."""
     return views(ctx, header(ctx))[instrument]
 

@@ -87,7 +87,7 @@ INSTRUMENT = record(
     ("max_qty", "i8"),
     ("max_px", "i8"),
     ("currency", "i4"),
-    ("base", "i4"),  # asset that a fee in kind reduces, -1 none
+    ("base_currency", "i4"),  # asset that a fee in kind reduces, -1 none
     ("allow_negative", "i4"),
     ("level", "i4"),
 )

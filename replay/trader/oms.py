@@ -434,7 +434,7 @@ def on_report(tb, h, e):
     if kind >= N_EXECS:
         h.c_unknown += 1
         return illegal(tb, h, R.UNKNOWN_STATUS)
-    to = TRANSITIONS[o.state, kind]
+    to = int(TRANSITIONS[o.state, kind])
     news = apply_report(tb, h, o, e, kind, to)
     if news:
         o.t_last = h.now

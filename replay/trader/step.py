@@ -235,9 +235,11 @@ def watch_halt(tb, instrument):
 
 # --- everything else ------------------------------------------------------------------------------------------------------------
 @fn
-def on_phase(tb, h, v, e):
-    """A session phase: on a new day's open the day's figures start anew and a daily kill is lifted."""
-    v.phase = e.side
+def on_phase(tb, h, e):
+    """A session phase, for every instrument; on a new day's open the day's figures start anew and a daily kill is lifted."""
+    table = views(tb, h)
+    for k in range(h.n_instruments):
+        table[k].phase = e.side
     if e.side != OPEN:
         return
     if e.id != h.trading_day:
@@ -246,8 +248,9 @@ def on_phase(tb, h, v, e):
         set_floor(tb, h)
         if h.state == KILLED and h.state_reason == R.DAILY_LOSS:
             enter(h, ACTIVE, R.DAILY_LOSS)
-    if v.features >= 0:
-        features_other(tb, e.instrument)
+    for k in range(h.n_instruments):
+        if table[k].features >= 0:
+            features_other(tb, k)
 
 
 @fn
@@ -376,7 +379,7 @@ def other_in(tb):
             features_other(tb, k)
         wake(tb, h, ON_BAR)
     elif kind == PHASE:
-        on_phase(tb, h, views(tb, h)[k], e)
+        on_phase(tb, h, e)
     elif kind == STATUS:
         views(tb, h)[k].status = MARKET_STOPPED if e.side == MARKET_STOPPED else 0
     elif kind == CUSTOM:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from replay.events import DEPTH, HALTED, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
-from replay.kernel.memory import hot
+from replay.kernel.memory import fn, hot
 from replay.kernel.touch import display_level
 from replay.trader.layout import LEVEL_L1, LEVEL_L2
+from replay.venue.layout import books
 
 
 @hot
@@ -24,6 +25,14 @@ def display_quote(b, e):
     b.crossed = 1 if e.a > e.c and e.b > 0 and e.d > 0 else 0
 
 
+@fn
+def set_phase(vb, v, phase):
+    """A session phase concerns every instrument."""
+    table = books(vb, v)
+    for k in range(v.books_n):
+        table[k].phase = phase
+
+
 @hot
 def apply_row(vb, v, b, e):
     """A row of market data on an instrument where none of our orders rests."""
@@ -38,6 +47,6 @@ def apply_row(vb, v, b, e):
         if b.level == LEVEL_L2:
             display_level(vb, v, b, e)
     elif e.kind == PHASE:
-        b.phase = e.side
+        set_phase(vb, v, e.side)
     elif e.kind == STATUS:
         b.status = HALTED if e.side == HALTED else 0

@@ -14,7 +14,7 @@ from replay.kernel.memory import at, entry, fn
 from replay.kernel.touch import display_level, px_of, sz_of
 from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
 from replay.trader.orders import EXEC_EXPIRED
-from replay.venue.book import display_quote
+from replay.venue.book import display_quote, set_phase
 from replay.venue.layout import (
     HFTBACKTEST,
     PROB_LOG,
@@ -290,9 +290,11 @@ def on_row(vb, address):
     e = at(address, 1, EVENT)[0]
     b = books(vb, v)[e.instrument]
     if e.kind == PHASE:
-        b.phase = e.side
+        set_phase(vb, v, e.side)
         if e.side == CLOSED:
-            expire_day(vb, v, b, e.ts_event)
+            table = books(vb, v)
+            for k in range(v.books_n):
+                expire_day(vb, v, table[k], e.ts_event)
         return 0
     if e.kind == STATUS:
         b.status = HALTED if e.side == HALTED else 0
