@@ -159,9 +159,7 @@ def _module_level(module: ast.Module) -> str:
     for node in module.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            out.append(ast.unparse(node))
-        elif isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
             out.append(ast.unparse(node))
         elif isinstance(node, ast.FunctionDef):
             node.decorator_list = []

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 
-from replay.kernel.memory import bits_of, fn
+from replay.kernel.memory import bits_of, pure
 
 OVERFLOW = -(1 << 63)  #: what `mul_div`, `money` and `isqrt` return instead of a value that does not fit
 
@@ -30,7 +30,7 @@ _HALF = 1 << 62
 _INF = float("inf")
 
 
-@fn
+@pure
 def mul_div(a, b, c):
     """``floor(a * b / c)``, exact; `OVERFLOW` when that does not fit int64. int64 in and out; `c` must be positive.
 
@@ -56,7 +56,7 @@ def mul_div(a, b, c):
     return _long_mul_div(a, b, c)
 
 
-@fn
+@pure
 def _long_mul_div(a, b, c):
     """`mul_div` by limbs: the product as 22-bit digits under a signed top, divided bit by bit from the top."""
     a0, a1, a2 = a & _MASK, (a >> _LIMB) & _MASK, a >> (2 * _LIMB)
@@ -91,7 +91,7 @@ def _long_mul_div(a, b, c):
     return q
 
 
-@fn
+@pure
 def money(px, qty, num, den):
     """``floor(px * qty * num / den)``: ticks x lots to units of 1e-8 of a currency; `OVERFLOW` when it does not fit.
 
@@ -125,7 +125,7 @@ def money(px, qty, num, den):
     return OVERFLOW
 
 
-@fn
+@pure
 def isqrt(n):
     """The largest integer whose square is at most `n`; `OVERFLOW` for negative `n`. int64 in and out.
 
@@ -145,7 +145,7 @@ def isqrt(n):
     return s
 
 
-@fn
+@pure
 def power_of_two(k):
     """2 to the `k` as a float64, exact for -1074 <= k <= 1023.
 
@@ -168,7 +168,7 @@ _LN2_HI = 6.93147180369123816490e-01
 _LN2_LO = 1.90821492927058770002e-10
 
 
-@fn
+@pure
 def exp(x):
     """The exponential of `x`, within 1 ulp, the same bits everywhere.
 
@@ -201,7 +201,7 @@ def exp(x):
     return y * power_of_two(half) * power_of_two(k - half)
 
 
-@fn
+@pure
 def log(x):
     """The natural logarithm of `x`, within 1 ulp, the same bits everywhere; -inf at 0, nan below.
 
@@ -238,7 +238,7 @@ def log(x):
     return s * (hfsq + (t2 + t1)) + dk * _LN2_LO - hfsq + f + dk * _LN2_HI
 
 
-@fn
+@pure
 def normal_quantile(u):
     """The standard normal's value with probability `u` below it, 0 < u < 1: Wichura's AS 241, about 1e-15 relative.
 
@@ -260,7 +260,7 @@ def normal_quantile(u):
     return -x if q < 0.0 else x
 
 
-@fn
+@pure
 def _centre(r):
     n = 2.5090809287301226727e3 * r + 3.3430575583588128105e4
     n = (n * r + 6.7265770927008700853e4) * r + 4.5921953931549871457e4
@@ -273,7 +273,7 @@ def _centre(r):
     return n / d
 
 
-@fn
+@pure
 def _shoulder(r):
     n = 7.74545014278341407640e-4 * r + 2.27238449892691845833e-2
     n = (n * r + 2.41780725177450611770e-1) * r + 1.27045825245236838258e0
@@ -286,7 +286,7 @@ def _shoulder(r):
     return n / d
 
 
-@fn
+@pure
 def _tail(r):
     n = 2.01033439929228813265e-7 * r + 2.71155556874348757815e-5
     n = (n * r + 1.24266094738807843860e-3) * r + 2.65321895265761230930e-2

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernel.memory import at, bit, fn, hot, record, top_bit
+from replay.kernel.memory import apart, at, bit, fn, hot, record, top_bit
 
 EMPTY = -(1 << 62)  #: rank of the best level of an empty side
 I64 = np.dtype("i8")
@@ -60,6 +60,7 @@ def _highest(base, l):
 @fn
 def _search(over, n, rank):
     """Index of the first overflow level with at least this rank."""
+    apart()
     lo = 0
     hi = n
     while lo < hi:
@@ -74,6 +75,7 @@ def _search(over, n, rank):
 @fn
 def _push(base, l, i, rank, size):
     """Insert an overflow level at index i; when full, the worst level gives way and is counted."""
+    apart()
     over = at(base + l.overflow, l.capacity, LEVEL)
     n = l.far
     if n == l.capacity:
@@ -96,6 +98,7 @@ def _push(base, l, i, rank, size):
 @fn
 def _move(base, l, rank):
     """Put the window so that `rank`, at least as good as every level, lies three quarters up."""
+    apart()
     start = rank - l.width + (l.width >> 2)
     cells = at(base + l.cells, l.width, I64)
     nbits = l.width >> 6
@@ -148,6 +151,7 @@ def set_level(base, l, rank, size):
 @fn
 def _fall(base, l):
     """The best level is gone: find the next."""
+    apart()
     if l.near > 0:
         l.best = _highest(base, l)
     elif l.far > 0:
@@ -160,6 +164,7 @@ def _fall(base, l):
 @fn
 def _set_outside(base, l, rank, size):
     """`set_level` for a rank outside the window."""
+    apart()
     if rank >= l.start or l.near + l.far == 0:
         if size == 0:
             return 0
@@ -190,6 +195,7 @@ def _set_outside(base, l, rank, size):
 @fn
 def size_at(base, l, rank):
     """Displayed size at a rank, 0 if no level."""
+    apart()
     i = rank - l.start
     if i >= l.width:
         return 0
@@ -203,6 +209,7 @@ def size_at(base, l, rank):
 @fn
 def next_worse(base, l, rank):
     """Rank of the best level strictly worse than `rank`, EMPTY if none."""
+    apart()
     i = min(rank - l.start, l.width) - 1
     if i >= 0:
         bits = at(base + l.bits, l.width >> 6, I64)
@@ -223,6 +230,7 @@ def next_worse(base, l, rank):
 @fn
 def clear(base, l):
     """Remove every level."""
+    apart()
     while l.best != EMPTY:
         set_level(base, l, l.best, 0)
 
@@ -230,6 +238,7 @@ def clear(base, l):
 @fn
 def uncross(base, l, rank):
     """Remove every level at `rank` or better: the other side's newer price shows that they are gone. Returns how many."""
+    apart()
     n = 0
     while l.best >= rank:
         set_level(base, l, l.best, 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from replay.events import CONTROL, EVENT, INTENT, PHASE, TIMER
-from replay.kernel.memory import at, entry, fn, hot
+from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import consume, step
@@ -75,6 +75,7 @@ def timer_key(tb, h, v, last):
 @fn
 def sweep(vb, v, events, n, order, until):
     """Bring the venue's book forward over every row before key `until`; nothing of ours rests there."""
+    apart()
     i = v.venue_i
     table = V.books(vb, v)
     while i < n:
@@ -92,6 +93,7 @@ def merge(vb, v, events, n, order, until):
 
     Stops early when a report has become due before `until`. Returns the new bound.
     """
+    apart()
     table = V.books(vb, v)
     reserve = 3 * v.resting + 16
     while v.venue_i < n:
@@ -117,6 +119,7 @@ def merge(vb, v, events, n, order, until):
 def venue_until(vb, v, events, n, order, until):
     """Everything at the venue before key `until`, rows and requests in order; returns the key of what is next for us, which is
     earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
+    apart()
     while True:
         request = request_key(vb, v)
         if v.resting > 0:
@@ -136,6 +139,7 @@ def venue_until(vb, v, events, n, order, until):
 @fn
 def dispatch(tb, vb, h, v):
     """Commands leave in call order and take the entry leg."""
+    apart()
     commands = at(tb + h.commands_at, h.commands_n, T.COMMAND)
     ring = V.requests(vb, v)
     for k in range(h.cmd_n):
@@ -160,6 +164,7 @@ def dispatch(tb, vb, h, v):
 @fn
 def deliver(tb, vb, h, v):
     """The oldest report reaches us."""
+    apart()
     address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
     v.report_head += 1
     step(tb, address, at(address, 1, EVENT)[0].ts_recv)
@@ -168,6 +173,7 @@ def deliver(tb, vb, h, v):
 @fn
 def fire(tb, vb, h, v):
     """The earliest timer fires."""
+    apart()
     top = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0]
     e = at(tb + h.scratch_at, 1, EVENT)[0]
     e.ts_event = top.ts
@@ -183,6 +189,7 @@ def fire(tb, vb, h, v):
 @fn
 def model_feed(v, events, n, order):
     """With a modelled feed leg rows reach us in venue order; draw the next one's time once."""
+    apart()
     if v.mode[V.FEED] != V.RECORDED and v.local_i < n:
         v.next_recv = arrival(v, V.FEED, at(row_address(events, order, v.local_i), 1, EVENT)[0].ts_event)
 
@@ -269,5 +276,6 @@ def advance(tb, vb, h, v, events, n, order, n_local, last):
 
 @fn
 def sweep_if_quiet(vb, v, events, n, order, until):
+    apart()
     if v.resting == 0:
         sweep(vb, v, events, n, order, until)

@@ -6,7 +6,7 @@ structures over the same bytes, which gives breakpoints and branch coverage. No 
 
 Three kinds of function:
 
-- `fn`: an inner function, compiled where it is used.
+- `fn` (and `hot`, `pure`): an inner function, compiled where it is used.
 - `entry(signature)`: compiled once for one signature of int64 scalars, cached on disk, reachable from Python by address and
   from other compiled code as an external symbol, so that a strategy never recompiles the order management it calls.
   Compilation is deferred until `link` (or the first call), which is what makes progress on it visible.
@@ -141,14 +141,43 @@ _U64 = (1 << 64) - 1
 
 if JIT:
     _options = {"error_model": "python", "fastmath": False, "parallel": False}
+    _inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_options}
+
+    def _widened(dispatcher):
+        """Compile one version for all integer types: arguments narrower than int64 are widened at the call."""
+        template = dispatcher.get_call_template
+
+        def widen(args, kws):
+            return template(tuple(map(_wide, args)), {k: _wide(v) for k, v in kws.items()})
+
+        dispatcher.get_call_template = widen
+        return dispatcher
+
+    def _wide(t):
+        return I64 if isinstance(t, (types.Integer, types.IntegerLiteral)) and not t == types.uint64 else t
 
     def fn(f: Callable) -> Callable:
-        """An inner function of the core: compiled for the types of its caller."""
-        return njit(**_options)(f)
+        """An inner function of the core, compiled into its callers; not callable from Python when compiled."""
+        return _widened(njit(forceinline=False, **_inner)(f))  # said explicitly: numba would inherit it from a `hot` caller
 
     def hot(f: Callable) -> Callable:
         """An inner function that must disappear into its caller."""
-        return njit(forceinline=True, **_options)(f)
+        return _widened(njit(forceinline=True, **_inner)(f))
+
+    def pure(f: Callable) -> Callable:
+        """An inner function of numbers only, callable from Python too."""
+        return _widened(njit(forceinline=False, **_options)(f))
+
+    @intrinsic
+    def apart(typingctx):
+        """First statement of a function that must not be inlined: it is cold or large, and copies of it in every caller would
+        cost compilation time and registers."""
+
+        def codegen(context, builder, signature, args):
+            builder.function.attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return types.void(), codegen
 
     @hot
     def at(address, n, dtype):
@@ -206,7 +235,7 @@ else:
     def fn(f):
         return f
 
-    hot = fn
+    hot = pure = fn
 
     _shapes: dict[tuple[int, int], type] = {}
 
@@ -216,6 +245,9 @@ else:
             shape = _shapes[id(dtype), n] = (structure(dtype) if dtype.names else _SCALARS[dtype.str[1:]]) * n
             _kept.append(dtype)
         return shape.from_address(address)
+
+    def apart():
+        pass
 
     def call3(address, a, b, c):
         return _by_address[int(address)](a, b, c)

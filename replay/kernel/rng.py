@@ -10,14 +10,14 @@ The mixing is splitmix64's finaliser, chained over the four words (`replay.kerne
 from __future__ import annotations
 
 from replay.kernel.fixed import exp, normal_quantile
-from replay.kernel.memory import fn, hot, mix
+from replay.kernel.memory import mix, pure
 
 _START = 0x2545F4914F6CDD1D  # without it four zero words would mix to zero
 _MASK52 = (1 << 52) - 1
 _LONGEST_NS = 1 << 62
 
 
-@hot
+@pure
 def draw(seed, stream, counter, index):
     """64 random bits as an int64, for these four int64 words and no others. Cost: about 1 ns.
 
@@ -29,7 +29,7 @@ def draw(seed, stream, counter, index):
     return mix(mix(mix(mix(_START, seed), stream), counter), index)
 
 
-@hot
+@pure
 def uniform(bits):
     """A float64 strictly between 0 and 1 from the top 52 of 64 random bits: the centres of 2**52 equal cells, exact.
 
@@ -39,7 +39,7 @@ def uniform(bits):
     return (float((bits >> 12) & _MASK52) + 0.5) * 2.220446049250313e-16
 
 
-@fn
+@pure
 def lognormal_ns(seed, leg, send_ns, index, median_ns, sigma):
     """A latency in int64 ns, at least 1: ``median_ns * exp(sigma * z)`` with z standard normal, rounded half up.
 

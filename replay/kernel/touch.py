@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from replay.events import CLEAR, LAST
 from replay.kernel import ladder
-from replay.kernel.memory import at, fn, hot
+from replay.kernel.memory import apart, at, fn, hot
 
 
 @hot
@@ -42,12 +42,13 @@ def sync(base, h, b, instrument, side):
         b.ask_sz = size
 
 
-@hot
+@fn
 def display_level(base, h, b, e):
     """An L2 row: set, remove or clear. Returns the size that was at its price.
 
     At the end of a message a crossed book is put right: the newer side is true, what it crosses on the other is gone.
     """
+    apart()
     instrument = e.instrument
     if e.c == CLEAR:
         return _clear(base, h, b, e)
@@ -65,6 +66,7 @@ def display_level(base, h, b, e):
 
 @fn
 def _clear(base, h, b, e):
+    apart()
     for k in range(2):
         side = 1 - 2 * k
         if e.side != -side:
@@ -75,5 +77,6 @@ def _clear(base, h, b, e):
 
 @fn
 def _uncross(base, h, b, instrument, side):
+    apart()
     h.c_crossed += ladder.uncross(base, side_ladder(base, h, instrument, -side), -side * px_of(b, side))
     sync(base, h, b, instrument, -side)

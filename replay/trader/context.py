@@ -6,7 +6,7 @@ from here to the venue or to a row that has not arrived yet.
 
 from __future__ import annotations
 
-from replay.kernel.memory import at, bits_of, fn, hot
+from replay.kernel.memory import at, bits_of, hot, pure
 from replay.trader import intents
 from replay.trader.layout import DAY, I64, LIMIT, MARKET, STOP, STOP_LIMIT, header, positions, views
 from replay.trader.layout import orders as order_table
@@ -190,7 +190,7 @@ def log(ctx, code, a=0.0, b=0.0, c=0.0):
     return intents.log(ctx, code, bits_of(float(a)), bits_of(float(b)), bits_of(float(c)))
 
 
-@fn
+@pure
 def sign(x):
     """-1, 0 or 1."""
     return 1 if x > 0 else (-1 if x < 0 else 0)

@@ -7,7 +7,7 @@ order of the engine's own.
 
 from __future__ import annotations
 
-from replay.kernel.memory import fn
+from replay.kernel.memory import apart, fn
 from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders
 from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, submit, worst
 from replay.trader.orders import CANCELED, NEW, TERMINAL
@@ -16,6 +16,7 @@ from replay.trader.orders import CANCELED, NEW, TERMINAL
 @fn
 def on_change(tb, h, o):
     """An order of a group changed."""
+    apart()
     if o.group == ENTRY:
         if TERMINAL[o.state]:
             release(tb, h, o)
@@ -26,6 +27,7 @@ def on_change(tb, h, o):
 @fn
 def release(tb, h, entry):
     """The entry is finished: its children go out for what it filled, or are dropped with it."""
+    apart()
     table = orders(tb, h)
     child = find(tb, h, entry.sibling)
     for _ in range(2):
@@ -46,6 +48,7 @@ def release(tb, h, entry):
 @fn
 def balance(tb, h, leg):
     """One leg of a pair changed: what both may still trade together never exceeds the group's quantity."""
+    apart()
     k = find(tb, h, leg.sibling)
     if k < 0:
         return
@@ -65,6 +68,7 @@ def balance(tb, h, leg):
 @fn
 def flatten_excess(tb, h, leg, other, lots):
     """Both legs traded: trade the excess back, once."""
+    apart()
     leg.group_qty += lots
     other.group_qty += lots
     if room(tb, h, 1):
@@ -76,6 +80,7 @@ def flatten_excess(tb, h, leg, other, lots):
 @fn
 def flatten(tb, h, instrument, position):
     """The engine's own reduce-only market order that closes a position after a kill."""
+    apart()
     if position == 0 or not room(tb, h, 1):
         return
     side = -1 if position > 0 else 1

@@ -6,7 +6,7 @@ quantities in lots, `signed` quantities positive to buy. Commands leave after th
 
 from __future__ import annotations
 
-from replay.kernel.memory import at, entry, fn, mix
+from replay.kernel.memory import apart, at, entry, fn, mix
 from replay.trader import reasons as R
 from replay.trader.layout import (
     DAY,
@@ -15,23 +15,19 @@ from replay.trader.layout import (
     INTENT_ROW,
     LIMIT,
     MARKET,
-    N_HOOKS,
     OCO_LEG,
-    REDUCE_ONLY,
     SLOT_MASK,
     STOP,
     STOP_LOSS,
     TAKE_PROFIT,
     TIMER_ROW,
     header,
-    limits,
     orders,
     positions,
     strategies,
-    views,
     words,
 )
-from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit, worst
+from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit
 from replay.trader.orders import TERMINAL
 from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
@@ -46,6 +42,7 @@ def pack(kind: int, tif: int, flags: int) -> int:
 @fn
 def refused(tb, h, code, instrument, signed, px):
     """Count a refusal, say it with its figures, chain it; returns -code."""
+    apart()
     h.c_refused += 1
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
@@ -58,12 +55,14 @@ def refused(tb, h, code, instrument, signed, px):
 
 @fn
 def content_of(instrument, signed, px, stop_px, packed):
+    apart()
     return mix(mix(mix(mix(mix(0, instrument), signed), px), stop_px), packed)
 
 
 @fn
 def remembered(tb, h, intent_id, content):
     """The row of an intent id: with its earlier answer, or a free one to fill in; -1 when the table is full."""
+    apart()
     rows = at(tb + h.intent_rows_at, h.intent_rows_n, INTENT_ROW)
     k = mix(0, intent_id) & (h.intent_rows_n - 1)
     for _ in range(h.intent_rows_n):

@@ -7,13 +7,14 @@ fill: opening moves cash into cost; closing moves floor(cost x closed / quantity
 from __future__ import annotations
 
 from replay.kernel.fixed import money, mul_div
-from replay.kernel.memory import fn, hot
+from replay.kernel.memory import apart, fn, hot
 from replay.trader.layout import RATE_ONE, currencies, instruments, positions, views
 
 
 @fn
 def add_fill(p, i, signed, px):
     """Book `signed` lots at `px` into one position; returns (cash change, cost change, realised)."""
+    apart()
     notional = money(px, signed, i.num, i.den)
     realised = 0
     before = p.cost
@@ -38,6 +39,7 @@ def add_fill(p, i, signed, px):
 @fn
 def on_fill(tb, h, instrument, strategy, signed, px):
     """Book a fill for the account and for its strategy."""
+    apart()
     i = instruments(tb, h)[instrument]
     rows = positions(tb, h)
     account = rows[instrument]
@@ -62,6 +64,7 @@ def on_fill(tb, h, instrument, strategy, signed, px):
 @fn
 def on_fee(tb, h, instrument, strategy, amount, currency):
     """Charge a fee; `currency` -1 means `amount` lots of the instrument's own base asset, which leave the position."""
+    apart()
     rows = positions(tb, h)
     if currency < 0:
         i = instruments(tb, h)[instrument]

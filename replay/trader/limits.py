@@ -83,10 +83,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _NS = ("order_window_ns", "message_window_ns", "max_quote_age_ns", "reject_window_ns", "halt_escalate_ns")
-_MONEY = (
-    "max_order_notional max_position_notional max_gross max_net max_risk_per_trade max_daily_loss max_total_loss max_drawdown"
-).split()
-_SHARE = "max_position_share max_leverage max_risk_share max_drawdown_share".split()
+_MONEY = ["max_order_notional", "max_position_notional", "max_gross", "max_net", "max_risk_per_trade", "max_daily_loss", "max_total_loss", "max_drawdown"]
+_SHARE = ["max_position_share", "max_leverage", "max_risk_share", "max_drawdown_share"]
 
 
 def _at_least_one(wanted: Decimal, value: Decimal) -> int:

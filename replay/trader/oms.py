@@ -6,9 +6,8 @@ counts. A replace chain keeps one handle. Slots of finished orders are reused ol
 
 from __future__ import annotations
 
-from replay.kernel.memory import at, fn, hot
+from replay.kernel.memory import apart, at, fn, hot
 from replay.trader import reasons as R
-from replay.trader.ledger import on_fill
 from replay.trader.layout import (
     CANCELING,
     CMD_CANCEL,
@@ -30,6 +29,7 @@ from replay.trader.layout import (
     views,
     words,
 )
+from replay.trader.ledger import on_fill
 from replay.trader.orders import (
     ACCEPTED,
     BY_QTY,
@@ -63,6 +63,7 @@ from replay.trader.risk import halt, on_reject
 @fn
 def room(tb, h, n):
     """Whether `n` orders can be opened: slots past their tombstone, and commands that fit."""
+    apart()
     if h.cmd_n + n > h.commands_n - h.orders_n:  # the rest is kept for one cancel an order
         return False
     table = orders(tb, h)
@@ -80,6 +81,7 @@ def room(tb, h, n):
 @fn
 def open_order(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, intent_id):
     """Take a slot for an order in state NEW (not sent, not exposed) and return its handle. `room` was asked before."""
+    apart()
     table = orders(tb, h)
     slot = h.free_head
     o = table[slot]
@@ -126,6 +128,7 @@ def open_order(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, f
 @fn
 def close_order(tb, h, o, state):
     """An order is finished: off the instrument's list, its slot to the end of the free list."""
+    apart()
     table = orders(tb, h)
     slot = o.handle & SLOT_MASK
     o.state = state
@@ -159,6 +162,7 @@ def close_order(tb, h, o, state):
 @fn
 def expose(tb, h, o, lots):
     """Count `lots` of the order against the limits."""
+    apart()
     change = lots - o.exposed
     if change == 0:
         return
@@ -176,6 +180,7 @@ def expose(tb, h, o, lots):
 @fn
 def worst(tb, h, o):
     """Lots of a working order that may still trade: the larger leg of a replace. Of a one-cancels-other pair one leg counts."""
+    apart()
     if (o.group == STOP_LOSS or o.group == OCO_LEG) and o.sibling != 0 and o.handle > o.sibling:
         s = orders(tb, h)[o.sibling & SLOT_MASK]
         if s.handle == o.sibling and not TERMINAL[s.state]:
@@ -201,6 +206,7 @@ def find(tb, h, handle):
 @fn
 def send(tb, h, o, kind, qty, px):
     """Put one command into the outbox, count it, chain it into the digest."""
+    apart()
     c = at(tb + h.commands_at, h.commands_n, COMMAND)[h.cmd_n]
     h.cmd_n += 1
     c.handle = o.handle
@@ -248,6 +254,7 @@ def send(tb, h, o, kind, qty, px):
 @fn
 def submit(tb, h, o):
     """Send an order that was opened: pending in every view and limit from here on."""
+    apart()
     o.state = SUBMITTED
     o.t_sent = h.now
     expose(tb, h, o, worst(tb, h, o))
@@ -257,6 +264,7 @@ def submit(tb, h, o):
 @fn
 def cancel(tb, h, o):
     """Ask for an order's cancellation; one request is outstanding at a time, a cancel waits behind a replace."""
+    apart()
     if o.state == NEW:
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
@@ -269,6 +277,7 @@ def cancel(tb, h, o):
 @fn
 def replace(tb, h, o, qty, px):
     """Ask for a new quantity and price; the latest further wish waits behind what is outstanding."""
+    apart()
     if o.request == NO_REQUEST:
         o.request = REPLACING
         o.new_qty = qty
@@ -284,6 +293,7 @@ def replace(tb, h, o, qty, px):
 @fn
 def answered(tb, h, o):
     """The outstanding request has its answer: send what waited."""
+    apart()
     o.request = NO_REQUEST
     wanted = o.waiting
     o.waiting = NO_REQUEST
@@ -297,6 +307,7 @@ def answered(tb, h, o):
 @fn
 def cancel_all(tb, h, instrument, strategy):
     """Cancel every working order (of one instrument or strategy where not negative); returns how many were asked."""
+    apart()
     table = orders(tb, h)
     n = 0
     for slot in range(h.orders_n):
@@ -313,6 +324,7 @@ def cancel_all(tb, h, instrument, strategy):
 @fn
 def fill_row(tb, h, o, exec_id):
     """Index of the fill with this exec_id among the order's fills, -1 if new."""
+    apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
     s = o.exec_seq
     while s >= 0:
@@ -328,6 +340,7 @@ def fill_row(tb, h, o, exec_id):
 @fn
 def book_fill(tb, h, o, exec_id, qty, px):
     """A new fill: remembered for duplicates and busts, booked, taken off the exposure."""
+    apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
     f = ring[h.n_fills % h.fills_n]
     f.exec_id = exec_id
@@ -347,6 +360,7 @@ def book_fill(tb, h, o, exec_id, qty, px):
 @fn
 def correct_fill(tb, h, o, e, bust):
     """Undo a fill, and for a correction book it anew. False if it is not known (any more)."""
+    apart()
     k = fill_row(tb, h, o, e.id)
     if k < 0:
         return False
@@ -371,6 +385,7 @@ def correct_fill(tb, h, o, e, bust):
 @fn
 def illegal(tb, h, reason):
     """A report that cannot be: nothing is booked, the trader halts until somebody reconciles."""
+    apart()
     h.c_illegal += 1
     halt(tb, h, reason)
     return False
@@ -378,6 +393,7 @@ def illegal(tb, h, reason):
 
 @fn
 def on_trade_report(tb, h, o, e, to):
+    apart()
     if fill_row(tb, h, o, e.id) >= 0:
         h.c_duplicate += 1
         return False
@@ -399,6 +415,7 @@ def on_trade_report(tb, h, o, e, to):
 
 @fn
 def on_replaced(tb, h, o, e):
+    apart()
     if o.request != REPLACING or e.b != o.new_qty or e.c != o.new_px:
         h.c_duplicate += 1
         return False
@@ -415,6 +432,7 @@ def on_replaced(tb, h, o, e):
 @fn
 def on_refused_request(tb, h, o, request):
     """A cancel or replace was rejected: usually because the order just finished, which another report says."""
+    apart()
     if o.request != request:
         h.c_duplicate += 1
         return False
@@ -425,6 +443,7 @@ def on_refused_request(tb, h, o, request):
 @fn
 def on_report(tb, h, e):
     """Apply one report; True if it was news. `e` is a REPORT record."""
+    apart()
     slot = find(tb, h, e.a)
     kind = e.flags >> 8
     if slot < 0:
@@ -449,6 +468,7 @@ def on_report(tb, h, e):
 @fn
 def apply_report(tb, h, o, e, kind, to):
     """The transition itself."""
+    apart()
     if kind == EXEC_TRADE:
         return on_trade_report(tb, h, o, e, to)
     if to == ILLEGAL:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 FREE, NEW, SUBMITTED, ACCEPTED, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED, UNKNOWN = range(10)
-STATE_NAMES = "FREE NEW SUBMITTED ACCEPTED PARTIAL FILLED CANCELED REJECTED EXPIRED UNKNOWN".split()
+STATE_NAMES = ["FREE", "NEW", "SUBMITTED", "ACCEPTED", "PARTIAL", "FILLED", "CANCELED", "REJECTED", "EXPIRED", "UNKNOWN"]
 N_STATES = len(STATE_NAMES)
 
 #: what happened (FIX ExecType)
@@ -43,9 +43,7 @@ N_STATES = len(STATE_NAMES)
     EXEC_UNKNOWN,
     EXEC_GONE,
 ) = range(12)
-EXEC_NAMES = (
-    "new trade canceled replaced rejected expired cancel_rejected replace_rejected bust correct unknown gone"
-).split()
+EXEC_NAMES = ["new", "trade", "canceled", "replaced", "rejected", "expired", "cancel_rejected", "replace_rejected", "bust", "correct", "unknown", "gone"]
 N_EXECS = len(EXEC_NAMES)
 
 SAME, ILLEGAL, BY_QTY = 100, 101, 102  # BY_QTY: PARTIAL or FILLED as the quantity says

@@ -7,11 +7,11 @@ chains integers only: times, ordinals, instruments, sides, ticks, lots and codes
 from __future__ import annotations
 
 from replay.events import EVENT
-from replay.kernel.memory import at, fn, hot, mix
+from replay.kernel.memory import apart, at, fn, hot, mix
 
 # kinds of output records (the layout of EVENT)
 OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED, OUT_REPORT, OUT_FEE, OUT_LOG, OUT_STATE = range(32, 40)
-OUT_NAMES = "new cancel replace refused report fee log state".split()
+OUT_NAMES = ["new", "cancel", "replace", "refused", "report", "fee", "log", "state"]
 
 
 @hot
@@ -23,6 +23,7 @@ def chain(h, x):
 @fn
 def emit(h, kind, side, flags, instrument, ident, a, b, c, d):
     """Write one output record stamped `now`; the strategy it concerns is in ts_event's place."""
+    apart()
     if h.out == 0:
         return
     if h.out_n == h.out_cap:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-REASON_NAMES = (
-    "ok not_allowed bad_qty bad_price max_order_qty max_order_notional max_position max_position_notional max_position_share "
-    "max_gross max_net buying_power collar no_reference stale_feed order_rate message_rate duplicate_intent self_trade "
-    "venue_closed risk_per_trade halted killed capacity unknown_order not_working reduce_only warmup session_over crossed gapped "
-    "unknown_instrument bad_order out_of_range strategy_killed max_spread rejection_spike daily_loss total_loss drawdown manual "
-    "illegal_report unknown_status market_halted"
-).split()
+REASON_NAMES = ["ok", "not_allowed", "bad_qty", "bad_price", "max_order_qty", "max_order_notional", "max_position", "max_position_notional", "max_position_share", "max_gross", "max_net", "buying_power", "collar", "no_reference", "stale_feed", "order_rate", "message_rate", "duplicate_intent", "self_trade", "venue_closed", "risk_per_trade", "halted", "killed", "capacity", "unknown_order", "not_working", "reduce_only", "warmup", "session_over", "crossed", "gapped", "unknown_instrument", "bad_order", "out_of_range", "strategy_killed", "max_spread", "rejection_spike", "daily_loss", "total_loss", "drawdown", "manual", "illegal_report", "unknown_status", "market_halted"]
 (
     OK,
     NOT_ALLOWED,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from replay.events import HALTED as MARKET_STOPPED
 from replay.events import OPEN
-from replay.kernel.fixed import OVERFLOW, money, mul_div
-from replay.kernel.memory import fn, hot
+from replay.kernel.fixed import OVERFLOW, mul_div
+from replay.kernel.memory import apart, fn, hot
 from replay.kernel.touch import px_of, sz_of
 from replay.trader import reasons as R
 from replay.trader.layout import (
@@ -45,6 +45,7 @@ CHANGE = 64  # order flag inside `check`: a replace, which counts as a message b
 def reference2(h, i, v, l):
     """Twice the price reference: a fresh mid, else a close younger than two intervals, else the last print where no age is
     asked for, else NOTHING."""
+    apart()
     limit = l.max_quote_age_ns
     if v.bid_sz > 0 and v.ask_sz > 0 and v.bid_px <= v.ask_px and (limit == 0 or h.now - v.ts <= limit):
         return v.bid_px + v.ask_px
@@ -66,6 +67,7 @@ def refuse(h, code, figure, bound):
 @fn
 def worth2(i, price2, lots):
     """|price2 / 2 x lots| in the base currency; price2 is twice a price."""
+    apart()
     x = mul_div(abs(price2 * lots), i.value_num, i.value_den)
     return x if x != OVERFLOW else (1 << 62)
 
@@ -73,6 +75,7 @@ def worth2(i, price2, lots):
 @fn
 def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
     """Checks that need only the order and its instrument."""
+    apart()
     if side != 1 and side != -1:
         return R.BAD_ORDER
     if kind < MARKET or kind > STOP_LIMIT or tif < 0 or tif > FOK:
@@ -99,6 +102,7 @@ def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
 @fn
 def crosses_own(tb, h, v, side, px, kind):
     """Whether the order could trade with a working order of ours."""
+    apart()
     table = orders(tb, h)
     slot = v.orders
     while slot >= 0:
@@ -113,6 +117,7 @@ def crosses_own(tb, h, v, side, px, kind):
 @fn
 def exposure(tb, h, instrument, add):
     """(gross, net) of the account in base currency if `add` signed lots more worked in `instrument`, in the worst case."""
+    apart()
     gross = 0
     net = 0
     vs = views(tb, h)
@@ -137,6 +142,7 @@ def exposure(tb, h, instrument, add):
 @fn
 def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
     """Order and position limits of one row of limits: of the account or of one strategy."""
+    apart()
     if l.max_order_qty > 0 and qty > l.max_order_qty:
         return refuse(h, R.MAX_ORDER_QTY, qty, l.max_order_qty)
     needs = l.max_order_notional + l.max_position_notional + l.max_position_share
@@ -165,6 +171,7 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
 @fn
 def rate_limits(tb, h, l):
     """Order and message throttles over a sliding window; cancels count as messages but are never held back."""
+    apart()
     if l.max_orders > 0 and h.n_sent >= l.max_orders:
         times = words(tb, h.order_times_at, h.order_times_n)
         if h.now - times[h.n_sent % l.max_orders] < l.order_window_ns:
@@ -175,6 +182,7 @@ def rate_limits(tb, h, l):
 @fn
 def message_limit(tb, h, l):
     """The message throttle alone: for replaces."""
+    apart()
     if l.max_messages > 0 and h.n_messages >= l.max_messages:
         times = words(tb, h.message_times_at, h.message_times_n)
         if h.now - times[h.n_messages % l.max_messages] < l.message_window_ns:
@@ -185,6 +193,7 @@ def message_limit(tb, h, l):
 @fn
 def price_limits(h, l, v, side, px, kind, price2):
     """Collar and spread against the reference, in basis points."""
+    apart()
     if l.collar_bps > 0:
         if price2 == NOTHING:
             return R.NO_REFERENCE
@@ -202,6 +211,7 @@ def price_limits(h, l, v, side, px, kind, price2):
 @fn
 def blocked(tb, h, strategy, flags):
     """Whether the trader's state forbids any new order. The engine's own flattener passes a kill."""
+    apart()
     if h.mode == WARMUP:
         return R.IN_WARMUP
     if h.mode == DRAIN:
@@ -216,6 +226,7 @@ def blocked(tb, h, strategy, flags):
 @fn
 def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, stop_loss):
     """Every check before a new order; OK or the reason, with figures in `h.figure` and `h.bound`. `stop_loss` 0: none given."""
+    apart()
     h.figure = 0
     h.bound = 0
     code = blocked(tb, h, strategy, flags)
@@ -297,6 +308,7 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
 @fn
 def set_floor(tb, h):
     """The equity below which the trader is killed: the highest of the running limits' floors."""
+    apart()
     l = limits(tb, h)[0]
     h.floor = NOTHING
     if l.max_daily_loss > 0:
@@ -316,6 +328,7 @@ def set_floor(tb, h):
 
 @fn
 def new_peak(tb, h):
+    apart()
     h.peak = h.equity
     set_floor(tb, h)
 
@@ -323,6 +336,7 @@ def new_peak(tb, h):
 @fn
 def enter(h, state, reason):
     """Change the trader's state and say so."""
+    apart()
     h.state = state
     h.state_reason = reason
     h.state_since = h.now
@@ -334,6 +348,7 @@ def enter(h, state, reason):
 @fn
 def halt(tb, h, reason):
     """Self-clearing stop: only risk-reducing orders pass. Does not weaken a kill."""
+    apart()
     if h.state == ACTIVE:
         h.halts += 1
         enter(h, HALTED, reason)
@@ -342,6 +357,7 @@ def halt(tb, h, reason):
 @fn
 def recover(tb, h, instrument):
     """Whether a halt is over, or has lasted so long that it becomes a kill (returns True). Called on every event while halted."""
+    apart()
     l = limits(tb, h)[0]
     if l.halt_escalate_ns > 0 and h.now - h.state_since >= l.halt_escalate_ns:
         return True
@@ -359,6 +375,7 @@ def recover(tb, h, instrument):
 @fn
 def on_reject(tb, h):
     """The venue rejected something: several within the window halt."""
+    apart()
     l = limits(tb, h)[0]
     times = words(tb, h.reject_times_at, h.reject_times_n)
     times[h.n_rejects % h.reject_times_n] = h.now

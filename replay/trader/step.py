@@ -10,7 +10,6 @@ from replay.events import (
     EVENT,
     FEE,
     GAP,
-    HALTED as MARKET_STOPPED,
     INTENT,
     LAST,
     OP_CANCEL_ALL,
@@ -27,7 +26,10 @@ from replay.events import (
     TIMER,
     TRADE,
 )
-from replay.kernel.memory import at, call3, entry, fn, hot
+from replay.events import (
+    HALTED as MARKET_STOPPED,
+)
+from replay.kernel.memory import apart, at, call3, entry, fn, hot
 from replay.kernel.touch import display_level
 from replay.trader import reasons as R
 from replay.trader.features import walk_bar, walk_quote, walk_session, walk_trade
@@ -59,7 +61,6 @@ from replay.trader.layout import (
     orders,
     strategies,
     views,
-    words,
 )
 from replay.trader.ledger import on_fee, revalue
 from replay.trader.oms import cancel, cancel_all, find, on_report
@@ -237,6 +238,7 @@ def watch_halt(tb, instrument):
 @fn
 def on_phase(tb, h, e):
     """A session phase, for every instrument; on a new day's open the day's figures start anew and a daily kill is lifted."""
+    apart()
     table = views(tb, h)
     for k in range(h.n_instruments):
         table[k].phase = e.side
@@ -256,6 +258,7 @@ def on_phase(tb, h, e):
 @fn
 def on_control(tb, h, e):
     """The operator."""
+    apart()
     if e.side == OP_KILL:
         kill(tb, R.MANUAL)
     elif e.side == OP_HALT:
@@ -273,6 +276,7 @@ def on_control(tb, h, e):
 @fn
 def under_kill(tb, h, instrument):
     """What still comes alive after a kill is cancelled; what still fills is flattened, if so configured."""
+    apart()
     table = orders(tb, h)
     slot = views(tb, h)[instrument].orders
     engine = False
@@ -309,6 +313,7 @@ def report_in(tb):
 
 @fn
 def on_fee_row(tb, h, e):
+    apart()
     slot = find(tb, h, e.a)
     strategy = orders(tb, h)[slot].strategy if slot >= 0 else 0
     on_fee(tb, h, e.instrument, strategy, e.b, e.c)
@@ -319,6 +324,7 @@ def on_fee_row(tb, h, e):
 @fn
 def pop_timer(tb, h):
     """Remove the earliest timer."""
+    apart()
     heap = at(tb + h.timers_at, h.timers_n, TIMER_ROW)
     h.n_timers -= 1
     n = h.n_timers
@@ -351,6 +357,7 @@ def pop_timer(tb, h):
 @fn
 def on_timer(tb, h, e):
     """The current event is a due timer: it is popped, so that it fires once, and wakes its strategy."""
+    apart()
     if h.n_timers > 0:
         top = at(tb + h.timers_at, h.timers_n, TIMER_ROW)[0]
         if top.timer_id == e.id and top.strategy == e.a:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from replay.events import DEPTH, HALTED, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
-from replay.kernel.memory import fn, hot
+from replay.kernel.memory import apart, fn, hot
 from replay.kernel.touch import display_level
 from replay.trader.layout import LEVEL_L1, LEVEL_L2
 from replay.venue.layout import books
@@ -28,6 +28,7 @@ def display_quote(b, e):
 @fn
 def set_phase(vb, v, phase):
     """A session phase concerns every instrument."""
+    apart()
     table = books(vb, v)
     for k in range(v.books_n):
         table[k].phase = phase

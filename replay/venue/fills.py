@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from replay.events import CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.fixed import log
-from replay.kernel.memory import at, entry, fn
+from replay.kernel.memory import apart, at, entry, fn
 from replay.kernel.touch import display_level, px_of, sz_of
 from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
 from replay.trader.orders import EXEC_EXPIRED
@@ -33,6 +33,7 @@ from replay.venue.reports import fill, report
 @fn
 def finish(vb, v, b, slot):
     """Take a completely filled order off the book."""
+    apart()
     if orders(vb, v)[slot].leaves == 0:
         unlink(vb, v, b, slot)
 
@@ -43,6 +44,7 @@ def touch_came(vb, v, b, side, ts):
 
     Market orders waiting for liquidity trade at its price.
     """
+    apart()
     table = orders(vb, v)
     other = -side
     slot = b.resting[0 if side > 0 else 1]
@@ -74,6 +76,7 @@ def touch_came(vb, v, b, side, ts):
 @fn
 def queue_shown(vb, v, b, side, px, size):
     """The display at our price changed: nobody is ahead of us who is not displayed."""
+    apart()
     table = orders(vb, v)
     slot = b.resting[0 if side > 0 else 1]
     while slot >= 0:
@@ -88,6 +91,7 @@ def queue_shown(vb, v, b, side, px, size):
 @fn
 def printed(vb, v, b, e):
     """A print: it eats the queue at its price from the front, market first and our own in their order, and no more than its size."""
+    apart()
     side = -e.side  # resting orders on the side the aggressor hit
     table = orders(vb, v)
     volume = e.b
@@ -126,6 +130,7 @@ def printed(vb, v, b, e):
 @fn
 def elect(vb, v, b, e):
     """Stops whose price a print reached become market or limit orders, in arrival order."""
+    apart()
     table = orders(vb, v)
     while True:
         chosen = -1
@@ -145,6 +150,7 @@ def elect(vb, v, b, e):
 @fn
 def expire_day(vb, v, b, ts):
     """The session closed: day orders expire."""
+    apart()
     table = orders(vb, v)
     for k in range(3):
         slot = b.stops if k == 2 else b.resting[k]
@@ -161,6 +167,7 @@ def expire_day(vb, v, b, ts):
 @fn
 def front_probability(v, front, back):
     """Probability that a cancel at our price was behind us (its five probability models); both arguments are not negative."""
+    apart()
     if v.queue == PROB_LOG:
         f = log(1.0 + front)
         k = log(1.0 + back)
@@ -182,6 +189,7 @@ def front_probability(v, front, back):
 @fn
 def power(x, n):
     """x to a small whole power by multiplication, the same bits everywhere."""
+    apart()
     out = 1.0
     for _ in range(int(n)):
         out *= x
@@ -191,6 +199,7 @@ def power(x, n):
 @fn
 def hft_depth(vb, v, b, side, px, was, size):
     """A depth change at one price moves the queue of our orders there."""
+    apart()
     table = orders(vb, v)
     slot = b.resting[0 if side > 0 else 1]
     while slot >= 0:
@@ -215,6 +224,7 @@ def hft_depth(vb, v, b, side, px, was, size):
 @fn
 def hft_best(vb, v, b, side, ts):
     """The best of the other side improved to or through our price: full fill at our price."""
+    apart()
     table = orders(vb, v)
     slot = b.resting[0 if side > 0 else 1]
     while slot >= 0:
@@ -228,6 +238,7 @@ def hft_best(vb, v, b, side, ts):
 
 @fn
 def hft_fill(vb, v, b, slot, ts):
+    apart()
     o = orders(vb, v)[slot]
     qty = o.leaves
     b.position += o.side * qty
@@ -237,6 +248,7 @@ def hft_fill(vb, v, b, slot, ts):
 
 @fn
 def hft_print(vb, v, b, e):
+    apart()
     table = orders(vb, v)
     side = -e.side
     slot = b.resting[0 if side > 0 else 1]
@@ -258,6 +270,7 @@ def hft_print(vb, v, b, e):
 @fn
 def hft_row(vb, v, b, e):
     """One row under hftbacktest's rules, each row a message of its own."""
+    apart()
     if e.kind == TRADE:
         if e.side != 0:
             hft_print(vb, v, b, e)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replay.kernel.memory import fn
+from replay.kernel.memory import apart, fn
 from replay.kernel.rng import lognormal_ns
 from replay.venue.layout import LOGNORMAL
 
@@ -10,6 +10,7 @@ from replay.venue.layout import LOGNORMAL
 @fn
 def arrival(v, leg, t):
     """When something sent on `leg` at `t` arrives. Draws are keyed by (seed, leg, t, index in that instant)."""
+    apart()
     delay = v.latency[leg]
     if v.mode[leg] == LOGNORMAL:
         if v.last_send[leg] == t:

@@ -121,7 +121,7 @@ HEADER = record(
     ("c_crossed", "i8"),
     *(
         (f"{name}_{part}", "i8")
-        for name in "books orders requests reports instruments ladders levels bits overflow".split()
+        for name in ["books", "orders", "requests", "reports", "instruments", "ladders", "levels", "bits", "overflow"]
         for part in ("at", "n")
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from replay.events import HALTED, OPEN
 from replay.kernel import ladder
-from replay.kernel.memory import entry, fn
+from replay.kernel.memory import apart, entry, fn
 from replay.kernel.touch import px_of, side_ladder, sync, sz_of
 from replay.trader.layout import (
     CMD_CANCEL,
@@ -42,6 +42,7 @@ NEVER = 1 << 60  # price of a market order in the resting list: ahead of every l
 @fn
 def link_resting(vb, v, b, slot):
     """Put an order into its side's list: best price first, then arrival."""
+    apart()
     table = orders(vb, v)
     o = table[slot]
     k = 0 if o.side > 0 else 1
@@ -67,6 +68,7 @@ def link_resting(vb, v, b, slot):
 @fn
 def unlink(vb, v, b, slot):
     """Take an order off the book, resting or stop."""
+    apart()
     table = orders(vb, v)
     o = table[slot]
     if o.prev >= 0:
@@ -86,12 +88,14 @@ def unlink(vb, v, b, slot):
 @fn
 def reducible(b, o):
     """Lots a reduce-only order may still trade."""
+    apart()
     return max(0, -o.side * b.position)
 
 
 @fn
 def take(vb, v, b, o, ts):
     """Trade against the displayed other side as far as price, size and reduce-only allow."""
+    apart()
     other = -o.side
     while o.leaves > 0 and sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0:
         px = px_of(b, other)
@@ -108,6 +112,7 @@ def take(vb, v, b, o, ts):
 @fn
 def consume(vb, v, b, instrument, side, qty):
     """Take `qty` off the touch of a side."""
+    apart()
     if b.level == LEVEL_L1:
         if side > 0:
             b.bid_sz -= qty
@@ -122,6 +127,7 @@ def consume(vb, v, b, instrument, side, qty):
 @fn
 def available(vb, v, b, o):
     """Lots displayed at prices the order accepts: what a fill-or-kill may count on."""
+    apart()
     other = -o.side
     if sz_of(b, other) == 0 or o.side * (o.px - px_of(b, other)) < 0:
         return 0
@@ -139,6 +145,7 @@ def available(vb, v, b, o):
 @fn
 def displayed(vb, v, b, o):
     """Displayed lots at the order's own price; -1 where the data cannot know (L1, behind the touch)."""
+    apart()
     if b.level != LEVEL_L1:
         return ladder.size_at(vb, side_ladder(vb, v, o.instrument, o.side), o.side * o.px)
     better = o.side * (o.px - px_of(b, o.side))
@@ -150,6 +157,7 @@ def displayed(vb, v, b, o):
 @fn
 def rest(vb, v, b, slot):
     """Stand in the queue at the order's price."""
+    apart()
     o = orders(vb, v)[slot]
     o.ahead = displayed(vb, v, b, o)
     o.ahead_f = float(max(o.ahead, 0))
@@ -160,6 +168,7 @@ def rest(vb, v, b, slot):
 @fn
 def arrive(vb, v, b, slot, ts):
     """An order enters the book (new, elected or replaced): take, then rest or expire."""
+    apart()
     o = orders(vb, v)[slot]
     other = -o.side
     opposite = b.resting[1 if o.side > 0 else 0] if v.profile != HFTBACKTEST else -1
@@ -203,6 +212,7 @@ def arrive(vb, v, b, slot, ts):
 @fn
 def open_new(vb, v, b, r, ts):
     """A new order reaches the venue."""
+    apart()
     slot = r.handle & SLOT_MASK
     o = orders(vb, v)[slot]
     v.seq += 1
@@ -239,6 +249,7 @@ def open_new(vb, v, b, r, ts):
 @fn
 def change(vb, v, b, r, ts):
     """A replace: new total quantity and price. Time priority survives only a smaller quantity at the same price."""
+    apart()
     slot = r.handle & SLOT_MASK
     o = orders(vb, v)[slot]
     if r.qty <= o.cum:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from replay.events import FEE, MAKER, REPORT
 from replay.kernel.fixed import money, mul_div
-from replay.kernel.memory import at, fn
+from replay.kernel.memory import apart, at, fn
 from replay.trader.layout import INSTRUMENT
 from replay.trader.orders import EXEC_TRADE
 from replay.venue.latency import arrival
@@ -14,6 +14,7 @@ from replay.venue.layout import RESPONSE, reports
 @fn
 def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
     """Append one report; its room was reserved before the event that caused it."""
+    apart()
     ring = reports(vb, v)
     e = ring[v.report_tail & (v.reports_n - 1)]
     v.report_tail += 1
@@ -34,6 +35,7 @@ def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
 @fn
 def fill(vb, v, o, ts, qty, px, maker):
     """Our order trades: a report, and a fee record behind it if the profile charges one. The caller removes a finished order."""
+    apart()
     o.leaves -= qty
     o.cum += qty
     v.c_fills += 1
