@@ -25,6 +25,7 @@ from replay.venue.matching import on_request
 
 I64 = np.dtype("i8")
 NEVER = 1 << 62
+STRETCH = 4096  # rows our side runs ahead of an idle venue: 256 KiB, well inside the second-level cache
 
 # why `run` returned
 DONE, PAUSED, DRAIN_OUTPUT, STOPPED = range(4)
@@ -219,8 +220,9 @@ def advance(tb, vb, h, v, events, n, order, n_local, last):
     recorded = v.mode[V.FEED] == V.RECORDED
     limit = min(n, n_local)
     i = v.local_i
+    stretch = min(limit, i + STRETCH)
     local = NEVER
-    while i < limit:
+    while i < stretch:
         address = events + 64 * i if recorded else row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
         t = e.ts_recv if recorded else v.next_recv
@@ -243,6 +245,10 @@ def advance(tb, vb, h, v, events, n, order, n_local, last):
                 return DRAIN_OUTPUT
             return -1
         local = NEVER
+    if i == stretch and i < limit:
+        # the rows are still in the cache: bring the venue's book along
+        sweep_if_quiet(vb, v, events, n, order, v.key)
+        return -1
     if i >= n and h.mode == T.RUN:
         h.mode = T.DRAIN
     if i >= limit and limit < n:

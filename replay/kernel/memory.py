@@ -198,6 +198,19 @@ if JIT:
         return np.int64(z ^ (z >> np.uint64(31)))
 
     @intrinsic
+    def copy64(typingctx, target, source):
+        """Copy one 64-byte record between addresses, in whole vector registers."""
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            vector = ir.VectorType(ir.IntType(64), 8).as_pointer()
+            to, of = (builder.inttoptr(a, vector) for a in args)
+            builder.store(builder.load(of, align=8), to, align=8)
+            return context.get_dummy_value()
+
+        return types.void(I64, I64), codegen
+
+    @intrinsic
     def _leading_zeros(typingctx, x):
         from llvmlite import ir
 
@@ -248,6 +261,9 @@ else:
 
     def apart():
         pass
+
+    def copy64(target, source):
+        ctypes.memmove(int(target), int(source), 64)
 
     def call3(address, a, b, c):
         return _by_address[int(address)](a, b, c)

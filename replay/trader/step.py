@@ -29,7 +29,7 @@ from replay.events import (
 from replay.events import (
     HALTED as MARKET_STOPPED,
 )
-from replay.kernel.memory import apart, at, call3, entry, fn, hot
+from replay.kernel.memory import apart, at, call3, copy64, entry, fn, hot
 from replay.kernel.touch import display_level
 from replay.trader import reasons as R
 from replay.trader.features import walk_bar, walk_quote, walk_session, walk_trade
@@ -156,6 +156,8 @@ def watch(tb, h):
 @hot
 def mark(tb, h, v, instrument, price2):
     """Value the position at a new price (given doubled)."""
+    if price2 == v.mark2:
+        return
     v.mark2 = price2
     v.marked = 1
     if v.pos != 0:
@@ -169,10 +171,7 @@ def begin(tb, h, address, now):
     """Take in one event: sequence, clock (monotone), a copy that strategies may read."""
     h.seq += 1
     h.now = max(h.now, now)
-    source = at(address, 8, I64)
-    current = at(tb + h.current_at, 8, I64)
-    for k in range(8):
-        current[k] = source[k]
+    copy64(tb + h.current_at, address)
 
 
 @hot
@@ -405,7 +404,7 @@ def other_in(tb):
 def consume(tb, h, address, now):
     """One input event at `now`, whatever its kind."""
     begin(tb, h, address, now)
-    e = at(tb + h.current_at, 1, EVENT)[0]
+    e = at(address, 1, EVENT)[0]
     h.kinds[e.kind & 31] += 1
     if e.kind <= DEPTH:
         on_market(tb, h, e)

@@ -21,7 +21,7 @@ VBOOK = record(
     ("bid_sz", "i8"),
     ("ask_px", "i8"),
     ("ask_sz", "i8"),
-    # the side as the feed last displayed it, to tell a fresh display from a repeated one
+    # the sides as the feed last displayed them, kept while `taken`, to tell a fresh display from a repeated one
     ("fed_bid_px", "i8"),
     ("fed_bid_sz", "i8"),
     ("fed_ask_px", "i8"),
@@ -36,7 +36,7 @@ VBOOK = record(
     ("phase", "i1"),
     ("status", "i1"),
     ("crossed", "i1"),
-    ("touched", "i1"),
+    ("taken", "i1"),  # we took of an L1 display that has not been renewed
 )
 
 VORDER = record(

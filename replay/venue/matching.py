@@ -114,6 +114,12 @@ def consume(vb, v, b, instrument, side, qty):
     """Take `qty` off the touch of a side."""
     apart()
     if b.level == LEVEL_L1:
+        if not b.taken:
+            b.taken = 1
+            b.fed_bid_px = b.bid_px
+            b.fed_bid_sz = b.bid_sz
+            b.fed_ask_px = b.ask_px
+            b.fed_ask_sz = b.ask_sz
         if side > 0:
             b.bid_sz -= qty
         else:
