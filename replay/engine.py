@@ -46,6 +46,7 @@ KERNELS = (
     step.step,
     step.wake_hook,
     matching.on_request,
+    fills.on_level,
     fills.on_row,
     loop.run,
 )

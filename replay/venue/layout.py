@@ -14,6 +14,7 @@ RISK_AVERSE, PROB_POWER, PROB_POWER2, PROB_POWER3, PROB_LOG, PROB_LOG2 = range(6
 # latency legs
 RECORDED, CONSTANT, LOGNORMAL = range(3)
 FEED, ENTRY, RESPONSE = range(3)
+NOBODY = -(1 << 61)  # best_rank of a side where nothing of ours rests
 
 VBOOK = record(
     # the book in force: what the feed displayed less what our own orders took since
@@ -29,6 +30,8 @@ VBOOK = record(
     ("last_px", "i8"),
     ("position", "i8"),  # ours, as the venue knows it: reduce-only is judged here
     # resting orders by side (0 buy, 1 sell), best price first, then time; stops apart
+    ("best_rank", "i8", (2,)),  # side x price of the first and last of them: what the market must reach to concern us
+    ("worst_rank", "i8", (2,)),
     ("resting", "i4", (2,)),
     ("stops", "i4"),
     ("n_resting", "i4"),
