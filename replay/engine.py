@@ -50,7 +50,7 @@ KERNELS = (
     fills.on_row,
     loop.run,
 )
-OUTPUT_ROWS = 1 << 15
+OUTPUT_ROWS = 3 * T.OUT_MARGIN
 BLOCK = 1 << 20  # rows between two looks at progress and interrupts
 
 
@@ -103,7 +103,8 @@ class Engine:
                 self._handlers[k * T.N_HOOKS + T.HOOKS.index(hook)] = address
         h = self.trader.header
         h.handlers = self._handlers.ctypes.data
-        h.out, h.out_cap, h.out_n = self._out.ctypes.data, OUTPUT_ROWS, 0
+        if self._keep_output:
+            h.out, h.out_cap, h.out_n = self._out.ctypes.data, OUTPUT_ROWS, 0
 
     # --- running ------------------------------------------------------------------------------------------------------------
     def run(self, progress: Callable[[int, int], None] | None = None) -> Engine:
@@ -157,7 +158,7 @@ class Engine:
     def _drain(self) -> None:
         h = self.trader.header
         k = int(h.out_n)
-        if k and self._keep_output:
+        if k:
             self.outputs.append(self._out[:k].copy())
         h.out_n = 0
 

@@ -237,6 +237,8 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
     i = v.local_i
     bound = next_other(tb, vb, h, v, last)
     recorded = v.mode[V.FEED] == V.RECORDED
+    t0 = v.t0
+    class_local = v.class_local
     stretch = min(limit, i + STRETCH)
     while True:
         if i == stretch:
@@ -249,7 +251,9 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
         address = events + 64 * i if recorded else row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
         t = e.ts_recv if recorded else v.next_recv
-        local = key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)
+        local = (t - t0) << 3 | class_local
+        if e.kind > DEPTH and (e.kind == CONTROL or e.kind == INTENT):
+            local = key_of(v, t, v.class_control)
         if v.resting > 0 and local < bound and venue_key(v, events, n, order) < local:
             if merge(vb, v, events, n, order, local) < 0:
                 h.fault = FAULT_ROOM
@@ -263,15 +267,22 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
         if not recorded:
             model_feed(v, events, n, order)
         consume(tb, h, address, t)
-        if h.cmd_n | h.fault | (h.out_n > h.out_cap - T.OUT_MARGIN):
-            if h.cmd_n:
-                dispatch(tb, vb, h, v)
-            if h.fault:
-                return STOPPED
-            if h.out_n > h.out_cap - T.OUT_MARGIN:
-                return DRAIN_OUTPUT
-        if h.n_timers or v.request_head != v.request_tail:
+        if h.attend:
+            status = attend(tb, vb, h, v)
+            if status >= 0:
+                return status
             bound = next_other(tb, vb, h, v, last)
+
+
+@hot
+def attend(tb, vb, h, v):
+    """What the trader left behind: commands leave; a fault or a nearly full output ring ends the stretch (>= 0)."""
+    h.attend = 0
+    if h.cmd_n:
+        dispatch(tb, vb, h, v)
+    if h.fault:
+        return STOPPED
+    return DRAIN_OUTPUT if h.out_n >= h.out_cap - T.OUT_MARGIN else -1
 
 
 @hot
@@ -311,11 +322,7 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
         deliver(tb, vb, h, v)
     else:
         fire(tb, vb, h, v)
-    if h.cmd_n:
-        dispatch(tb, vb, h, v)
-    if h.fault:
-        return STOPPED
-    return DRAIN_OUTPUT if h.out_n > h.out_cap - T.OUT_MARGIN else -1
+    return attend(tb, vb, h, v) if h.attend else -1
 
 
 @hot

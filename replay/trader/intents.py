@@ -46,9 +46,7 @@ def refused(tb, h, code, instrument, signed, px):
     h.c_refused += 1
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
-    chain(h, h.now)
-    chain(h, -code)
-    chain(h, signed)
+    chain(h, -code, instrument, signed, px, 0)
     emit(h, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
     return -code
 
@@ -278,6 +276,7 @@ def timer(tb, ts, timer_id):
     heap[k].seq = h.timer_seq
     heap[k].timer_id = timer_id
     heap[k].strategy = h.strategy
+    h.attend = 1
     return 0
 
 

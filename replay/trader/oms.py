@@ -227,24 +227,17 @@ def send(tb, h, o, kind, qty, px):
     if l.max_messages > 0:
         words(tb, h.message_times_at, h.message_times_n)[h.n_messages % l.max_messages] = h.now
     h.n_messages += 1
-    chain(h, h.now)
-    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1))
+    h.attend = 1
+    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, o.stop_px)
     if kind == CMD_NEW:
         if l.max_orders > 0:
             words(tb, h.order_times_at, h.order_times_n)[h.n_sent % l.max_orders] = h.now
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        chain(h, o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags)
-        chain(h, qty)
-        chain(h, px)
-        if o.stop_px != 0:
-            chain(h, o.stop_px)
         emit(h, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
-        chain(h, qty)
-        chain(h, px)
         emit(h, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
     else:
         h.c_cancel += 1
@@ -457,10 +450,7 @@ def on_report(tb, h, e):
     news = apply_report(tb, h, o, e, kind, to)
     if news:
         o.t_last = h.now
-        chain(h, h.now)
-        chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state)
-        chain(h, e.b)
-        chain(h, e.c)
+        chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state, e.b, e.c, 0, 0)
     emit(h, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
     return news
 

@@ -80,6 +80,7 @@ def wake_one(tb, h, s, hook):
             h.fault = FAULT_STRATEGY
             h.fault_strategy = s
             h.fault_hook = hook
+            h.attend = 1
 
 
 @hot
