@@ -14,6 +14,7 @@ RISK_AVERSE, PROB_POWER, PROB_POWER2, PROB_POWER3, PROB_LOG, PROB_LOG2 = range(6
 # latency legs
 RECORDED, CONSTANT, LOGNORMAL = range(3)
 FEED, ENTRY, RESPONSE = range(3)
+UNPRINTED = -(1 << 62)  # last price of a book without a print
 
 VBOOK = record(
     # the book in force: what the feed displayed less what our own orders took since

@@ -115,6 +115,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     for k, book in enumerate(arena.region("books")):
         book.resting[:] = -1
         book.stops = -1
+        book.last_px = V.UNPRINTED
         book.level = LEVELS[m.levels[k]]
         book.phase = CLOSED if phased else OPEN
     fill_instruments(arena, m)
