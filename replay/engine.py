@@ -152,7 +152,9 @@ class Engine:
             self._hook(T.ON_START)
 
     def _hook(self, hook: int) -> None:
-        if entry_of(step.wake_hook)(self.trader.base, hook):
+        fault = entry_of(step.wake_hook)(self.trader.base, hook)
+        self._drain()
+        if fault:
             self._fault(int(self.trader.header.fault))
 
     def _drain(self) -> None:

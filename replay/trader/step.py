@@ -37,6 +37,8 @@ from replay.trader.groups import flatten, on_change
 from replay.trader.intents import place
 from replay.trader.layout import (
     ACTIVE,
+    CANCELING,
+    DRAIN,
     ENGINE,
     HALTED,
     I64,
@@ -64,6 +66,7 @@ from replay.trader.layout import (
 )
 from replay.trader.ledger import on_fee, revalue
 from replay.trader.oms import cancel, cancel_all, find, on_report
+from replay.trader.orders import REJECTED
 from replay.trader.output import FAULT_STRATEGY, OUT_FEE, emit
 from replay.trader.risk import enter, halt, new_peak, recover, set_floor
 
@@ -125,6 +128,8 @@ def kill(tb, reason):
     """Latched stop: nothing new goes out, everything working is cancelled, and if configured positions are flattened."""
     h = header(tb)
     if h.state == KILLED:
+        if h.state_reason == R.DAILY_LOSS and reason != R.DAILY_LOSS:
+            enter(h, KILLED, reason)  # tomorrow lifts a daily loss, nothing else
         return 0
     enter(h, KILLED, reason)
     cancel_all(tb, h, -1, -1)
@@ -250,7 +255,11 @@ def on_phase(tb, h, e):
         set_floor(tb, h)
         if h.state == KILLED and h.state_reason == R.DAILY_LOSS:
             enter(h, ACTIVE, R.DAILY_LOSS)
+            if h.equity < h.floor:
+                kill(tb, h.floor_reason)
     for k in range(h.n_instruments):
+        if h.state == KILLED:
+            under_kill(tb, h, k)  # what could not be flattened while the venue was closed
         if table[k].features >= 0:
             features_other(tb, k)
 
@@ -285,7 +294,7 @@ def under_kill(tb, h, instrument):
         following = o.next
         if o.flags & ENGINE:
             engine = True
-        elif o.request != 1 and o.waiting != 1:
+        elif o.request != CANCELING and o.waiting != CANCELING:
             cancel(tb, h, o)
         slot = following
     if limits(tb, h)[0].flatten and not engine:
@@ -303,8 +312,9 @@ def report_in(tb):
         if o.group != NO_GROUP:
             on_change(tb, h, o)
         watch(tb, h)
-        if h.state == KILLED and h.mode != 2:
-            under_kill(tb, h, e.instrument)
+        # a flattener the venue has rejected is not sent again at once: the next report or session open tries anew
+        if h.state == KILLED and h.mode != DRAIN and not (o.flags & ENGINE and o.state == REJECTED):
+            under_kill(tb, h, o.instrument)
         wake_one(tb, h, strategy, ON_ORDER)
     if h.state == HALTED:
         watch_halt(tb, e.instrument)

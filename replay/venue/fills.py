@@ -83,7 +83,7 @@ def queue_shown(vb, v, b, side, px, size):
         o = table[slot]
         if o.px == px and (o.ahead < 0 or size < o.ahead):
             o.ahead = size
-        elif o.ahead < 0 and side * (o.px - px) > 0:
+        elif b.level == LEVEL_L1 and (size == 0 or side * (o.px - px) > 0):
             o.ahead = 0  # the touch has fallen behind our price: nobody is displayed there
         slot = o.next
 
@@ -144,7 +144,7 @@ def elect(vb, v, b, e):
             return
         unlink(vb, v, b, chosen)
         table[chosen].type = LIMIT if table[chosen].type == STOP_LIMIT else MARKET
-        arrive(vb, v, b, chosen, e.ts_event)
+        arrive(vb, v, b, chosen, e.ts_event, False)
 
 
 @fn

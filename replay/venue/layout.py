@@ -15,6 +15,7 @@ RISK_AVERSE, PROB_POWER, PROB_POWER2, PROB_POWER3, PROB_LOG, PROB_LOG2 = range(6
 RECORDED, CONSTANT, LOGNORMAL = range(3)
 FEED, ENTRY, RESPONSE = range(3)
 NOBODY = -(1 << 61)  # best_rank of a side where nothing of ours rests
+UNPRINTED = -(1 << 62)  # last price of a book without a print
 
 VBOOK = record(
     # the book in force: what the feed displayed less what our own orders took since

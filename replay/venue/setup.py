@@ -117,6 +117,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         book.stops = -1
         book.best_rank[:] = V.NOBODY
         book.worst_rank[:] = -V.NOBODY
+        book.last_px = V.UNPRINTED
         book.level = LEVELS[m.levels[k]]
         book.phase = CLOSED if phased else OPEN
     fill_instruments(arena, m)
