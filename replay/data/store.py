@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.data.manifest import Manifest
-from replay.data.session import BLOCK, Session, blocks, sha256_of
+from replay.data.session import BLOCK, Session, blocks, prove, sha256_of
 from replay.errors import BadInput
 from replay.events import EVENT, empty
 
@@ -39,6 +39,8 @@ def load(path: Path, trust: bool) -> Session:
         _verify(path, ARCHIVE, manifest.sha256, trust, lambda: sha256_of(events))
     else:
         raise BadInput(f"{path}: neither {ROWS} nor {ARCHIVE} is there, one of them is needed: import the session again")
+    if not trust:  # the hash says that nothing changed since the manifest was written, not that an importer wrote it
+        prove(events, manifest, str(path))
     return Session(events, _order(path, events, manifest, trust), manifest)
 
 

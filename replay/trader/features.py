@@ -18,7 +18,7 @@ import numpy as np
 
 from replay.events import BAR, EVENT, PHASE, QUOTE, TRADE
 from replay.events import OPEN as PHASE_OPEN
-from replay.kernel.memory import at, fn, hot
+from replay.kernel.memory import at, fn, hot, pure
 from replay.trader.flows import bar_add, bar_close, flow_advance, flow_quote, flow_trade, vwap_add, vwap_show
 from replay.trader.rows import (
     ASK,
@@ -231,7 +231,7 @@ def walk_session(rows, n_rows, first, words, n_words, now):
         i = f.next
 
 
-@fn
+@pure
 def play(events, n, rows, n_rows, first, words, n_words, values, ready):
     """Bring a table through `n` EVENT records as seen at ``ts_recv``; line k of `values` and `ready`: all rows after event k.
 
