@@ -15,7 +15,7 @@ from replay.data.times import utc_text
 from replay.engine import Engine
 from replay.events import KIND_NAMES
 from replay.trader import layout as T
-from replay.trader.limits import MONEY
+from replay.trader.limits import MONEY, Limits
 from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
 from replay.trader.output import OUT_REFUSED, OUT_STATE
 from replay.trader.reasons import N_REASONS, REASON_NAMES, SENTENCES
@@ -313,5 +313,7 @@ def _left_out(engine: Engine, replayed: int):
     for name, n in m.anomalies.items():
         if name.startswith("dropped_"):
             yield f"{n:,} {name.removeprefix('dropped_').replace('_', ' ')} dropped at import"
+    if engine.limits == Limits():
+        yield "limits: none, not even buying power"
     if not (p.maker_fee_ppm or p.taker_fee_ppm or p.fee_per_lot):
         yield "fees: the venue charges none"

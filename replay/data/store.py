@@ -30,6 +30,8 @@ SCHEMA = pa.schema([(name, pa.from_numpy_dtype(EVENT.fields[name][0])) for name 
 def load(path: Path, trust: bool) -> Session:
     """See `Session.open`."""
     manifest = read_manifest(path)
+    if manifest.n_events < 1:
+        raise BadInput(f"{path}: a session needs at least one event, its manifest says {manifest.n_events}: import it again")
     if (path / ROWS).exists():
         events = _map(path, ROWS, EVENT, manifest.n_events).view(np.recarray)
         _verify(path, ROWS, manifest.sha256, trust, lambda: _file_sha256(path / ROWS))

@@ -18,7 +18,7 @@ import numpy as np
 
 from replay.events import BAR, EVENT, PHASE, QUOTE, TRADE
 from replay.events import OPEN as PHASE_OPEN
-from replay.kernel.memory import at, fn, hot, pure
+from replay.kernel.memory import at, entry, fn, hot
 from replay.trader.flows import bar_add, bar_close, flow_advance, flow_quote, flow_trade, vwap_add, vwap_show
 from replay.trader.rows import (
     ASK,
@@ -46,6 +46,7 @@ from replay.trader.windows import EDGE
 
 INT64 = np.dtype("i8")
 FLOAT64 = np.dtype("f8")
+BYTE = np.dtype("u1")
 
 
 @hot
@@ -231,18 +232,20 @@ def walk_session(rows, n_rows, first, words, n_words, now):
         i = f.next
 
 
-@pure
+@entry
 def play(events, n, rows, n_rows, first, words, n_words, values, ready):
     """Bring a table through `n` EVENT records as seen at ``ts_recv``; line k of `values` and `ready`: all rows after event k.
 
-    The research table: the same functions, so the same bits, as in a run. `first` holds each instrument's first row; `events`, `rows`
-    and `words` are addresses.
+    The research table: the same functions, so the same bits, as in a run. `first` holds each instrument's first row. All arrays are
+    given by address.
     """
     stream = at(events, n, EVENT)
     features = at(rows, n_rows, FEATURE)
+    out = at(values, n * n_rows, FLOAT64)
+    known = at(ready, n * n_rows, BYTE)
     for k in range(n):
         e = stream[k]
-        i = first[e.instrument]
+        i = at(first, e.instrument + 1, INT64)[e.instrument]
         if e.kind == QUOTE:
             walk_quote(rows, n_rows, i, words, n_words, e.ts_recv, e.a, e.b, e.c, e.d)
         elif e.kind == TRADE:
@@ -253,5 +256,6 @@ def play(events, n, rows, n_rows, first, words, n_words, values, ready):
             walk_session(rows, n_rows, i, words, n_words, e.ts_recv)
         for j in range(n_rows):
             f = features[j]
-            values[k, j] = f.value
-            ready[k, j] = f.ready
+            out[k * n_rows + j] = f.value
+            known[k * n_rows + j] = f.ready
+    return 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from replay.kernel.memory import entry_of
 from replay.trader import features as _f
 from replay.trader import rows as _r
 
@@ -297,7 +298,10 @@ class FeatureTable:
         ready = np.zeros((len(events), len(self.features)), np.bool_)
         events = np.ascontiguousarray(events)
         rows, words = self.features.ctypes.data, self.words.ctypes.data
-        _f.play(events.ctypes.data, len(events), rows, len(self.features), first, words, len(self.words), values, ready)
+        entry_of(_f.play)(
+            events.ctypes.data, len(events), rows, len(self.features), first.ctypes.data, words, len(self.words),
+            values.ctypes.data, ready.ctypes.data,
+        )  # fmt: skip
         return values, ready
 
 
