@@ -41,6 +41,9 @@ ALLOWED: dict[str, tuple[frozenset[str], str]] = {
         frozenset({"D003", "D005", "D007"}),
         "sets up compilation before any event: cache folder, CPU name, a view cache keyed by id; nothing of it reaches a decision",
     ),
+    "kernel/ladder.py": (frozenset({"D009"}), "the sum in `check` is of integers, and for tests"),
+    "trader/limits.py": (frozenset({"D005", "D008"}), "Python-side set-up: reads the limits file; powers of ten exact in Decimal"),
+    "trader/setup.py": (frozenset({"D009"}), "Python-side set-up: a sum of integers, before the first event"),
     "trader/specs.py": (frozenset({"D008"}), "Python-side set-up: powers of ten in integers, before the first event"),
 }
 
