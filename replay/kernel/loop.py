@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, DEPTH, EVENT, INTENT, PHASE, SETS_LAST, TIMER, TRADE
+from replay.events import CONTROL, DEPTH, EVENT, INTENT, PHASE, REPORT, SETS_LAST, TIMER, TRADE
 from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
-from replay.trader.step import consume, step
+from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.book import apply_row
 from replay.kernel.touch import display_level
@@ -186,7 +186,12 @@ def deliver(tb, vb, h, v):
     apart()
     address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
     v.report_head += 1
-    step(tb, address, at(address, 1, EVENT)[0].ts_recv)
+    begin(tb, h, address, at(address, 1, EVENT)[0].ts_recv)
+    h.kinds[at(address, 1, EVENT)[0].kind & 31] += 1
+    if at(address, 1, EVENT)[0].kind == REPORT:
+        report_in(tb)
+    else:
+        other_in(tb)
 
 
 @fn
