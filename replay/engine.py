@@ -46,10 +46,11 @@ KERNELS = (
     step.step,
     step.wake_hook,
     matching.on_request,
+    fills.on_level,
     fills.on_row,
     loop.run,
 )
-OUTPUT_ROWS = 1 << 15
+OUTPUT_ROWS = 3 * T.OUT_MARGIN
 BLOCK = 1 << 20  # rows between two looks at progress and interrupts
 
 
@@ -102,7 +103,8 @@ class Engine:
                 self._handlers[k * T.N_HOOKS + T.HOOKS.index(hook)] = address
         h = self.trader.header
         h.handlers = self._handlers.ctypes.data
-        h.out, h.out_cap, h.out_n = self._out.ctypes.data, OUTPUT_ROWS, 0
+        if self._keep_output:
+            h.out, h.out_cap, h.out_n = self._out.ctypes.data, OUTPUT_ROWS, 0
 
     # --- running ------------------------------------------------------------------------------------------------------------
     def run(self, progress: Callable[[int, int], None] | None = None) -> Engine:
@@ -150,13 +152,15 @@ class Engine:
             self._hook(T.ON_START)
 
     def _hook(self, hook: int) -> None:
-        if entry_of(step.wake_hook)(self.trader.base, hook):
+        fault = entry_of(step.wake_hook)(self.trader.base, hook)
+        self._drain()
+        if fault:
             self._fault(int(self.trader.header.fault))
 
     def _drain(self) -> None:
         h = self.trader.header
         k = int(h.out_n)
-        if k and self._keep_output:
+        if k:
             self.outputs.append(self._out[:k].copy())
         h.out_n = 0
 

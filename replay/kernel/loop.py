@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, EVENT, INTENT, PHASE, TIMER
+from replay.events import CONTROL, DEPTH, EVENT, INTENT, PHASE, SETS_LAST, TIMER, TRADE
 from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import consume, step
 from replay.venue import layout as V
 from replay.venue.book import apply_row
-from replay.venue.fills import on_row
+from replay.kernel.touch import display_level
+from replay.venue.fills import concerns_level, concerns_trade, on_level, on_row
 from replay.venue.latency import arrival
 from replay.venue.matching import on_request
 
 I64 = np.dtype("i8")
 NEVER = 1 << 62
+STRETCH = 4096  # rows our side runs ahead of an idle venue: 256 KiB, well inside the second-level cache
 
 # why `run` returned
 DONE, PAUSED, DRAIN_OUTPUT, STOPPED = range(4)
@@ -89,29 +91,46 @@ def sweep(vb, v, events, n, order, until):
 
 @fn
 def merge(vb, v, events, n, order, until):
-    """The same row by row while orders of ours rest: rows of their instruments go through matching.
+    """The same row by row while orders of ours rest: rows that can concern one of them go through matching.
 
-    Stops early when a report has become due before `until`. Returns the new bound.
+    Stops early when a report has become due before `until`, or when nothing rests any more. Returns the new bound, -1 when the
+    report ring has no room.
     """
     apart()
     table = V.books(vb, v)
-    reserve = 3 * v.resting + 16
-    while v.venue_i < n:
-        address = row_address(events, order, v.venue_i)
+    i = v.venue_i
+    tail = v.report_tail
+    while i < n:
+        address = row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
-        if key_of(v, e.ts_event, v.class_data) >= until or v.resting == 0:
+        if key_of(v, e.ts_event, v.class_data) >= until:
             break
+        i += 1
         b = table[e.instrument]
-        v.venue_i += 1
-        if b.n_resting == 0 and e.kind != PHASE:
+        kind = e.kind
+        if kind == DEPTH and b.level == T.LEVEL_L2:
+            was = display_level(vb, v, b, e)
+            if not concerns_level(b, e):
+                continue
+            on_level(vb, address, was)
+        elif kind == TRADE and not concerns_trade(b, e):
+            if e.flags & SETS_LAST:
+                b.last_px = e.a
+            continue
+        elif b.n_resting == 0 and kind != PHASE:
             apply_row(vb, v, b, e)
             continue
-        tail = v.report_tail
-        on_row(vb, address)
+        else:
+            on_row(vb, address)
         if v.report_tail != tail:
-            if v.reports_n - (v.report_tail - v.report_head) < reserve:
+            v.venue_i = i
+            if v.reports_n - (v.report_tail - v.report_head) < 3 * v.resting + 64:
                 return -1
+            tail = v.report_tail
             until = min(until, report_key(vb, v))
+            if v.resting == 0:
+                return until
+    v.venue_i = i
     return until
 
 
@@ -204,78 +223,114 @@ def run(tb, vb, events, n, order, n_local, last):
     h = T.header(tb)
     v = V.header(vb)
     while True:
-        status = advance(tb, vb, h, v, events, n, order, n_local, last)
+        status = forward(tb, vb, h, v, events, n, order, min(n, n_local), last)
+        if status >= 0:
+            return status
+        status = between(tb, vb, h, v, events, n, order, n_local, last)
         if status >= 0:
             return status
 
 
 @hot
-def advance(tb, vb, h, v, events, n, order, n_local, last):
-    """One stretch: our side runs freely up to the horizon, the next key at which anything else happens; then that happens."""
-    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
-    horizon = min(soon, request_key(vb, v))
-    if v.resting > 0:
-        horizon = min(horizon, venue_key(v, events, n, order))
-    recorded = v.mode[V.FEED] == V.RECORDED
-    limit = min(n, n_local)
+def forward(tb, vb, h, v, events, n, order, limit, last):
+    """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
     i = v.local_i
-    local = NEVER
-    while i < limit:
+    bound = next_other(tb, vb, h, v, last)
+    recorded = v.mode[V.FEED] == V.RECORDED
+    t0 = v.t0
+    class_local = v.class_local
+    stretch = min(limit, i + STRETCH)
+    while True:
+        if i == stretch:
+            if v.resting == 0:
+                # the rows are still in the cache: bring the venue's book along
+                sweep(vb, v, events, n, order, v.key)
+            if i == limit:
+                return -1
+            stretch = min(limit, i + STRETCH)
         address = events + 64 * i if recorded else row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
         t = e.ts_recv if recorded else v.next_recv
-        control = e.kind == CONTROL or e.kind == INTENT
-        local = key_of(v, t, v.class_control if control else v.class_local)
-        if local >= horizon:
-            break
+        local = (t - t0) << 3 | class_local
+        if e.kind > DEPTH and (e.kind == CONTROL or e.kind == INTENT):
+            local = key_of(v, t, v.class_control)
+        if v.resting > 0 and local < bound and venue_key(v, events, n, order) < local:
+            if merge(vb, v, events, n, order, local) < 0:
+                h.fault = FAULT_ROOM
+                return STOPPED
+            bound = min(bound, report_key(vb, v))
+        if local >= bound:
+            return -1
         i += 1
         v.local_i = i
         v.key = local
         if not recorded:
             model_feed(v, events, n, order)
         consume(tb, h, address, t)
-        if h.cmd_n | h.fault | (h.out_n > h.out_cap - T.OUT_MARGIN):
-            if h.cmd_n:
-                dispatch(tb, vb, h, v)
-            if h.fault:
-                return STOPPED
-            if h.out_n > h.out_cap - T.OUT_MARGIN:
-                return DRAIN_OUTPUT
-            return -1
-        local = NEVER
-    if i >= n and h.mode == T.RUN:
-        h.mode = T.DRAIN
-    if i >= limit and limit < n:
-        venue_until(vb, v, events, n, order, v.key)
-        sweep_if_quiet(vb, v, events, n, order, v.key)
-        return PAUSED
-    # the venue acts up to what is next for us
-    until = venue_until(vb, v, events, n, order, min(local, soon))
-    if until < 0:
-        h.fault = FAULT_ROOM
+        if h.attend:
+            status = attend(tb, vb, h, v)
+            if status >= 0:
+                return status
+            bound = next_other(tb, vb, h, v, last)
+
+
+@hot
+def attend(tb, vb, h, v):
+    """What the trader left behind: commands leave; a fault or a nearly full output ring ends the stretch (>= 0)."""
+    h.attend = 0
+    if h.cmd_n:
+        dispatch(tb, vb, h, v)
+    if h.fault:
         return STOPPED
-    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
-    if soon < local:
-        v.key = soon
-        if report_key(vb, v) <= soon:
-            deliver(tb, vb, h, v)
-        else:
-            fire(tb, vb, h, v)
-        if h.cmd_n:
-            dispatch(tb, vb, h, v)
-        if h.fault:
-            return STOPPED
-        if h.out_n > h.out_cap - T.OUT_MARGIN:
-            return DRAIN_OUTPUT
-        return -1
-    if local == NEVER and i >= n:
-        sweep_if_quiet(vb, v, events, n, order, NEVER)
-        return DONE
-    return -1
+    return DRAIN_OUTPUT if h.out_n >= h.out_cap - T.OUT_MARGIN else -1
+
+
+@hot
+def next_other(tb, vb, h, v, last):
+    """Key of the next thing that is not market data: a report or timer reaching us, a request reaching the venue."""
+    return min(min(report_key(vb, v), timer_key(tb, h, v, last)), request_key(vb, v))
 
 
 @fn
-def sweep_if_quiet(vb, v, events, n, order, until):
+def between(tb, vb, h, v, events, n, order, n_local, last):
+    """What lies between two rows: the venue up to the next thing that reaches us, and if that is no row, the thing itself."""
     apart()
-    if v.resting == 0:
-        sweep(vb, v, events, n, order, until)
+    i = v.local_i
+    if i >= n and h.mode == T.RUN:
+        h.mode = T.DRAIN
+    if i >= n_local and n_local < n:
+        if venue_until(vb, v, events, n, order, v.key) < 0:
+            h.fault = FAULT_ROOM
+            return STOPPED
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, v.key)
+        return PAUSED
+    local = local_key(v, events, n, order)
+    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    if venue_until(vb, v, events, n, order, min(local, soon)) < 0:
+        h.fault = FAULT_ROOM
+        return STOPPED
+    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    if soon >= local:
+        if local != NEVER:
+            return -1
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, NEVER)
+        return DONE
+    v.key = soon
+    if report_key(vb, v) <= soon:
+        deliver(tb, vb, h, v)
+    else:
+        fire(tb, vb, h, v)
+    return attend(tb, vb, h, v) if h.attend else -1
+
+
+@hot
+def local_key(v, events, n, order):
+    """Key of the next row to reach us."""
+    if v.local_i >= n:
+        return NEVER
+    recorded = v.mode[V.FEED] == V.RECORDED
+    e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]
+    t = e.ts_recv if recorded else v.next_recv
+    return key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)

@@ -138,6 +138,14 @@ def _call3(typingctx, address, a, b, c):
 
 
 _U64 = (1 << 64) - 1
+_K = (
+    -7046029254386353131,
+    -4658895280553007687,
+    -7723592293110705685,
+    2862933555777941757,
+    3202034522624059733,
+    -5132889681914883355,
+)  # odd: splitmix64's three, and three multipliers of known linear congruential generators
 
 if JIT:
     _options = {"error_model": "python", "fastmath": False, "parallel": False}
@@ -198,6 +206,19 @@ if JIT:
         return np.int64(z ^ (z >> np.uint64(31)))
 
     @intrinsic
+    def copy64(typingctx, target, source):
+        """Copy one 64-byte record between addresses, in whole vector registers."""
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            vector = ir.VectorType(ir.IntType(64), 8).as_pointer()
+            to, of = (builder.inttoptr(a, vector) for a in args)
+            builder.store(builder.load(of, align=8), to, align=8)
+            return context.get_dummy_value()
+
+        return types.void(I64, I64), codegen
+
+    @intrinsic
     def _leading_zeros(typingctx, x):
         from llvmlite import ir
 
@@ -210,6 +231,11 @@ if JIT:
     def top_bit(x):
         """Number of the highest set bit of a non-zero 64-bit word."""
         return 63 - _leading_zeros(x)
+
+    @hot
+    def fold(a, b, c, d, e, f):
+        """Six integers in one: a sum of products with odd constants, which the processor forms side by side; wraps."""
+        return a * _K[0] + b * _K[1] + c * _K[2] + d * _K[3] + e * _K[4] + f * _K[5]
 
     @hot
     def bit(i):
@@ -249,6 +275,9 @@ else:
     def apart():
         pass
 
+    def copy64(target, source):
+        ctypes.memmove(int(target), int(source), 64)
+
     def call3(address, a, b, c):
         return _by_address[int(address)](a, b, c)
 
@@ -261,6 +290,10 @@ else:
 
     def top_bit(x):
         return (int(x) & _U64).bit_length() - 1
+
+    def fold(a, b, c, d, e, f):
+        z = sum(int(x) * k for x, k in zip((a, b, c, d, e, f), _K, strict=True)) & _U64
+        return z - (1 << 64) if z >> 63 else z
 
     def bit(i):
         return 1 << i if i < 63 else -(1 << 63)

@@ -7,8 +7,9 @@ order of the engine's own.
 
 from __future__ import annotations
 
+from replay.events import OPEN
 from replay.kernel.memory import apart, fn
-from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders
+from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, views
 from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, submit, worst
 from replay.trader.orders import CANCELED, NEW, TERMINAL
 
@@ -35,13 +36,17 @@ def release(tb, h, entry):
             return
         c = table[child]
         following = find(tb, h, c.sibling)
-        if c.parent == entry.handle and c.state == NEW:
-            if entry.cum == 0 or h.state == KILLED:
+        if c.state == NEW:
+            if h.state == KILLED or (entry.cum == 0 and entry.exposed == 0):
                 close_order(tb, h, c, CANCELED)
-            else:
+            elif entry.cum > 0:
                 c.qty = entry.cum
                 c.group_qty = entry.cum
                 submit(tb, h, c)
+        elif not TERMINAL[c.state] and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
+            more = entry.cum - c.group_qty
+            c.group_qty = entry.cum
+            replace(tb, h, c, c.qty + more, c.px)
         child = following
 
 
@@ -61,17 +66,17 @@ def balance(tb, h, leg):
             replace(tb, h, other, other.cum + left, other.px)
         if not TERMINAL[other.state]:
             expose(tb, h, other, worst(tb, h, other))
-    if left < 0 and leg.parent >= 0:
+    if left < 0:
         flatten_excess(tb, h, leg, other, -left)
 
 
 @fn
 def flatten_excess(tb, h, leg, other, lots):
-    """Both legs traded: trade the excess back, once."""
+    """Both legs traded: trade the excess back, once. After a kill only the flattener trades."""
     apart()
-    leg.group_qty += lots
-    other.group_qty += lots
-    if room(tb, h, 1):
+    if h.state != KILLED and room(tb, h, 1):
+        leg.group_qty += lots
+        other.group_qty += lots
         h.c_flatten += 1
         slot = open_order(tb, h, leg.strategy, leg.instrument, -leg.side, lots, 0, 0, MARKET, DAY, ENGINE, 0) & SLOT_MASK
         submit(tb, h, orders(tb, h)[slot])
@@ -79,9 +84,9 @@ def flatten_excess(tb, h, leg, other, lots):
 
 @fn
 def flatten(tb, h, instrument, position):
-    """The engine's own reduce-only market order that closes a position after a kill."""
+    """The engine's own reduce-only market order that closes a position after a kill; where the venue is closed, it waits."""
     apart()
-    if position == 0 or not room(tb, h, 1):
+    if position == 0 or views(tb, h)[instrument].phase != OPEN or not room(tb, h, 1):
         return
     side = -1 if position > 0 else 1
     h.c_flatten += 1

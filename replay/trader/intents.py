@@ -10,18 +10,23 @@ from replay.kernel.memory import apart, at, entry, fn, mix
 from replay.trader import reasons as R
 from replay.trader.layout import (
     DAY,
+    ENGINE,
     ENTRY,
     GTC,
     INTENT_ROW,
     LIMIT,
     MARKET,
     OCO_LEG,
+    OUTSIDE,
+    POST_ONLY,
+    REDUCE_ONLY,
     SLOT_MASK,
     STOP,
     STOP_LOSS,
     TAKE_PROFIT,
     TIMER_ROW,
     header,
+    instruments,
     orders,
     positions,
     strategies,
@@ -31,7 +36,10 @@ from replay.trader.oms import cancel, cancel_all, expose, find, open_order, repl
 from replay.trader.orders import TERMINAL
 from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
-from replay.trader.risk import CHANGE, check, refuse
+from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
+
+
+ORDER_FLAGS = POST_ONLY | REDUCE_ONLY | ENGINE | OUTSIDE  #: of the bits a caller may set; ENGINE is refused by name
 
 
 def pack(kind: int, tif: int, flags: int) -> int:
@@ -46,9 +54,7 @@ def refused(tb, h, code, instrument, signed, px):
     h.c_refused += 1
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
-    chain(h, h.now)
-    chain(h, -code)
-    chain(h, signed)
+    chain(h, -code, instrument, signed, px, 0)
     emit(h, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
     return -code
 
@@ -78,7 +84,7 @@ def place(tb, instrument, signed, px, stop_px, packed, intent_id):
     h = header(tb)
     kind = packed & 15
     tif = packed >> 4 & 15
-    flags = packed >> 8
+    flags = packed >> 8 & ORDER_FLAGS
     row = -1
     if intent_id != 0:
         content = content_of(instrument, signed, px, stop_px, packed)
@@ -118,9 +124,15 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
     kind = MARKET if px == 0 else LIMIT
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
     children = (1 if take_px != 0 else 0) + (1 if stop_px != 0 else 0)
-    code = check(tb, h, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, packed >> 8, stop_px)
+    flags = packed >> 8 & ORDER_FLAGS
+    code = check(tb, h, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, flags, stop_px)
     if code == R.OK and (children == 0 or (children == 2 and side * (take_px - stop_px) <= 0)):
         code = R.BAD_PRICE
+    i = instruments(tb, h)
+    if code == R.OK and take_px != 0:
+        code = legal_px(i[instrument], take_px)
+    if code == R.OK and stop_px != 0:
+        code = legal_px(i[instrument], stop_px)
     if code == R.OK and not room(tb, h, 1 + children):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
@@ -128,7 +140,7 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
     qty = abs(signed)
     table = orders(tb, h)
     tif = packed >> 4 & 15
-    handle = open_order(tb, h, h.strategy, instrument, side, qty, px, 0, kind, tif, packed >> 8, 0)
+    handle = open_order(tb, h, h.strategy, instrument, side, qty, px, 0, kind, tif, flags, 0)
     o = table[handle & SLOT_MASK]
     o.group = ENTRY
     o.group_qty = qty
@@ -162,16 +174,19 @@ def oco(tb, instrument, signed, take_px, stop_px, packed):
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
     qty = abs(signed)
     tif = packed >> 4 & 15
-    code = check(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, packed >> 8, 0)
+    flags = packed >> 8 & ORDER_FLAGS
+    code = check(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags | PAIR, 0)
     if code == R.OK and (stop_px == 0 or side * (stop_px - take_px) <= 0):
         code = R.BAD_PRICE
+    if code == R.OK:
+        code = legal_px(instruments(tb, h)[instrument], stop_px)
     if code == R.OK and not room(tb, h, 2):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, take_px)
     table = orders(tb, h)
-    first = open_order(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, packed >> 8, 0)
-    second = open_order(tb, h, h.strategy, instrument, side, qty, 0, stop_px, STOP, tif, packed >> 8, 0)
+    first = open_order(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags, 0)
+    second = open_order(tb, h, h.strategy, instrument, side, qty, 0, stop_px, STOP, tif, flags & ~POST_ONLY, 0)
     for k in range(2):
         leg = table[(first if k == 0 else second) & SLOT_MASK]
         leg.group = OCO_LEG
@@ -193,6 +208,8 @@ def pull(tb, handle):
     o = orders(tb, h)[slot]
     if TERMINAL[o.state]:
         return refused(tb, h, R.NOT_WORKING, o.instrument, 0, o.px)
+    if o.flags & ENGINE:
+        return refused(tb, h, R.NOT_ALLOWED, o.instrument, 0, o.px)
     if h.mode != 0:
         return refused(tb, h, R.IN_WARMUP if h.mode == 1 else R.SESSION_OVER, o.instrument, 0, o.px)
     cancel(tb, h, o)
@@ -278,6 +295,7 @@ def timer(tb, ts, timer_id):
     heap[k].seq = h.timer_seq
     heap[k].timer_id = timer_id
     heap[k].strategy = h.strategy
+    h.attend = 1
     return 0
 
 

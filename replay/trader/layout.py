@@ -166,7 +166,7 @@ STRATEGY = record(
 TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
 
 #: A callback may write this many output records before the ring is drained.
-OUT_MARGIN = 4096
+OUT_MARGIN = 2048
 
 HEADER = record(
     # wiring: 64 bytes that are not state
@@ -181,6 +181,7 @@ HEADER = record(
     ("digest", "i8"),
     ("ordinal", "i8"),
     ("cmd_n", "i8"),
+    ("attend", "i8"),  # whoever drives the trader has something to do: commands, a timer, a fault, a full output ring
     ("strategy", "i8"),
     ("n_strategies", "i8"),
     ("n_instruments", "i8"),

@@ -69,9 +69,8 @@ def on_fee(tb, h, instrument, strategy, amount, currency):
     if currency < 0:
         i = instruments(tb, h)[instrument]
         account = rows[instrument]
-        sign = -1 if account.qty > 0 else 1
-        _, cost, realised = add_fill(account, i, sign * amount, 0)
-        add_fill(rows[(1 + strategy) * h.n_instruments + instrument], i, sign * amount, 0)
+        _, cost, realised = add_fill(account, i, -amount, 0)
+        add_fill(rows[(1 + strategy) * h.n_instruments + instrument], i, -amount, 0)
         c = currencies(tb, h)[i.currency]
         c.cost += cost
         c.realised += realised

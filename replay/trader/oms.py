@@ -9,12 +9,15 @@ from __future__ import annotations
 from replay.kernel.memory import apart, at, fn, hot
 from replay.trader import reasons as R
 from replay.trader.layout import (
+    ACTIVE,
     CANCELING,
     CMD_CANCEL,
     CMD_NEW,
     CMD_REPLACE,
     COMMAND,
+    ENGINE,
     FILL,
+    KILLED,
     NO_GROUP,
     NO_REQUEST,
     OCO_LEG,
@@ -32,7 +35,6 @@ from replay.trader.layout import (
 from replay.trader.ledger import on_fill
 from replay.trader.orders import (
     ACCEPTED,
-    BY_QTY,
     CANCELED,
     EXEC_BUST,
     EXEC_CANCEL_REJECTED,
@@ -67,12 +69,20 @@ def room(tb, h, n):
     if h.cmd_n + n > h.commands_n - h.orders_n:  # the rest is kept for one cancel an order
         return False
     table = orders(tb, h)
+    for _ in range(h.orders_n):  # a slot that still waits for a fill the venue has told of goes to the back of the line
+        head = h.free_head
+        if head < 0 or table[head].exposed == 0 or head == h.free_tail:
+            break
+        h.free_head = table[head].next
+        table[h.free_tail].next = head
+        table[head].next = -1
+        h.free_tail = head
     slot = h.free_head
     for _ in range(n):
         if slot < 0:
             return False
         o = table[slot]
-        if o.handle != 0 and h.now - o.t_last < h.tombstone_ns:
+        if o.exposed != 0 or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
             return False
         slot = o.next
     return True
@@ -224,31 +234,27 @@ def send(tb, h, o, kind, qty, px):
     c.ts = h.now
     o.t_last = h.now
     l = limits(tb, h)[0]
+    caller = h.strategy
+    h.strategy = o.strategy  # the output records are its own, whoever runs now
     if l.max_messages > 0:
         words(tb, h.message_times_at, h.message_times_n)[h.n_messages % l.max_messages] = h.now
     h.n_messages += 1
-    chain(h, h.now)
-    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1))
+    h.attend = 1
+    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, o.stop_px)
     if kind == CMD_NEW:
         if l.max_orders > 0:
             words(tb, h.order_times_at, h.order_times_n)[h.n_sent % l.max_orders] = h.now
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        chain(h, o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags)
-        chain(h, qty)
-        chain(h, px)
-        if o.stop_px != 0:
-            chain(h, o.stop_px)
         emit(h, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
-        chain(h, qty)
-        chain(h, px)
         emit(h, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
     else:
         h.c_cancel += 1
         emit(h, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
+    h.strategy = caller
 
 
 @fn
@@ -297,9 +303,9 @@ def answered(tb, h, o):
     o.request = NO_REQUEST
     wanted = o.waiting
     o.waiting = NO_REQUEST
-    if wanted == CANCELING or (wanted == REPLACING and h.state == 2):
+    if wanted == CANCELING or (wanted == REPLACING and h.state == KILLED):
         cancel(tb, h, o)
-    elif wanted == REPLACING and o.next_qty > o.cum:
+    elif wanted == REPLACING and o.next_qty > o.cum and (h.state == ACTIVE or o.next_qty < o.qty):
         replace(tb, h, o, o.next_qty, o.next_px)
     expose(tb, h, o, worst(tb, h, o))
 
@@ -314,6 +320,8 @@ def cancel_all(tb, h, instrument, strategy):
         o = table[slot]
         if o.state == FREE or TERMINAL[o.state] or o.request == CANCELING or o.waiting == CANCELING:
             continue
+        if o.flags & ENGINE and strategy >= 0:
+            continue  # the flattener is nobody's to cancel but the operator's
         if (instrument < 0 or o.instrument == instrument) and (strategy < 0 or o.strategy == strategy):
             cancel(tb, h, o)
             n += 1
@@ -359,17 +367,19 @@ def book_fill(tb, h, o, exec_id, qty, px):
 
 @fn
 def correct_fill(tb, h, o, e, bust):
-    """Undo a fill, and for a correction book it anew. False if it is not known (any more)."""
+    """Undo a fill, and for a correction book it anew; True if it was news. Illegal: not known (any more), or more than the order."""
     apart()
     k = fill_row(tb, h, o, e.id)
-    if k < 0:
-        return False
-    f = at(tb + h.fills_at, h.fills_n, FILL)[k]
     qty = 0 if bust else e.b
     px = 0 if bust else e.c
+    if k < 0 or qty < 0:
+        return illegal(tb, h, R.ILLEGAL_REPORT)
+    f = at(tb + h.fills_at, h.fills_n, FILL)[k]
     if f.qty == qty and f.px == px:
         h.c_duplicate += 1
-        return True
+        return False
+    if o.cum + qty - f.qty > most_of(o):
+        return illegal(tb, h, R.ILLEGAL_REPORT)
     if f.qty > 0:
         on_fill(tb, h, o.instrument, o.strategy, -o.side * f.qty, f.px)
     if qty > 0:
@@ -379,7 +389,28 @@ def correct_fill(tb, h, o, e, bust):
     f.qty = qty
     f.px = px
     h.c_busts += 1
+    if not TERMINAL[o.state]:
+        o.state = PARTIAL if o.cum > 0 else ACCEPTED
+        traded(tb, h, o)
     return True
+
+
+@fn
+def most_of(o):
+    """Lots the venue may have traded of an order: the larger leg of a replace that is out."""
+    apart()
+    return max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
+
+
+@fn
+def traded(tb, h, o):
+    """A working order's quantities changed: it is finished, or counts with what is left."""
+    apart()
+    if o.cum >= most_of(o):
+        expose(tb, h, o, 0)
+        close_order(tb, h, o, FILLED)
+    else:
+        expose(tb, h, o, worst(tb, h, o))
 
 
 @fn
@@ -397,19 +428,15 @@ def on_trade_report(tb, h, o, e, to):
     if fill_row(tb, h, o, e.id) >= 0:
         h.c_duplicate += 1
         return False
-    most = max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
-    if to == ILLEGAL or e.b <= 0 or o.cum + e.b > most:
+    if to == ILLEGAL or e.b <= 0 or o.cum + e.b > most_of(o):
         return illegal(tb, h, R.ILLEGAL_REPORT)
     book_fill(tb, h, o, e.id, e.b, e.c)
     if TERMINAL[o.state]:
         h.c_late += 1  # it crossed our cancel, or came behind it
         expose(tb, h, o, max(0, o.exposed - e.b))
-    elif o.cum >= most:
-        expose(tb, h, o, 0)
-        close_order(tb, h, o, FILLED)
     else:
         o.state = PARTIAL
-        expose(tb, h, o, worst(tb, h, o))
+        traded(tb, h, o)
     return True
 
 
@@ -421,12 +448,19 @@ def on_replaced(tb, h, o, e):
         return False
     o.qty = o.new_qty
     o.px = o.new_px
+    conclude(tb, h, o)
+    return True
+
+
+@fn
+def conclude(tb, h, o):
+    """The outstanding request has its answer: the order is finished if it has traded all it could, else what waited goes out."""
+    apart()
     if o.cum >= o.qty:
         expose(tb, h, o, 0)
         close_order(tb, h, o, FILLED)
     else:
         answered(tb, h, o)
-    return True
 
 
 @fn
@@ -436,7 +470,7 @@ def on_refused_request(tb, h, o, request):
     if o.request != request:
         h.c_duplicate += 1
         return False
-    answered(tb, h, o)
+    conclude(tb, h, o)
     return True
 
 
@@ -450,6 +484,7 @@ def on_report(tb, h, e):
         h.c_unknown += 1
         return illegal(tb, h, R.UNKNOWN_ORDER)
     o = orders(tb, h)[slot]
+    h.strategy = o.strategy
     if kind >= N_EXECS:
         h.c_unknown += 1
         return illegal(tb, h, R.UNKNOWN_STATUS)
@@ -457,10 +492,7 @@ def on_report(tb, h, e):
     news = apply_report(tb, h, o, e, kind, to)
     if news:
         o.t_last = h.now
-        chain(h, h.now)
-        chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state)
-        chain(h, e.b)
-        chain(h, e.c)
+        chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state, e.b, e.c, 0, 0)
     emit(h, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
     return news
 
@@ -474,12 +506,7 @@ def apply_report(tb, h, o, e, kind, to):
     if to == ILLEGAL:
         return illegal(tb, h, R.ILLEGAL_REPORT)
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
-        if not correct_fill(tb, h, o, e, kind == EXEC_BUST):
-            return illegal(tb, h, R.ILLEGAL_REPORT)
-        if to == BY_QTY:
-            o.state = PARTIAL if o.cum > 0 else ACCEPTED
-            expose(tb, h, o, worst(tb, h, o))
-        return True
+        return correct_fill(tb, h, o, e, kind == EXEC_BUST)
     if TERMINAL[o.state]:
         h.c_duplicate += 1
         return False

@@ -24,6 +24,7 @@ from replay.trader.layout import (
     MARKET,
     POST_ONLY,
     REDUCE_ONLY,
+    REPLACING,
     STOP,
     STOP_LIMIT,
     WARMUP,
@@ -35,10 +36,13 @@ from replay.trader.layout import (
     views,
     words,
 )
+from replay.trader.orders import NEW
 from replay.trader.output import OUT_STATE, chain, emit
 
 NOTHING = -(1 << 62)  # no price reference
-CHANGE = 64  # order flag inside `check`: a replace, which counts as a message but not as an order
+# order flags inside `check`
+CHANGE = 64  # a replace, which counts as a message but not as an order
+PAIR = 128  # two orders at once
 
 
 @fn
@@ -73,9 +77,20 @@ def worth2(i, price2, lots):
 
 
 @fn
+def legal_px(i, px):
+    """A price the instrument can have."""
+    apart()
+    if px <= 0 and not i.allow_negative:
+        return R.BAD_PRICE
+    return R.OUT_OF_RANGE if abs(px) > i.max_px else R.OK
+
+
+@fn
 def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
     """Checks that need only the order and its instrument."""
     apart()
+    if flags & ENGINE:
+        return R.BAD_ORDER  # the engine's own, which nobody else may claim to be or change
     if side != 1 and side != -1:
         return R.BAD_ORDER
     if kind < MARKET or kind > STOP_LIMIT or tif < 0 or tif > FOK:
@@ -86,29 +101,30 @@ def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
         return R.BAD_QTY
     if qty > i.max_qty:
         return R.OUT_OF_RANGE
+    code = R.OK
     if kind == LIMIT or kind == STOP_LIMIT:
-        if px <= 0 and not i.allow_negative:
-            return R.BAD_PRICE
-        if abs(px) > i.max_px:
-            return R.OUT_OF_RANGE
-    if kind == STOP or kind == STOP_LIMIT:
-        if stop_px <= 0 and not i.allow_negative:
-            return R.BAD_PRICE
-        if abs(stop_px) > i.max_px:
-            return R.OUT_OF_RANGE
-    return R.OK
+        code = legal_px(i, px)
+    if code == R.OK and (kind == STOP or kind == STOP_LIMIT):
+        code = legal_px(i, stop_px)
+    return code
 
 
 @fn
 def crosses_own(tb, h, v, side, px, kind):
-    """Whether the order could trade with a working order of ours."""
+    """Whether the order could trade with a working order of ours. A stop, ours or new, trades later: the venue sees to it then."""
     apart()
+    if kind == STOP or kind == STOP_LIMIT:
+        return False
     table = orders(tb, h)
     slot = v.orders
     while slot >= 0:
         o = table[slot]
-        if o.side != side and o.type != STOP and o.type != STOP_LIMIT:
+        if o.side != side and o.state != NEW and o.type != STOP and o.type != STOP_LIMIT:
             if kind == MARKET or o.type == MARKET or side * (px - o.px) >= 0:
+                return True
+            if o.request == REPLACING and side * (px - o.new_px) >= 0:
+                return True
+            if o.waiting == REPLACING and side * (px - o.next_px) >= 0:
                 return True
         slot = o.next
     return False
@@ -116,10 +132,12 @@ def crosses_own(tb, h, v, side, px, kind):
 
 @fn
 def exposure(tb, h, instrument, add):
-    """(gross, net) of the account in base currency if `add` signed lots more worked in `instrument`, in the worst case."""
+    """(gross, net) of the account in base currency if `add` signed lots more worked in `instrument`, in the worst case: for the
+    gross each instrument's own, for the net all buy orders and no sell order trade, or the reverse."""
     apart()
     gross = 0
-    net = 0
+    longest = 0
+    shortest = 0
     vs = views(tb, h)
     table = instruments(tb, h)
     for k in range(h.n_instruments):
@@ -132,11 +150,12 @@ def exposure(tb, h, instrument, add):
             price2 = v.bid_px + v.ask_px
         elif not v.marked:
             price2 = 2 * v.last_px
-        most = max(abs(v.pos + v.buying + max(extra, 0)), abs(v.pos - v.selling + min(extra, 0)))
-        gross += worth2(table[k], price2, most)
-        signed = v.pos + extra
-        net += worth2(table[k], price2, signed) * (1 if signed > 0 else -1)
-    return gross, abs(net)
+        high = v.pos + v.buying + max(extra, 0)
+        low = v.pos - v.selling + min(extra, 0)
+        gross += worth2(table[k], price2, max(abs(high), abs(low)))
+        longest += worth2(table[k], price2, high) * (1 if high > 0 else -1)
+        shortest += worth2(table[k], price2, low) * (1 if low > 0 else -1)
+    return gross, max(abs(longest), abs(shortest))
 
 
 @fn
@@ -169,34 +188,34 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
 
 
 @fn
-def rate_limits(tb, h, l):
+def rate_limits(tb, h, l, flags):
     """Order and message throttles over a sliding window; cancels count as messages but are never held back."""
     apart()
-    if l.max_orders > 0 and h.n_sent >= l.max_orders:
+    new = 2 if flags & PAIR else 1
+    if flags & CHANGE == 0:
         times = words(tb, h.order_times_at, h.order_times_n)
-        if h.now - times[h.n_sent % l.max_orders] < l.order_window_ns:
+        if over_rate(times, h.n_sent, new, l.max_orders, h.now - l.order_window_ns):
             return refuse(h, R.ORDER_RATE, l.max_orders + 1, l.max_orders)
-    return message_limit(tb, h, l)
-
-
-@fn
-def message_limit(tb, h, l):
-    """The message throttle alone: for replaces."""
-    apart()
-    if l.max_messages > 0 and h.n_messages >= l.max_messages:
-        times = words(tb, h.message_times_at, h.message_times_n)
-        if h.now - times[h.n_messages % l.max_messages] < l.message_window_ns:
-            return refuse(h, R.MESSAGE_RATE, l.max_messages + 1, l.max_messages)
+    times = words(tb, h.message_times_at, h.message_times_n)
+    if over_rate(times, h.n_messages, new, l.max_messages, h.now - l.message_window_ns):
+        return refuse(h, R.MESSAGE_RATE, l.max_messages + 1, l.max_messages)
     return R.OK
 
 
 @fn
+def over_rate(times, sent, new, most, since):
+    """Whether `new` more would make more than `most` (0: any) after `since`. `times` is a ring of the last `most` of the `sent`."""
+    apart()
+    if most == 0 or sent + new <= most:
+        return False
+    return new > most or times[(sent + new - 1) % most] > since
+
+
+@fn
 def price_limits(h, l, v, side, px, kind, price2):
-    """Collar and spread against the reference, in basis points."""
+    """Collar and spread against the reference, in basis points; where one of them is asked for there is a reference."""
     apart()
     if l.collar_bps > 0:
-        if price2 == NOTHING:
-            return R.NO_REFERENCE
         against = px if kind == LIMIT or kind == STOP_LIMIT else px_of(v, side if sz_of(v, -side) == 0 else -side)
         off = abs(2 * against - price2)
         if off * 10_000 > l.collar_bps * abs(price2):
@@ -209,16 +228,16 @@ def price_limits(h, l, v, side, px, kind, price2):
 
 
 @fn
-def blocked(tb, h, strategy, flags):
-    """Whether the trader's state forbids any new order. The engine's own flattener passes a kill."""
+def blocked(tb, h, strategy):
+    """Whether the trader's state forbids any new order. The engine's own flattener is not asked."""
     apart()
     if h.mode == WARMUP:
         return R.IN_WARMUP
     if h.mode == DRAIN:
         return R.SESSION_OVER
-    if h.state == KILLED and not flags & ENGINE:
+    if h.state == KILLED:
         return R.IS_KILLED
-    if strategies(tb, h)[strategy].state == KILLED and not flags & ENGINE:
+    if strategies(tb, h)[strategy].state == KILLED:
         return R.STRATEGY_KILLED
     return R.OK
 
@@ -229,7 +248,7 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
     apart()
     h.figure = 0
     h.bound = 0
-    code = blocked(tb, h, strategy, flags)
+    code = blocked(tb, h, strategy)
     if code != R.OK:
         return code
     if instrument < 0 or instrument >= h.n_instruments:
@@ -240,8 +259,6 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
     code = well_formed(i, side, qty, px, stop_px, kind, tif, flags)
     if code != R.OK:
         return code
-    if flags & ENGINE:
-        return R.OK
     if not v.allowed:
         return R.NOT_ALLOWED
     if v.phase != OPEN:
@@ -267,11 +284,18 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
                 return R.STALE_FEED
             return R.NO_REFERENCE
     li = limits(tb, h)[instrument]
+    if price2 == NOTHING:
+        if reducing:
+            price2 = v.mark2  # a position has a mark: what only reduces it is not held back for want of a fresher price
+        elif li.collar_bps > 0:
+            return R.NO_REFERENCE
     code = price_limits(h, li, v, side, px, kind, price2)
     if code != R.OK:
         return code
-    if kind == LIMIT or kind == STOP_LIMIT:
-        price2 = max(price2, 2 * px) if price2 != NOTHING else 2 * px
+    worst2 = 2 * px
+    if kind == MARKET or kind == STOP:
+        worst2 = 2 * stop_px if kind == STOP else price2
+    price2 = max(price2, worst2)
     code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, price2)
     if code != R.OK:
         return code
@@ -291,9 +315,9 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
             if gross > power:
                 return refuse(h, R.BUYING_POWER, gross, power)
     if stop_loss != 0 and (l.max_risk_per_trade > 0 or l.max_risk_share > 0):
-        if price2 == NOTHING:
+        if worst2 == NOTHING:
             return R.NO_REFERENCE
-        risked = worth2(i, price2 - 2 * stop_loss, qty)
+        risked = worth2(i, worst2 - 2 * stop_loss, qty)
         allowed = l.max_risk_per_trade if l.max_risk_per_trade > 0 else 1 << 62
         if l.max_risk_share > 0:
             allowed = min(allowed, mul_div(max(h.equity, 0), l.max_risk_share, 1_000_000))
@@ -301,7 +325,7 @@ def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags,
             return refuse(h, R.RISK_PER_TRADE, risked, allowed)
     if crosses_own(tb, h, v, side, px, kind):
         return R.SELF_TRADE
-    return message_limit(tb, h, l) if flags & CHANGE else rate_limits(tb, h, l)
+    return rate_limits(tb, h, l, flags)
 
 
 # --- running limits ---------------------------------------------------------------------------------------------------------
@@ -340,18 +364,30 @@ def enter(h, state, reason):
     h.state = state
     h.state_reason = reason
     h.state_since = h.now
-    chain(h, h.now)
-    chain(h, state << 8 | reason)
+    chain(h, state << 8 | reason, 0, 0, 0, 0)
     emit(h, OUT_STATE, state, 0, 0, reason, h.equity, h.floor, 0, 0)
 
 
 @fn
 def halt(tb, h, reason):
-    """Self-clearing stop: only risk-reducing orders pass. Does not weaken a kill."""
+    """Stop at which only risk-reducing orders pass. Does not weaken a kill; of two halts the one that is harder to clear stays."""
     apart()
     if h.state == ACTIVE:
         h.halts += 1
         enter(h, HALTED, reason)
+    elif h.state == HALTED and hardness(reason) > hardness(h.state_reason):
+        since = h.state_since
+        enter(h, HALTED, reason)
+        h.state_since = since
+
+
+@fn
+def hardness(reason):
+    """How hard a halt is to clear: by the next quote, by time, by a person."""
+    apart()
+    if reason == R.STALE_FEED:
+        return 0
+    return 1 if reason == R.REJECTION_SPIKE else 2
 
 
 @fn
@@ -361,7 +397,7 @@ def recover(tb, h, instrument):
     l = limits(tb, h)[0]
     if l.halt_escalate_ns > 0 and h.now - h.state_since >= l.halt_escalate_ns:
         return True
-    if h.state_reason == R.STALE_FEED:
+    if h.state_reason == R.STALE_FEED and instrument < h.n_instruments:
         v = views(tb, h)[instrument]
         if v.ts == h.now and v.bid_sz > 0 and v.ask_sz > 0:
             enter(h, ACTIVE, R.STALE_FEED)

@@ -29,7 +29,7 @@ from replay.events import (
 from replay.events import (
     HALTED as MARKET_STOPPED,
 )
-from replay.kernel.memory import apart, at, call3, entry, fn, hot
+from replay.kernel.memory import apart, at, call3, copy64, entry, fn, hot
 from replay.kernel.touch import display_level
 from replay.trader import reasons as R
 from replay.trader.features import walk_bar, walk_quote, walk_session, walk_trade
@@ -37,6 +37,8 @@ from replay.trader.groups import flatten, on_change
 from replay.trader.intents import place
 from replay.trader.layout import (
     ACTIVE,
+    CANCELING,
+    DRAIN,
     ENGINE,
     HALTED,
     I64,
@@ -64,6 +66,7 @@ from replay.trader.layout import (
 )
 from replay.trader.ledger import on_fee, revalue
 from replay.trader.oms import cancel, cancel_all, find, on_report
+from replay.trader.orders import REJECTED
 from replay.trader.output import FAULT_STRATEGY, OUT_FEE, emit
 from replay.trader.risk import enter, halt, new_peak, recover, set_floor
 
@@ -80,6 +83,7 @@ def wake_one(tb, h, s, hook):
             h.fault = FAULT_STRATEGY
             h.fault_strategy = s
             h.fault_hook = hook
+            h.attend = 1
 
 
 @hot
@@ -124,6 +128,8 @@ def kill(tb, reason):
     """Latched stop: nothing new goes out, everything working is cancelled, and if configured positions are flattened."""
     h = header(tb)
     if h.state == KILLED:
+        if h.state_reason == R.DAILY_LOSS and reason != R.DAILY_LOSS:
+            enter(h, KILLED, reason)  # tomorrow lifts a daily loss, nothing else
         return 0
     enter(h, KILLED, reason)
     cancel_all(tb, h, -1, -1)
@@ -156,6 +162,8 @@ def watch(tb, h):
 @hot
 def mark(tb, h, v, instrument, price2):
     """Value the position at a new price (given doubled)."""
+    if price2 == v.mark2:
+        return
     v.mark2 = price2
     v.marked = 1
     if v.pos != 0:
@@ -169,10 +177,7 @@ def begin(tb, h, address, now):
     """Take in one event: sequence, clock (monotone), a copy that strategies may read."""
     h.seq += 1
     h.now = max(h.now, now)
-    source = at(address, 8, I64)
-    current = at(tb + h.current_at, 8, I64)
-    for k in range(8):
-        current[k] = source[k]
+    copy64(tb + h.current_at, address)
 
 
 @hot
@@ -250,7 +255,11 @@ def on_phase(tb, h, e):
         set_floor(tb, h)
         if h.state == KILLED and h.state_reason == R.DAILY_LOSS:
             enter(h, ACTIVE, R.DAILY_LOSS)
+            if h.equity < h.floor:
+                kill(tb, h.floor_reason)
     for k in range(h.n_instruments):
+        if h.state == KILLED:
+            under_kill(tb, h, k)  # what could not be flattened while the venue was closed
         if table[k].features >= 0:
             features_other(tb, k)
 
@@ -285,7 +294,7 @@ def under_kill(tb, h, instrument):
         following = o.next
         if o.flags & ENGINE:
             engine = True
-        elif o.request != 1 and o.waiting != 1:
+        elif o.request != CANCELING and o.waiting != CANCELING:
             cancel(tb, h, o)
         slot = following
     if limits(tb, h)[0].flatten and not engine:
@@ -303,8 +312,9 @@ def report_in(tb):
         if o.group != NO_GROUP:
             on_change(tb, h, o)
         watch(tb, h)
-        if h.state == KILLED and h.mode != 2:
-            under_kill(tb, h, e.instrument)
+        # a flattener the venue has rejected is not sent again at once: the next report or session open tries anew
+        if h.state == KILLED and h.mode != DRAIN and not (o.flags & ENGINE and o.state == REJECTED):
+            under_kill(tb, h, o.instrument)
         wake_one(tb, h, strategy, ON_ORDER)
     if h.state == HALTED:
         watch_halt(tb, e.instrument)
@@ -405,7 +415,7 @@ def other_in(tb):
 def consume(tb, h, address, now):
     """One input event at `now`, whatever its kind."""
     begin(tb, h, address, now)
-    e = at(tb + h.current_at, 1, EVENT)[0]
+    e = at(address, 1, EVENT)[0]
     h.kinds[e.kind & 31] += 1
     if e.kind <= DEPTH:
         on_market(tb, h, e)

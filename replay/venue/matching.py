@@ -33,7 +33,7 @@ from replay.trader.orders import (
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
 )
-from replay.venue.layout import HFTBACKTEST, books, header, orders, requests
+from replay.venue.layout import HFTBACKTEST, NOBODY, UNPRINTED, books, header, orders, requests
 from replay.venue.reports import fill, report
 
 NEVER = 1 << 60  # price of a market order in the resting list: ahead of every limit
@@ -63,6 +63,16 @@ def link_resting(vb, v, b, slot):
     b.n_resting += 1
     v.resting += 1
     o.live = 1
+    bound_resting(b, table, k, o)
+
+
+@fn
+def bound_resting(b, table, k, o):
+    """A new order widens the range of ranks that rest on its side."""
+    apart()
+    rank = o.side * o.px
+    b.best_rank[k] = max(b.best_rank[k], rank)
+    b.worst_rank[k] = min(b.worst_rank[k], rank)
 
 
 @fn
@@ -82,6 +92,16 @@ def unlink(vb, v, b, slot):
     b.n_resting -= 1
     v.resting -= 1
     o.live = 0
+    if not o.stopped:
+        k = 0 if o.side > 0 else 1
+        head = b.resting[k]
+        if head < 0:
+            b.best_rank[k] = NOBODY
+            b.worst_rank[k] = -NOBODY
+        elif o.prev < 0:
+            b.best_rank[k] = table[head].side * table[head].px
+        elif o.next < 0:
+            b.worst_rank[k] = o.side * table[o.prev].px
     o.stopped = 0
 
 
@@ -114,6 +134,12 @@ def consume(vb, v, b, instrument, side, qty):
     """Take `qty` off the touch of a side."""
     apart()
     if b.level == LEVEL_L1:
+        if not b.taken:
+            b.taken = 1
+            b.fed_bid_px = b.bid_px
+            b.fed_bid_sz = b.bid_sz
+            b.fed_ask_px = b.ask_px
+            b.fed_ask_sz = b.ask_sz
         if side > 0:
             b.bid_sz -= qty
         else:
@@ -121,7 +147,7 @@ def consume(vb, v, b, instrument, side, qty):
         return
     l = side_ladder(vb, v, instrument, side)
     ladder.set_level(vb, l, l.best, sz_of(b, side) - qty)
-    sync(vb, v, b, instrument, side)
+    sync(vb, b, l, side)
 
 
 @fn
@@ -132,14 +158,15 @@ def available(vb, v, b, o):
     if sz_of(b, other) == 0 or o.side * (o.px - px_of(b, other)) < 0:
         return 0
     if b.level == LEVEL_L1:
-        return sz_of(b, other)
+        total = sz_of(b, other)
+        return min(total, reducible(b, o)) if o.flags & REDUCE_ONLY else total
     l = side_ladder(vb, v, o.instrument, other)
     total = 0
     rank = l.best
     while rank != ladder.EMPTY and o.side * o.px + rank >= 0 and total < o.leaves:
         total += ladder.size_at(vb, l, rank)
         rank = ladder.next_worse(vb, l, rank)
-    return total
+    return min(total, reducible(b, o)) if o.flags & REDUCE_ONLY else total
 
 
 @fn
@@ -166,21 +193,28 @@ def rest(vb, v, b, slot):
 
 
 @fn
-def arrive(vb, v, b, slot, ts):
-    """An order enters the book (new, elected or replaced): take, then rest or expire."""
+def meets_own(vb, v, b, o, px):
+    """Whether the order at `px` would trade with an order of our own that rests. hftbacktest's exchange does not look."""
     apart()
+    opposite = b.resting[1 if o.side > 0 else 0]
+    return v.profile != HFTBACKTEST and opposite >= 0 and o.side * (px - orders(vb, v)[opposite].px) >= 0
+
+
+@fn
+def arrive(vb, v, b, slot, ts, new):
+    """An order enters the book: take, then rest or expire. A stop that is elected (`new` false) was acknowledged before: what a
+    new order is rejected for ends it as expired."""
+    apart()
+    refusal = EXEC_REJECTED if new else EXEC_EXPIRED
     o = orders(vb, v)[slot]
     other = -o.side
-    opposite = b.resting[1 if o.side > 0 else 0] if v.profile != HFTBACKTEST else -1
     marketable = sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0
     if marketable and o.flags & POST_ONLY:
         report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
         return
-    if opposite >= 0:  # an exchange does not let one account trade with itself: the newer order goes
-        rival = orders(vb, v)[opposite]
-        if o.side * (o.px - rival.px) >= 0:
-            report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
-            return
+    if meets_own(vb, v, b, o, o.px):  # an exchange does not let one account trade with itself: the newer order goes
+        report(vb, v, o, ts, refusal, 0, 0, 0)
+        return
     if v.profile == HFTBACKTEST:
         if marketable:
             qty = o.leaves
@@ -189,16 +223,18 @@ def arrive(vb, v, b, slot, ts):
         elif o.tif == IOC or o.tif == FOK or o.type == MARKET:
             report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
         else:
-            report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
+            if new:
+                report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
             rest(vb, v, b, slot)
         return
     if o.flags & REDUCE_ONLY and reducible(b, o) == 0:
-        report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
+        report(vb, v, o, ts, refusal, 0, 0, 0)
         return
     if o.tif == FOK and available(vb, v, b, o) < o.leaves:
         report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
         return
-    report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
+    if new:
+        report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
     if not b.crossed and b.status != HALTED:
         take(vb, v, b, o, ts)
     if o.leaves == 0:
@@ -231,7 +267,7 @@ def open_new(vb, v, b, r, ts):
     o.stopped = 0
     if b.phase != OPEN:
         report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
-    elif r.type >= STOP and o.side * (b.last_px - o.stop_px) < 0:
+    elif r.type >= STOP and (b.last_px == UNPRINTED or o.side * (b.last_px - o.stop_px) < 0):
         report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
         o.stopped = 1
         o.live = 1
@@ -243,7 +279,7 @@ def open_new(vb, v, b, r, ts):
         b.n_resting += 1
         v.resting += 1
     else:
-        arrive(vb, v, b, slot, ts)
+        arrive(vb, v, b, slot, ts, True)
 
 
 @fn
@@ -252,19 +288,21 @@ def change(vb, v, b, r, ts):
     apart()
     slot = r.handle & SLOT_MASK
     o = orders(vb, v)[slot]
-    if r.qty <= o.cum:
+    px = o.px if o.type == MARKET or o.type == STOP else r.px
+    if r.qty <= o.cum or (not o.stopped and meets_own(vb, v, b, o, px)):
         report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, 0)
         return
     report(vb, v, o, ts, EXEC_REPLACED, r.qty, r.px, 0)
     leaves = r.qty - o.cum
     if o.stopped:
+        o.px = px
         o.stop_px = r.stop_px
         o.leaves = leaves
-    elif r.px == o.px and leaves <= o.leaves:
+    elif px == o.px and leaves <= o.leaves:
         o.leaves = leaves
     else:
         unlink(vb, v, b, slot)
-        o.px = r.px
+        o.px = px
         o.leaves = leaves
         v.seq += 1
         o.seq = v.seq

@@ -97,7 +97,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     if width:
         ladder.prepare(arena, width, capacity)
     h = arena.header
-    h.t0 = m.start_ns
+    h.t0 = m.start_ns - (1 << 57)  # years before: every key is positive, and years after still fit
     h.profile = PROFILES[profile.name]
     h.queue = QUEUES[profile.queue]
     h.queue_n = profile.queue_n
@@ -115,6 +115,9 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     for k, book in enumerate(arena.region("books")):
         book.resting[:] = -1
         book.stops = -1
+        book.best_rank[:] = V.NOBODY
+        book.worst_rank[:] = -V.NOBODY
+        book.last_px = V.UNPRINTED
         book.level = LEVELS[m.levels[k]]
         book.phase = CLOSED if phased else OPEN
     fill_instruments(arena, m)
