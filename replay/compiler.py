@@ -35,7 +35,7 @@ EVENT_OF = {
     "on_order": "REPORT_DT",
     "on_timer": "TIMER_DT",
 }
-CONTEXT = [n for n in vars(context) if not n.startswith("_") and callable(getattr(context, n)) and n.islower()]
+CONTEXT = [n for n, f in vars(context).items() if callable(f) and f.__module__ == context.__name__]
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
