@@ -500,7 +500,10 @@ def apply_report(tb, h, o, e, kind, to):
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
         return correct_fill(tb, h, o, e, kind == EXEC_BUST)
     if TERMINAL[o.state]:
-        h.c_duplicate += 1
+        if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
+            h.c_too_late += 1  # our request crossed the order's end, which another report told
+        else:
+            h.c_duplicate += 1
         return False
     if kind == EXEC_REPLACED:
         return on_replaced(tb, h, o, e)

@@ -13,6 +13,7 @@ from replay.events import (
     INTENT,
     LAST,
     OP_CANCEL_ALL,
+    OP_END,
     OP_HALT,
     OP_KILL,
     OP_RESUME,
@@ -40,6 +41,8 @@ from replay.trader.layout import (
     CANCELING,
     DRAIN,
     ENGINE,
+    FRAME,
+    FRAME_BYTES,
     HALTED,
     I64,
     KILLED,
@@ -178,6 +181,21 @@ def begin(tb, h, address, now):
     h.seq += 1
     h.now = max(h.now, now)
     copy64(tb + h.current_at, address)
+    if h.journal != 0:
+        keep(h, address)
+
+
+@fn
+def keep(h, address):
+    """Append the event to the journal: it is an input whatever becomes of it."""
+    apart()
+    f = at(h.journal + FRAME_BYTES * h.journal_n, 1, FRAME)[0]
+    f.seq = h.seq
+    f.now = h.now
+    copy64(h.journal + FRAME_BYTES * h.journal_n + 16, address)
+    h.journal_n += 1
+    if h.journal_n == h.journal_cap:
+        h.attend = 1
 
 
 @hot
@@ -278,6 +296,8 @@ def on_control(tb, h, e):
             h.peak = h.equity
             h.day_base = h.equity
             set_floor(tb, h)
+    elif e.side == OP_END:
+        h.mode = DRAIN
     elif e.side == OP_CANCEL_ALL:
         cancel_all(tb, h, -1, -1)
 
