@@ -38,8 +38,6 @@ KERNELS = (
     intents.target,
     intents.timer,
     intents.log,
-    step.features_quote,
-    step.features_other,
     step.kill,
     step.equity_moved,
     step.watch_halt,
@@ -80,7 +78,8 @@ class Engine:
         own = list(strategy_limits) if strategy_limits else [Limits()] * len(strategies)
         own_entries = [e for s in strategies for e in s.entries()]
         try:
-            link(*KERNELS, *own_entries, progress=compiling)
+            features = (step.features_in,) if any(s.features for s in strategies) else ()
+            link(*features, *KERNELS, *own_entries, progress=compiling)
         except Exception as e:
             raise _uncompilable(e, strategies) from e
         self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
@@ -187,11 +186,11 @@ class Engine:
 
     def _strategy_error(self, k: int, hook: str) -> StrategyError:
         strategy, h = self.strategies[k], self.trader.header
-        cause = getattr(strategy, "error", None)
+        cause = strategy.exception(k, hook, self.trader)
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         when = np.datetime64(int(h.now), "ns")
-        what = f"{type(cause).__name__}: {cause}" if cause else "an exception in compiled code; NUMBA_DISABLE_JIT=1 shows it"
+        what = f"{type(cause).__name__}: {cause}" if cause else "raised, and not again: run with NUMBA_DISABLE_JIT=1 to see where"
         error = StrategyError(f"strategy {strategy.name}: {hook} at event {int(h.seq):,} ({when}Z): {what}")
         error.__cause__ = cause
         return error

@@ -72,6 +72,7 @@ def wire(trader: Arena, strategies: Sequence, out: np.ndarray | None, frames: np
             handlers[k * T.N_HOOKS + T.HOOKS.index(hook)] = address
     h = trader.header
     h.handlers = handlers.ctypes.data
+    h.features_in = entry_of(step.features_in).address if any(s.features for s in strategies) else 0
     h.out, h.out_cap, h.out_n = (out.ctypes.data, len(out), 0) if out is not None else (0, setup.NO_OUTPUT, 0)
     h.journal, h.journal_cap, h.journal_n = (frames.ctypes.data, len(frames), 0) if frames is not None else (0, 0, 0)
     return handlers

@@ -181,7 +181,7 @@ HEADER = record(
     ("journal", "i8"),  # address of the journal's ring of frames, 0 where none is kept
     ("journal_cap", "i8"),
     ("journal_n", "i8"),
-    ("spare", "i8"),
+    ("features_in", "i8"),  # address of `step.features_in`, where there are features
     # clock and chain
     ("now", "i8"),
     ("seq", "i8"),
