@@ -206,7 +206,7 @@ class Oms:
     def _end(self, o, state, told):
         if o.done:
             return None
-        o.told = max(0, told - o.cum)
+        o.told = max(0, min(told, o.most) - o.cum)
         return self._finish(o, state)
 
     def _canceled(self, o, qty, px, told, exec_id):
