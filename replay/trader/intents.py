@@ -41,11 +41,6 @@ from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
 ORDER_FLAGS = POST_ONLY | REDUCE_ONLY | ENGINE | OUTSIDE  #: of the bits a caller may set; ENGINE is refused by name
 
 
-def pack(kind: int, tif: int, flags: int) -> int:
-    """Order type, time in force and flags in one integer."""
-    return kind | tif << 4 | flags << 8
-
-
 @fn
 def refused(tb, h, code, instrument, signed, px):
     """Count a refusal, say it with its figures, chain it; returns -code."""

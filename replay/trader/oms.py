@@ -51,7 +51,6 @@ from replay.trader.orders import (
     N_EXECS,
     NEW,
     PARTIAL,
-    REJECTED,
     SAME,
     SUBMITTED,
     TERMINAL,
@@ -165,7 +164,7 @@ def close_order(tb, h, o, state):
         h.c_canceled += 1
     elif state == EXPIRED:
         h.c_expired += 1
-    elif state == REJECTED:
+    else:
         h.c_rejected += 1
 
 
@@ -277,6 +276,7 @@ def cancel(tb, h, o):
         send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, o.px)
     elif o.request == REPLACING:
         o.waiting = CANCELING
+        expose(tb, h, o, worst(tb, h, o))  # what waited there is given up
 
 
 @fn
@@ -518,7 +518,7 @@ def apply_report(tb, h, o, e, kind, to):
         if kind == EXEC_REJECTED:
             on_reject(tb, h)
         # fills the venue has told of that have not reached us yet still count
-        expose(tb, h, o, max(0, e.d - o.cum))
+        expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))
         close_order(tb, h, o, to)
         return True
     if to == UNKNOWN and o.state == UNKNOWN:
