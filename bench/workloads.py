@@ -127,20 +127,23 @@ def build(case: Case, session: Session, keep_output: bool = True, strategy: obje
     return Engine(session, [strategy or load(case.strategy)], PROFILE, case.limits, capital, keep_output=keep_output)
 
 
-def outcome(engine: Engine) -> dict[str, int]:
-    """What a finished run gave, in whole numbers."""
+def counts(engine: Engine) -> dict[str, int]:
+    """Orders and what became of them, and the final position of all instruments together."""
     h = engine.trader.header
-    s = engine.strategies[0]
-    out = {
+    return {
         "orders": int(h.c_new),
         "fills": int(h.c_filled),
         "canceled": int(h.c_canceled),
         "expired": int(h.c_expired),
         "position": int(engine.trader.region("views").pos.sum()),
     }
-    equity = int(h.equity)
+
+
+def outcome(engine: Engine) -> dict[str, int]:
+    """What a finished run gave, in whole numbers."""
+    s, equity = engine.strategies[0], int(engine.trader.header.equity)
     assert equity % 1_000_000 == 0, "prices and sizes are whole cents and shares"
-    out["pnl_cents"] = equity // 1_000_000
+    out = counts(engine) | {"pnl_cents": equity // 1_000_000}
     if "checksum" in s.fields.state:
         own = s.instance.__dict__ if s.kind == "plain" else _record(engine)
         out |= {name: int(own[name]) for name in ("wakes", "checksum")}

@@ -14,7 +14,7 @@ from replay.events import EVENT
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
 from replay.kernel.memory import entry_of, link
-from replay.trader import intents, step
+from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
 from replay.trader import setup as trader_setup
 from replay.trader.limits import Limits
@@ -26,6 +26,9 @@ from replay.venue.setup import Profile
 #: every separately compiled part, callees first
 KERNELS = (
     arena_module.hash_words,
+    risk.check,
+    oms.send,
+    oms.open_order,
     intents.place,
     intents.bracket,
     intents.oco,

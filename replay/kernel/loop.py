@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, DEPTH, EVENT, INTENT, PHASE, SETS_LAST, TIMER, TRADE
-from replay.kernel.memory import apart, at, entry, fn, hot
+from replay.events import CONTROL, DEPTH, EVENT, INTENT, PHASE, REPORT, SETS_LAST, TIMER, TRADE
+from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
-from replay.trader.step import consume, step
+from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.book import apply_row
 from replay.kernel.touch import display_level
@@ -26,6 +26,7 @@ from replay.venue.matching import on_request
 
 I64 = np.dtype("i8")
 NEVER = 1 << 62
+AHEAD = 64 * 16  # bytes ahead of the venue's row whose cache line is asked for: about what memory takes to answer
 STRETCH = 4096  # rows our side runs ahead of an idle venue: 256 KiB, well inside the second-level cache
 
 # why `run` returned
@@ -106,6 +107,7 @@ def merge(vb, v, events, n, order, until):
         if key_of(v, e.ts_event, v.class_data) >= until:
             break
         i += 1
+        prefetch(address + AHEAD)
         b = table[e.instrument]
         kind = e.kind
         if kind == DEPTH and b.level == T.LEVEL_L2:
@@ -186,7 +188,12 @@ def deliver(tb, vb, h, v):
     apart()
     address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
     v.report_head += 1
-    step(tb, address, at(address, 1, EVENT)[0].ts_recv)
+    begin(tb, h, address, at(address, 1, EVENT)[0].ts_recv)
+    h.kinds[at(address, 1, EVENT)[0].kind & 31] += 1
+    if at(address, 1, EVENT)[0].kind == REPORT:
+        report_in(tb)
+    else:
+        other_in(tb)
 
 
 @fn

@@ -206,6 +206,21 @@ if JIT:
         return np.int64(z ^ (z >> np.uint64(31)))
 
     @intrinsic
+    def prefetch(typingctx, address):
+        """Ask for the cache line at an address. Merging two streams is one hard-to-guess branch after another, and a processor
+        that guessed wrong has not asked for the next row by itself."""
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            byte = ir.IntType(8).as_pointer()
+            i32 = ir.IntType(32)
+            f = builder.module.declare_intrinsic("llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]))
+            builder.call(f, [builder.inttoptr(args[0], byte), i32(0), i32(3), i32(1)])
+            return context.get_dummy_value()
+
+        return types.void(I64), codegen
+
+    @intrinsic
     def copy64(typingctx, target, source):
         """Copy one 64-byte record between addresses, in whole vector registers."""
         from llvmlite import ir
@@ -273,6 +288,9 @@ else:
         return shape.from_address(address)
 
     def apart():
+        pass
+
+    def prefetch(address):
         pass
 
     def copy64(target, source):

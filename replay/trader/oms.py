@@ -6,7 +6,7 @@ counts. A replace chain keeps one handle. Slots of finished orders are reused ol
 
 from __future__ import annotations
 
-from replay.kernel.memory import apart, at, fn, hot
+from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.trader import reasons as R
 from replay.trader.layout import (
     ACTIVE,
@@ -25,6 +25,7 @@ from replay.trader.layout import (
     SLOT_BITS,
     SLOT_MASK,
     STOP_LOSS,
+    header,
     limits,
     orders,
     positions,
@@ -65,7 +66,6 @@ from replay.trader.risk import halt, on_reject
 @fn
 def room(tb, h, n):
     """Whether `n` orders can be opened: slots past their tombstone, and commands that fit."""
-    apart()
     if h.cmd_n + n > h.commands_n - h.orders_n:  # the rest is kept for one cancel an order
         return False
     table = orders(tb, h)
@@ -88,10 +88,10 @@ def room(tb, h, n):
     return True
 
 
-@fn
-def open_order(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, intent_id):
+@entry
+def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, intent_id):
     """Take a slot for an order in state NEW (not sent, not exposed) and return its handle. `room` was asked before."""
-    apart()
+    h = header(tb)
     table = orders(tb, h)
     slot = h.free_head
     o = table[slot]
@@ -172,7 +172,6 @@ def close_order(tb, h, o, state):
 @fn
 def expose(tb, h, o, lots):
     """Count `lots` of the order against the limits."""
-    apart()
     change = lots - o.exposed
     if change == 0:
         return
@@ -190,7 +189,6 @@ def expose(tb, h, o, lots):
 @fn
 def worst(tb, h, o):
     """Lots of a working order that may still trade: the larger leg of a replace. Of a one-cancels-other pair one leg counts."""
-    apart()
     if (o.group == STOP_LOSS or o.group == OCO_LEG) and o.sibling != 0 and o.handle > o.sibling:
         s = orders(tb, h)[o.sibling & SLOT_MASK]
         if s.handle == o.sibling and not TERMINAL[s.state]:
@@ -213,10 +211,11 @@ def find(tb, h, handle):
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------------
-@fn
-def send(tb, h, o, kind, qty, px):
+@entry
+def send(tb, slot, kind, qty, px):
     """Put one command into the outbox, count it, chain it into the digest."""
-    apart()
+    h = header(tb)
+    o = orders(tb, h)[slot]
     c = at(tb + h.commands_at, h.commands_n, COMMAND)[h.cmd_n]
     h.cmd_n += 1
     c.handle = o.handle
@@ -255,16 +254,16 @@ def send(tb, h, o, kind, qty, px):
         h.c_cancel += 1
         emit(h, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
     h.strategy = caller
+    return 0
 
 
 @fn
 def submit(tb, h, o):
     """Send an order that was opened: pending in every view and limit from here on."""
-    apart()
     o.state = SUBMITTED
     o.t_sent = h.now
     expose(tb, h, o, worst(tb, h, o))
-    send(tb, h, o, CMD_NEW, o.qty, o.px)
+    send(tb, o.handle & SLOT_MASK, CMD_NEW, o.qty, o.px)
 
 
 @fn
@@ -275,7 +274,7 @@ def cancel(tb, h, o):
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
         o.request = CANCELING
-        send(tb, h, o, CMD_CANCEL, 0, o.px)
+        send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, o.px)
     elif o.request == REPLACING:
         o.waiting = CANCELING
 
@@ -288,7 +287,7 @@ def replace(tb, h, o, qty, px):
         o.request = REPLACING
         o.new_qty = qty
         o.new_px = px
-        send(tb, h, o, CMD_REPLACE, qty, px)
+        send(tb, o.handle & SLOT_MASK, CMD_REPLACE, qty, px)
     elif o.request == REPLACING and o.waiting != CANCELING:
         o.waiting = REPLACING
         o.next_qty = qty
@@ -332,15 +331,14 @@ def cancel_all(tb, h, instrument, strategy):
 @fn
 def fill_row(tb, h, o, exec_id):
     """Index of the fill with this exec_id among the order's fills, -1 if new."""
-    apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
     s = o.exec_seq
     while s >= 0:
-        f = ring[s % h.fills_n]
+        f = ring[s & (h.fills_n - 1)]
         if f.seq != s or f.handle != o.handle:
             return -1
         if f.exec_id == exec_id:
-            return s % h.fills_n
+            return s & (h.fills_n - 1)
         s = f.older
     return -1
 
@@ -350,7 +348,7 @@ def book_fill(tb, h, o, exec_id, qty, px):
     """A new fill: remembered for duplicates and busts, booked, taken off the exposure."""
     apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
-    f = ring[h.n_fills % h.fills_n]
+    f = ring[h.n_fills & (h.fills_n - 1)]
     f.exec_id = exec_id
     f.handle = o.handle
     f.qty = qty
@@ -398,14 +396,12 @@ def correct_fill(tb, h, o, e, bust):
 @fn
 def most_of(o):
     """Lots the venue may have traded of an order: the larger leg of a replace that is out."""
-    apart()
     return max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
 
 
 @fn
 def traded(tb, h, o):
     """A working order's quantities changed: it is finished, or counts with what is left."""
-    apart()
     if o.cum >= most_of(o):
         expose(tb, h, o, 0)
         close_order(tb, h, o, FILLED)
@@ -424,7 +420,6 @@ def illegal(tb, h, reason):
 
 @fn
 def on_trade_report(tb, h, o, e, to):
-    apart()
     if fill_row(tb, h, o, e.id) >= 0:
         h.c_duplicate += 1
         return False
@@ -466,7 +461,6 @@ def conclude(tb, h, o):
 @fn
 def on_refused_request(tb, h, o, request):
     """A cancel or replace was rejected: usually because the order just finished, which another report says."""
-    apart()
     if o.request != request:
         h.c_duplicate += 1
         return False
@@ -477,7 +471,6 @@ def on_refused_request(tb, h, o, request):
 @fn
 def on_report(tb, h, e):
     """Apply one report; True if it was news. `e` is a REPORT record."""
-    apart()
     slot = find(tb, h, e.a)
     kind = e.flags >> 8
     if slot < 0:
@@ -500,7 +493,6 @@ def on_report(tb, h, e):
 @fn
 def apply_report(tb, h, o, e, kind, to):
     """The transition itself."""
-    apart()
     if kind == EXEC_TRADE:
         return on_trade_report(tb, h, o, e, to)
     if to == ILLEGAL:

@@ -21,12 +21,16 @@ def chain(h, a, b, c, d, e):
     h.digest = mix(h.digest, fold(h.now, a, b, c, d, e))
 
 
-@fn
+@hot
 def emit(h, kind, side, flags, instrument, ident, a, b, c, d):
-    """Write one output record stamped `now`; the strategy it concerns is in ts_event's place."""
+    """Write one output record stamped `now`, where somebody listens; the strategy it concerns is in ts_event's place."""
+    if h.out != 0:
+        _write(h, kind, side, flags, instrument, ident, a, b, c, d)
+
+
+@fn
+def _write(h, kind, side, flags, instrument, ident, a, b, c, d):
     apart()
-    if h.out == 0:
-        return
     if h.out_n >= h.out_cap - OUT_MARGIN:
         h.attend = 1
         if h.out_n == h.out_cap:

@@ -304,8 +304,10 @@ def on_level(vb, address, was):
     if v.profile == HFTBACKTEST:
         if e.c != CLEAR:
             hft_depth(vb, v, b, e.side, e.a, was, e.b)
-        hft_best(vb, v, b, 1, e.ts_event)
-        hft_best(vb, v, b, -1, e.ts_event)
+        if b.ask_sz > 0 and b.best_rank[0] >= b.ask_px:
+            hft_best(vb, v, b, 1, e.ts_event)
+        if b.bid_sz > 0 and b.best_rank[1] >= -b.bid_px:
+            hft_best(vb, v, b, -1, e.ts_event)
         return 0
     if e.c != CLEAR:
         queue_shown(vb, v, b, e.side, e.a, e.b)

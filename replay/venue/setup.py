@@ -75,7 +75,7 @@ CLASSES = {"realistic": (0, 1, 2, 3, 4, 5), "hftbacktest": (3, 4, 1, 2, 0, 5)}
 PROFILES = {"realistic": V.REALISTIC, "hftbacktest": V.HFTBACKTEST}
 
 
-def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: int = 1 << 14) -> Arena:
+def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: int = 1 << 10) -> Arena:
     """The venue for a session: books, room for `order_capacity` orders and twice as many requests in flight."""
     n = len(m.instruments)
     if profile.name not in PROFILES:

@@ -1,0 +1,219 @@
+"""Orders that belong together: brackets, OTO, OCO, and their races."""
+
+import pytest
+from drive import Trader
+
+from replay.trader import layout as T
+from replay.trader import orders as O
+
+
+def trader(**kw):
+    t = Trader(**kw)
+    t.quote()
+    return t
+
+
+def new(commands):
+    return [(c.side, c.qty, c.px, c.stop_px, c.type) for c in commands if c.kind == T.CMD_NEW]
+
+
+def asked(commands):
+    names = {T.CMD_CANCEL: "cancel", T.CMD_REPLACE: "replace", T.CMD_NEW: "new"}
+    return [(names[c.kind], c.handle, c.qty) if c.kind != T.CMD_CANCEL else ("cancel", c.handle) for c in commands]
+
+
+def bracketed(qty=10, filled=10, **kw):
+    """A filled long bracket: (trader, take-profit, stop-loss)."""
+    t = trader(**kw)
+    entry = t.bracket(qty, 100, 110, 95)
+    assert entry > 0 and new(t.sent) == [(1, qty, 100, 0, T.LIMIT)]
+    left = t.fill(entry, filled, 100)
+    if filled < qty:
+        assert left == []
+        left = t.report(entry, O.EXEC_CANCELED, cum=filled)
+    assert new(left) == [(-1, filled, 110, 0, T.LIMIT), (-1, filled, 0, 95, T.STOP)]
+    t.check()
+    return t, left[0].handle, left[1].handle
+
+
+def test_children_wait_for_the_entry():
+    t = trader()
+    entry = t.bracket(10, 0, 110, 95, tif=T.GTC)
+    assert t.sent[0].type == T.MARKET and t.sent[0].tif == T.GTC
+    assert int(t.view().buying) == 10 and int(t.view().selling) == 0
+    assert t.market(1) > 0  # what is held at home cannot trade with us
+    assert t.fill(entry, 4, 100) == []
+    left = t.fill(entry, 6, 100)
+    assert len(left) == 2 and all(c.tif == T.GTC for c in left)
+    assert int(t.view().selling) == 10  # one of the two counts
+    t.check()
+
+
+def test_the_entry_is_cancelled_with_a_part_filled():
+    t, take, stop = bracketed(10, 4)
+    assert int(t.view().selling) == 4
+
+
+@pytest.mark.parametrize("end", [O.EXEC_CANCELED, O.EXEC_REJECTED, O.EXEC_EXPIRED])
+def test_without_a_fill_the_children_are_dropped(end):
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    assert t.report(entry, end) == [] and int(t.h.live) == 0
+    t.check()
+
+
+def test_a_fill_behind_the_entrys_end_is_protected_too():
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    t.fill(entry, 3, 100)
+    take, stop = (c.handle for c in t.report(entry, O.EXEC_CANCELED, cum=5))
+    assert asked(t.fill(entry, 2, 100)) == [("replace", take, 5), ("replace", stop, 5)]
+    t.check()
+    entry = t.bracket(10, 99, 110, 95)
+    if entry > 0:
+        assert t.report(entry, O.EXEC_CANCELED, cum=2) == []  # children wait for what the venue told of
+        assert new(t.fill(entry, 2, 99)) == [(-1, 2, 110, 0, T.LIMIT), (-1, 2, 0, 95, T.STOP)]
+        t.check()
+
+
+@pytest.mark.parametrize(("take_px", "stop_px", "child"), [(110, 0, (-1, 10, 110, 0, T.LIMIT)), (0, 95, (-1, 10, 0, 95, T.STOP))])
+def test_one_triggers_another(take_px, stop_px, child):
+    t = trader()
+    entry = t.bracket(10, 100, take_px, stop_px)
+    left = t.fill(entry, 10, 100)
+    assert new(left) == [child] and int(t.view().selling) == 10
+    assert t.fill(left[0].handle, 10, child[2] or child[3]) == []
+    assert int(t.position().qty) == 0 and int(t.h.live) == 0
+    t.check()
+
+
+def test_short_bracket():
+    t = trader()
+    entry = t.bracket(-10, 103, 95, 110)
+    assert new(t.fill(entry, 10, 103)) == [(1, 10, 95, 0, T.LIMIT), (1, 10, 0, 110, T.STOP)]
+
+
+def test_the_take_profit_cancels_the_stop():
+    t, take, stop = bracketed()
+    assert asked(t.fill(take, 10, 110)) == [("cancel", stop)]
+    assert t.report(stop, O.EXEC_CANCELED) == []
+    assert int(t.position().qty) == 0 and int(t.h.live) == 0 and int(t.h.c_flatten) == 0
+    t.check()
+
+
+def test_a_part_of_one_reduces_the_other():
+    t, take, stop = bracketed()
+    assert asked(t.fill(take, 3, 110)) == [("replace", stop, 7)]
+    assert t.fill(take, 2, 110) == []  # the next wish waits behind the first
+    assert asked(t.report(stop, O.EXEC_REPLACED, 7, 0)) == [("replace", stop, 5)]
+    t.check()
+    assert t.report(stop, O.EXEC_REPLACED, 5, 0) == []
+    assert asked(t.fill(stop, 5, 94)) == [("cancel", take)]
+    t.report(take, O.EXEC_CANCELED, cum=5)
+    assert int(t.position().qty) == 0 and int(t.h.c_flatten) == 0
+    t.check()
+
+
+def test_the_exposure_moves_to_the_leg_that_stays():
+    t, take, stop = bracketed()
+    assert int(t.order(stop).exposed) == 0
+    assert asked(t.report(take, O.EXEC_REJECTED)) == [("cancel", stop)]  # the pair goes together
+    assert int(t.order(stop).exposed) == int(t.view().selling) == 10
+    t.check()
+
+
+def test_both_fill_and_the_excess_is_traded_back_once():
+    t, take, stop = bracketed()
+    t.fill(take, 10, 110)
+    left = t.fill(stop, 6, 94)
+    assert new(left) == [(1, 6, 0, 0, T.MARKET)] and left[0].flags == T.ENGINE
+    assert int(t.position().qty) == -6
+    left2 = t.fill(stop, 4, 94)
+    assert new(left2) == [(1, 4, 0, 0, T.MARKET)]
+    t.fill(left[0].handle, 6, 95)
+    t.fill(left2[0].handle, 4, 95)
+    assert int(t.position().qty) == 0 and int(t.h.c_flatten) == 2
+    t.check()
+
+
+def test_the_excess_waits_for_room():
+    t, take, stop = bracketed(capacity=16)
+    others = [t.limit(1, 90) for _ in range(14)]
+    assert min(others) > 0
+    t.drain()
+    t.fill(stop, 5, 94)
+    filler = t.limit(1, 90)
+    assert filler < 0  # the entry's slot came back, and is taken: the table is full
+    t.fill(take, 6, 110)
+    t.fill(take, 4, 110)
+    t.check()
+
+
+def test_after_a_kill_only_the_flattener_trades():
+    t, take, stop = bracketed()
+    t.fill(take, 10, 110)
+    t.control(1)
+    assert new(t.fill(stop, 6, 94)) == [] and int(t.position().qty) == -6
+    t.check()
+
+
+def test_a_kill_drops_children_that_wait():
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    t.control(1)
+    assert [o for o in asked(t.sent) if o[0] == "cancel"] == [("cancel", entry)] and int(t.h.live) == 1
+    assert t.fill(entry, 10, 100) == []
+    t.check()
+
+
+def test_held_children_can_be_given_up_one_by_one():
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    take = int(t.order(entry).sibling)
+    assert t.replace(take, 5, 111) < 0  # not out yet
+    assert t.cancel(take) == 0 and t.state(take) == "CANCELED" and len(t.sent) == 1
+    left = t.fill(entry, 10, 100)
+    assert new(left) == [(-1, 10, 0, 95, T.STOP)] and int(t.view().selling) == 10
+    t.check()
+    t.fill(left[0].handle, 10, 94)
+    assert int(t.h.c_flatten) == 0 and int(t.position().qty) == 0
+
+
+def test_oco():
+    t = trader()
+    t.bought(10, 102)
+    t.sent.clear()
+    first = t.oco(-10, 110, 95, flags=T.POST_ONLY)
+    assert new(t.sent) == [(-1, 10, 110, 0, T.LIMIT), (-1, 10, 0, 95, T.STOP)]
+    assert [c.flags for c in t.sent] == [T.POST_ONLY, 0] and int(t.view().selling) == 10
+    second = t.sent[1].handle
+    assert asked(t.fill(second, 4, 94)) == [("replace", first, 6)]
+    assert asked(t.fill(second, 6, 94)) == []  # the cancel waits behind the replace
+    assert asked(t.report(first, O.EXEC_REPLACED, 6, 110)) == [("cancel", first)]
+    t.report(first, O.EXEC_CANCELED)
+    assert int(t.position().qty) == 0 and int(t.h.live) == 0
+    t.check()
+
+
+def test_oco_cancelled_by_hand_takes_the_other_along():
+    t = trader()
+    first = t.oco(5, 95, 110)
+    second = t.sent[1].handle
+    t.cancel(second)
+    assert asked(t.report(second, O.EXEC_CANCELED)) == [("cancel", first)]
+    t.report(first, O.EXEC_CANCELED)
+    assert int(t.h.live) == 0
+    t.check()
+
+
+def test_a_leg_outlives_the_memory_of_the_other():
+    t = trader(capacity=16)
+    first = t.oco(5, 95, 110)
+    second = t.sent[1].handle
+    t.report(first, O.EXEC_CANCELED)
+    for _ in range(16):
+        t.report(t.market(1), O.EXEC_CANCELED)
+    assert t.order(first) is None
+    t.report(second, O.EXEC_CANCEL_REJECTED)
+    assert t.fill(second, 5, 110) == [] and int(t.h.c_flatten) == 0
+    t.check()

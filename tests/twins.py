@@ -1,0 +1,251 @@
+"""Naive twins: the same behaviour written plainly with dictionaries, sorted containers and fractions, to compare with."""
+
+from fractions import Fraction
+from math import floor
+
+from sortedcontainers import SortedDict
+
+EMPTY = -(1 << 62)
+
+
+class Ladder:
+    """One side of a book: rank -> size. With a capacity, the worst levels of those not in a window give way."""
+
+    def __init__(self):
+        self.levels = SortedDict()
+
+    @property
+    def best(self):
+        return self.levels.peekitem(-1)[0] if self.levels else EMPTY
+
+    def set(self, rank, size):
+        was = self.levels.pop(rank, 0)
+        if size:
+            self.levels[rank] = size
+        return was
+
+    def size_at(self, rank):
+        return self.levels.get(rank, 0)
+
+    def next_worse(self, rank):
+        k = self.levels.bisect_left(rank)
+        return self.levels.peekitem(k - 1)[0] if k else EMPTY
+
+    def clear(self):
+        self.levels.clear()
+
+    def uncross(self, rank):
+        gone = list(self.levels.irange(rank))
+        for r in gone:
+            del self.levels[r]
+        return len(gone)
+
+    def all(self):
+        return [(r, s) for r, s in reversed(self.levels.items())]
+
+
+class Position:
+    """Cash and total cost in whole units; a partial close takes out floor(cost x closed / quantity)."""
+
+    def __init__(self, unit):
+        self.unit = Fraction(unit)  # money of one tick on one lot
+        self.qty = self.cost = self.realised = self.cash = 0
+
+    def money(self, px, lots):
+        return floor(px * lots * self.unit)
+
+    def fill(self, signed, px):
+        paid = self.money(px, signed)
+        self.cash -= paid
+        if self.qty * signed < 0:
+            closed = min(abs(signed), abs(self.qty))
+            part = paid if closed == abs(signed) else self.money(px, closed if signed > 0 else -closed)
+            out = floor(Fraction(self.cost * closed, abs(self.qty)))
+            self.realised += -part - out
+            self.cost += paid - part - out
+        else:
+            self.cost += paid
+        self.qty += signed
+
+
+class Order:
+    def __init__(self, handle, side, qty, px):
+        self.handle, self.side, self.qty, self.px = handle, side, qty, px
+        self.state = "SUBMITTED"
+        self.fills = {}  # exec_id -> (qty, px)
+        self.request = self.waiting = None  # ("cancel",) or ("replace", qty, px)
+        self.told = 0  # fills the venue has told of that have not come
+
+    @property
+    def cum(self):
+        return sum(q for q, _ in self.fills.values())
+
+    @property
+    def done(self):
+        return self.state in ("FILLED", "CANCELED", "REJECTED", "EXPIRED")
+
+    @property
+    def most(self):
+        return max(self.qty, self.request[1]) if self.request and self.request[0] == "replace" else self.qty
+
+    @property
+    def exposed(self):
+        if self.done:
+            return self.told
+        wanted = [r[1] for r in (self.request, self.waiting) if r and r[0] == "replace"]
+        return max([self.qty, *wanted]) - self.cum
+
+
+class Oms:
+    """Orders of one instrument by handle; every method returns the commands that leave, as (kind, handle, qty, px)."""
+
+    def __init__(self):
+        self.orders = {}
+        self.mode = "active"
+
+    @property
+    def position(self):
+        return sum(o.side * o.cum for o in self.orders.values())
+
+    @property
+    def cash(self):
+        return -sum(o.side * q * px for o in self.orders.values() for q, px in o.fills.values())
+
+    def exposed(self, side):
+        return sum(o.exposed for o in self.orders.values() if o.side == side)
+
+    def new(self, handle, side, qty, px):
+        self.orders[handle] = Order(handle, side, qty, px)
+        return [("new", handle, qty, px)]
+
+    def cancel(self, o):
+        if o.request is None:
+            o.request = ("cancel",)
+            return [("cancel", o.handle)]
+        if o.request[0] == "replace":
+            o.waiting = ("cancel",)
+        return []
+
+    def replace(self, o, qty, px):
+        if o.request is None:
+            o.request = ("replace", qty, px)
+            return [("replace", o.handle, qty, px)]
+        o.waiting = ("replace", qty, px)
+        return []
+
+    def kill(self):
+        if self.mode == "killed":
+            return []
+        self.mode = "killed"
+        return self._pull(self.orders.values())
+
+    def _pull(self, orders):
+        out = []
+        for o in orders:
+            if not o.done and ("cancel",) not in (o.request, o.waiting):
+                out += self.cancel(o)
+        return out
+
+    def illegal(self):
+        if self.mode == "active":
+            self.mode = "halted"
+        return []
+
+    def report(self, handle, kind, qty, px, told, exec_id):
+        o = self.orders.get(handle)
+        if o is None or kind == "nonsense":
+            return self.illegal()
+        answer = getattr(self, "_" + kind)(o, qty, px, told, exec_id)
+        if answer is None:  # nothing new
+            return []
+        if answer == "illegal":
+            return self.illegal()
+        if self.mode == "killed":
+            answer = answer + self._pull(list(self.orders.values())[::-1])
+        return answer
+
+    def _finish(self, o, state):
+        o.state, o.request, o.waiting = state, None, None
+        return []
+
+    def _trade(self, o, qty, px, told, exec_id):
+        if exec_id in o.fills:
+            return None
+        if o.state in ("FILLED", "REJECTED") or qty <= 0 or o.cum + qty > o.most:
+            return "illegal"
+        o.fills[exec_id] = (qty, px)
+        if o.done:
+            o.told = max(0, o.told - qty)
+            return []
+        o.state = "PARTIAL"
+        return self._finish(o, "FILLED") if o.cum >= o.most else []
+
+    def _correct(self, o, qty, px, told, exec_id):
+        if exec_id not in o.fills or qty < 0:
+            return "illegal"
+        old = o.fills[exec_id]
+        if old == (qty, px):
+            return None
+        if o.cum + qty - old[0] > o.most:
+            return "illegal"
+        o.fills[exec_id] = (qty, px)
+        if o.done:
+            return []
+        o.state = "PARTIAL" if o.cum else "ACCEPTED"
+        return self._finish(o, "FILLED") if o.cum >= o.most else []
+
+    def _bust(self, o, qty, px, told, exec_id):
+        return self._correct(o, 0, 0, told, exec_id)
+
+    def _new(self, o, *rest):
+        if o.state not in ("SUBMITTED", "UNKNOWN"):
+            return None
+        o.state = "PARTIAL" if o.cum else "ACCEPTED"
+        return []
+
+    def _end(self, o, state, told):
+        if o.done:
+            return None
+        o.told = max(0, told - o.cum)
+        return self._finish(o, state)
+
+    def _canceled(self, o, qty, px, told, exec_id):
+        return self._end(o, "CANCELED", told)
+
+    _gone = _canceled
+
+    def _expired(self, o, qty, px, told, exec_id):
+        return self._end(o, "EXPIRED", told)
+
+    def _rejected(self, o, qty, px, told, exec_id):
+        return "illegal" if o.state in ("ACCEPTED", "PARTIAL") else self._end(o, "REJECTED", told)
+
+    def _unknown(self, o, *rest):
+        if o.done or o.state == "UNKNOWN":
+            return None
+        o.state = "UNKNOWN"
+        return []
+
+    def _replaced(self, o, qty, px, told, exec_id):
+        if o.done or o.request != ("replace", qty, px):
+            return None
+        o.qty, o.px = qty, px
+        return self._answered(o)
+
+    def _cancel_rejected(self, o, *rest):
+        return None if o.done or o.request != ("cancel",) else self._answered(o)
+
+    def _replace_rejected(self, o, *rest):
+        return None if o.done or o.request is None or o.request[0] != "replace" else self._answered(o)
+
+    def _answered(self, o):
+        if o.cum >= o.qty:
+            return self._finish(o, "FILLED")
+        wanted, o.request, o.waiting = o.waiting, None, None
+        if wanted is None:
+            return []
+        if wanted[0] == "cancel" or self.mode == "killed":
+            return self.cancel(o)
+        if wanted[1] > o.cum and (self.mode == "active" or wanted[1] < o.qty):
+            return self.replace(o, *wanted[1:])
+        return []
