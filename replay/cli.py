@@ -254,11 +254,10 @@ def _report(engine: Engine, json: bool, journal: bool, complete: bool = True) ->
     if json:
         _print_json({**_as_dict(summary), "journal": list(show.journal(engine))} if journal else _as_dict(summary))
         return
-    out = show.console()
     if journal:
         for said in show.journal(engine):
-            out.print(*(f"{k} {v}" if k not in ("at", "what") else v for k, v in said.items()), markup=False)
-    out.print(show.render(summary))
+            print(*(v if k in ("at", "what") else f"{k} {v}" for k, v in said.items()))
+    show.console().print(show.render(summary))
 
 
 def _generate(kind: str, events: int, seed: int) -> Session:

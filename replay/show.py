@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from replay.trader.output import OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUS
 from replay.trader.reasons import REASON_NAMES
 
 ORD_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT")
+RULE = Text("─" * 100, "dim")
 MOST_ROWS = 30  #: holdings shown; all of them are in --json
 
 
@@ -75,17 +75,17 @@ def render(s: Summary) -> RenderableType:
         _line("left out", "; ".join(s.left_out) or "nothing"),
         _line("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
     ]  # fmt: skip
-    return Group(*top, Rule(style="dim"), _holdings(s), Rule(style="dim"), *notes)
+    return Group(*top, RULE, _holdings(s), RULE, *notes)
 
 
 def _holdings(s: Summary) -> RenderableType:
     if not s.positions:
         return Text("no fills")
-    money_unit = f" {s.currency}" if len({p.currency for p in s.positions}) == 1 else ""
+    money_unit = s.currency if len({p.currency for p in s.positions}) == 1 else ""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("strategy", "symbol"):
         table.add_column(name)
-    for name in ("fills", "bought lots", "sold lots", "position lots", *(f"{w}{money_unit}" for w in ("realised", "unrealised", "fees", "PnL"))):
+    for name in ("fills", "bought\nlots", "sold\nlots", "position\nlots", *(f"{w}\n{money_unit}" for w in ("realised", "unrealised", "fees", "PnL"))):
         table.add_column(name, justify="right")
     for p in s.positions[:MOST_ROWS]:
         table.add_row(p.strategy, p.symbol, *_figures(p))
@@ -124,7 +124,7 @@ def render_manifest(m: Manifest) -> RenderableType:
         table.add_row(i.symbol, m.levels[k], i.currency, i.tick_size, i.lot_size, low, high)
     if len(m.instruments) > MOST_ROWS:
         table.add_row(f"and {len(m.instruments) - MOST_ROWS} more")
-    return Group(*lines, Rule(style="dim"), table)
+    return Group(*lines, RULE, table)
 
 
 def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
@@ -174,7 +174,6 @@ def journal(engine: Engine) -> Iterator[dict[str, object]]:
         yield said
 
 
-def console(stderr: bool = False) -> Console:
-    """Where things are printed; wide enough for every column where there is no terminal to measure."""
-    c = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    return c if c.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=140)
+def console() -> Console:
+    """Where results are printed; never so narrow that a figure would be cut short."""
+    return Console(highlight=False, soft_wrap=True, width=max(Console().width, 140))

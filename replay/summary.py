@@ -191,8 +191,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def to_json(value: object) -> str:
     """JSON text of records, decimals written as numbers.
 
-    >>> to_json({"cash": Decimal("0.10")})
-    '{"cash": 0.10}'
+    >>> print(to_json({"cash": Decimal("0.10")}))
+    {
+     "cash": 0.10
+    }
     """
     return msgspec.json.format(_ENCODER.encode(value), indent=1).decode()
 

@@ -18,7 +18,10 @@ from replay.data.synth import equity_day
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY = str(ROOT / "fixtures" / "equity-day")
-KEYS = set("session events orders fills rejected refused canceled expired positions cash equity pnl fees digest elapsed_s events_per_s complete".split())
+KEYS = {
+    *("session", "events", "orders", "fills", "rejected", "refused", "canceled", "expired", "positions"),
+    *("cash", "equity", "pnl", "fees", "digest", "elapsed_s", "events_per_s", "complete"),
+}
 
 BUYS = """
 from replay import Strategy
