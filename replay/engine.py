@@ -49,6 +49,7 @@ KERNELS = (
     matching.on_request,
     fills.on_level,
     fills.on_row,
+    fills.feed,
     loop.run,
 )
 OUTPUT_ROWS = 3 * T.OUT_MARGIN

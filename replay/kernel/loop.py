@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, DEPTH, EVENT, INTENT, OP_END, PHASE, REPORT, SETS_LAST, TIMER, TRADE
+from replay.events import CONTROL, DEPTH, EVENT, INTENT, OP_END, REPORT, TIMER
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
-from replay.kernel.touch import display_level
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.book import apply_row
-from replay.venue.fills import concerns_level, concerns_trade, on_level, on_row
+from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
 from replay.venue.matching import on_request
 
@@ -108,22 +107,7 @@ def merge(vb, v, events, n, order, until):
             break
         i += 1
         prefetch(address + AHEAD)
-        b = table[e.instrument]
-        kind = e.kind
-        if kind == DEPTH and b.level == T.LEVEL_L2:
-            was = display_level(vb, v, b, e)
-            if not concerns_level(b, e):
-                continue
-            on_level(vb, address, was)
-        elif kind == TRADE and not concerns_trade(b, e):
-            if e.flags & SETS_LAST:
-                b.last_px = e.a
-            continue
-        elif b.n_resting == 0 and kind != PHASE:
-            apply_row(vb, v, b, e)
-            continue
-        else:
-            on_row(vb, address)
+        feed_row(vb, v, table[e.instrument], e, address)
         if v.report_tail != tail:
             v.venue_i = i
             if v.reports_n - (v.report_tail - v.report_head) < 3 * v.resting + 64:

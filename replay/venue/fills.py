@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from replay.events import CLEAR, CLOSED, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import CLEAR, CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.fixed import log
 from replay.kernel.memory import apart, at, entry, fn, hot
-from replay.kernel.touch import px_of, sz_of
-from replay.trader.layout import GTC, LEVEL_L1, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
+from replay.kernel.touch import display_level, px_of, sz_of
+from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
 from replay.trader.orders import EXEC_EXPIRED
-from replay.venue.book import display_quote, set_phase
+from replay.venue.book import apply_row, display_quote, set_phase
 from replay.venue.layout import (
     HFTBACKTEST,
     PROB_LOG,
@@ -362,4 +362,30 @@ def on_row(vb, address):
             b.last_px = e.a
             if b.stops >= 0:
                 elect(vb, v, b, e)
+    return 0
+
+
+@hot
+def feed_row(vb, v, b, e, address):
+    """One row of the recording at the venue. Rows that cannot concern an order of ours only update the book."""
+    kind = e.kind
+    if kind == DEPTH and b.level == LEVEL_L2:
+        was = display_level(vb, v, b, e)
+        if concerns_level(b, e):
+            on_level(vb, address, was)
+    elif kind == TRADE and not concerns_trade(b, e):
+        if e.flags & SETS_LAST:
+            b.last_px = e.a
+    elif b.n_resting == 0 and kind != PHASE:
+        apply_row(vb, v, b, e)
+    else:
+        on_row(vb, address)
+
+
+@entry
+def feed(vb, address):
+    """`feed_row` for whoever drives a venue without the replay loop."""
+    v = header(vb)
+    e = at(address, 1, EVENT)[0]
+    feed_row(vb, v, books(vb, v)[e.instrument], e, address)
     return 0
