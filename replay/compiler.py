@@ -39,7 +39,7 @@ CONTEXT = [n for n in vars(context) if not n.startswith("_") and callable(getatt
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
-from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, record as record_
+from replay.kernel.memory import at as at_, entry as entry_, failed as failed_, fn as fn_, record as record_
 from replay.trader import context as ctx_
 from replay.trader.layout import header as header_
 SELF_ = {self_dtype}
@@ -53,7 +53,7 @@ def {hook}_(ctx, self_at, each_at):
     try:
         {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
     except Exception:
-        return 1
+        return failed_()
     return 0
 """
 

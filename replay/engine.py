@@ -12,7 +12,7 @@ from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
 from replay.events import EVENT
 from replay.kernel import arena as arena_module
-from replay.kernel import loop
+from replay.kernel import loop, memory
 from replay.kernel.memory import entry_of, link
 from replay.trader import intents, step
 from replay.trader import layout as T
@@ -174,7 +174,7 @@ class Engine:
 
     def _strategy_error(self, k: int, hook: str) -> StrategyError:
         strategy, h = self.strategies[k], self.trader.header
-        cause = getattr(strategy, "error", None)
+        cause = getattr(strategy, "error", None) or (memory.raised.pop() if memory.raised else None)
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         when = np.datetime64(int(h.now), "ns")

@@ -18,9 +18,9 @@ LIMITS = Limits(max_position=Decimal(60), max_messages=200, max_orders=150, coll
 @functools.lru_cache(8)
 def session(name):
     if name == "l1":
-        return synth.equity_day(("A", "B"), 3_000, seed=11)
+        return synth.equity_day(("A", "B"), 1_500, seed=11)
     if name == "l2":
-        return synth.l2_book(3_000, seed=12)
+        return synth.l2_book(1_500, seed=12)
     raise KeyError(name)
 
 
@@ -29,7 +29,7 @@ def engine(name):
     from busy import Busy, PlainBusy
 
     level, what, *more = name.split("-")
-    cross = {"fast": 20, "slow": 60, "warmup": 80, "qty": 2}
+    cross = {"fast": 8, "slow": 24, "warmup": 30, "qty": 2}
     strategies = {
         "busy": lambda: [load(Busy)],
         "plainbusy": lambda: [load(PlainBusy)],
