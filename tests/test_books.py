@@ -17,6 +17,7 @@ CAPTURES = [
     "crypto_raw_hftbacktest/examples/spot/btcusdt_20240808.gz",
     "crypto_raw_hftbacktest/examples/spot/ethusdt_20240808.gz",
     "crypto_raw_hftbacktest/examples/usdm/btcusdt_20240808.gz",
+    "crypto_raw_hftbacktest/examples/cm/btcusd_perp_20240808.gz",
 ]
 
 

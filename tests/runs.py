@@ -1,0 +1,63 @@
+"""The runs whose digests are compared, here or in a process of their own: ``python tests/runs.py NAME...`` prints them as JSON."""
+
+import functools
+import json
+import sys
+from decimal import Decimal
+
+from replay.data import synth
+from replay.engine import Engine
+from replay.strategy import load
+from replay.trader.limits import Limits
+from replay.venue.setup import Leg, Profile
+
+LEGS = {"entry": Leg("lognormal", 1_000_000, 0.5), "response": Leg("lognormal", 800_000, 0.3)}
+LIMITS = Limits(max_position=Decimal(60), max_messages=200, max_orders=150, collar_bps=5000, reject_spike=50, max_quote_age_s=Decimal(900))
+
+
+@functools.lru_cache(8)
+def session(name):
+    if name == "l1":
+        return synth.equity_day(("A", "B"), 1_500, seed=11)
+    if name == "l2":
+        return synth.l2_book(1_500, seed=12)
+    raise KeyError(name)
+
+
+def engine(name):
+    """``l1-busy``: level and strategy, with what else the run has."""
+    from busy import Busy, PlainBusy
+
+    level, what, *more = name.split("-")
+    cross = {"fast": 8, "slow": 24, "warmup": 30, "qty": 2}
+    strategies = {
+        "busy": lambda: [load(Busy)],
+        "plainbusy": lambda: [load(PlainBusy)],
+        "two": lambda: [load(Busy), load(Busy, {"every": 5, "qty": 1})],
+        "cross": lambda: [load("ema_cross", cross)],
+        "plaincross": lambda: [load(plain("ema_cross"), cross)],
+        "passive": lambda: [load("passive_quoting", {"qty": 5, "max_position": 30})],
+    }[what]()
+    profile = {
+        "": Profile(**LEGS, maker_fee_ppm=100, taker_fee_ppm=300),
+        "hft": Profile(name="hftbacktest", queue="power2", queue_n=2.0, **LEGS),
+        "feed": Profile(**LEGS, feed=Leg("lognormal", 500_000, 0.4)),
+    }[more[0] if more else ""]
+    return Engine(session(level), strategies, profile, LIMITS, capital={session(level).manifest.instruments[0].currency: Decimal(10**6)})
+
+
+def plain(name):
+    """The class of an example, not compiled."""
+    from replay.strategy import _find
+
+    cls = _find(name)
+    return type(cls.__name__, (cls,), {"__compiled__": False, "__module__": cls.__module__})
+
+
+def digests(name):
+    e = engine(name).run()
+    return [e.digest, e.state_digest, int(e.trader.header.c_new), int(e.trader.header.n_fills)]
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: digests(name) for name in sys.argv[1:]}))
