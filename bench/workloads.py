@@ -25,6 +25,8 @@ from replay.engine import Engine
 from replay.events import DEPTH, LAST, PRINT, QUOTE, TRADE, empty
 from replay.strategy import load
 from replay.trader.limits import Limits
+from replay.trader.orders import EXEC_CANCELED, EXEC_EXPIRED, EXEC_TRADE
+from replay.trader.output import OUT_REPORT
 from replay.venue.setup import Profile
 
 LATENCY_NS = 1_000_000
@@ -137,6 +139,17 @@ def counts(engine: Engine) -> dict[str, int]:
         "expired": int(h.c_expired),
         "position": int(engine.trader.region("views").pos.sum()),
     }
+
+
+def late(engine: Engine) -> dict[str, int]:
+    """What arrived with or after the session's last row, while draining: hftbacktest ends with that row and never counts it.
+
+    Read from the output records, so the engine must keep them. Raises `AssertionError` for a late fill: it would change the position.
+    """
+    out = engine.output()
+    what = out["flags"][(out.kind == OUT_REPORT) & (out.ts_recv >= engine.session.manifest.end_ns)] >> 8
+    assert not (what == EXEC_TRADE).any(), "an order filled after the last row: choose another seed or number of events"
+    return {"canceled": int((what == EXEC_CANCELED).sum()), "expired": int((what == EXEC_EXPIRED).sum())}
 
 
 def outcome(engine: Engine) -> dict[str, int]:

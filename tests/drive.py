@@ -1,6 +1,7 @@
 """A trader without a venue: events go in by hand, one `step` each, commands are read where they leave."""
 
 import dataclasses
+import functools
 from decimal import Decimal
 
 import numpy as np
@@ -46,6 +47,7 @@ class Command:
     instrument: int
 
 
+@functools.lru_cache(64)
 def manifest(n=1, levels=None, phased=False, **fields):
     """The manifest of a session of `n` instruments A, B, C... with ticks of 0.01 and prices from 50 to 1000 ticks."""
     instruments = [Instrument(symbol=chr(65 + k), tick_size="0.01", **fields) for k in range(n)]
@@ -54,7 +56,7 @@ def manifest(n=1, levels=None, phased=False, **fields):
     rows.ts_event[:], rows.ts_recv[:] = T0, T0
     rows.kind[0], rows.side[0] = (ev.PHASE, ev.OPEN) if phased else (ev.CUSTOM, 0)
     for k in range(n):
-        level = (levels or ["l1"] * n)[k]
+        level = (levels or ("l1",) * n)[k]
         for r, px in zip(rows[1 + 4 * k : 5 + 4 * k], (50, 1000, 60, 70), strict=True):
             r.instrument = k
             if level == "l1":
@@ -71,7 +73,7 @@ class Trader:
 
     def __init__(self, n=1, limits=None, strategies=1, own=None, capital="10000", capacity=64, tombstone=0, levels=None, phased=False, **fields):
         link(*KERNELS)
-        m = manifest(n, levels, phased, **fields)
+        m = manifest(n, tuple(levels) if levels else None, phased, **fields)
         own = own or [Limits()] * strategies
         capital = {m.instruments[0].currency: Decimal(capital)}
         self.arena = setup.build(m, [NoStrategy()] * strategies, limits or Limits(), own, capital, capacity, tombstone)

@@ -114,6 +114,14 @@ def test_a_part_of_one_reduces_the_other():
     t.check()
 
 
+def test_a_reduction_does_not_overtake_a_cancel():
+    t, take, stop = bracketed()
+    t.fill(take, 3, 110)
+    assert t.cancel(stop) == 0 and t.fill(take, 2, 110) == []
+    assert asked(t.report(stop, O.EXEC_REPLACED, 7, 0)) == [("cancel", stop)]
+    t.check()
+
+
 def test_the_exposure_moves_to_the_leg_that_stays():
     t, take, stop = bracketed()
     assert int(t.order(stop).exposed) == 0

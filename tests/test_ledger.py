@@ -59,7 +59,7 @@ FILLS = st.lists(
 def test_against_the_twin(steps, ops):
     t, unit = trader(steps)
     account, own = Position(unit), [Position(unit), Position(unit)]
-    fees, fills, last = 0, [], None
+    fees, fills, last, who = 0, [], None, 0
     c = t.fields["currencies"][usd(t)]
 
     def book(k, signed, px):
@@ -75,14 +75,13 @@ def test_against_the_twin(steps, ops):
             t.fill(h, abs(signed), px)
             fills.append([h, k, signed, px, t.exec_id])
             book(k, signed, px)
-            last = h
+            last, who = h, k
         elif op == "fee" and last:
             fee(t, last, rest[1], usd(t))
             fees += rest[1]
         elif op == "kind" and last:
-            k = fills[-1][1]
             fee(t, last, rest[1], -1)
-            book(k, -rest[1], 0)
+            book(who, -rest[1], 0)
         elif op in ("bust", "correct") and fills:
             f = fills[rest[0] % len(fills)]
             qty, px = (0, 0) if op == "bust" else (min(rest[1], abs(f[2])), rest[2])

@@ -3,6 +3,7 @@
 import os
 from decimal import Decimal
 
+import pytest
 from drive import CENT, SECOND, T0, Trader
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -21,17 +22,21 @@ COMMANDS = {T.CMD_NEW: "new", T.CMD_CANCEL: "cancel", T.CMD_REPLACE: "replace"}
 MAX_POSITION = 30
 
 qty, px, which = st.integers(1, 12), st.integers(96, 106), st.integers(0, 5)
+LIMIT = st.tuples(st.just("limit"), st.sampled_from([-1, 1]), qty, px)
 OPS = st.one_of(
-    st.tuples(st.just("limit"), st.sampled_from([-1, 1]), qty, px),
+    LIMIT,
+    LIMIT,
+    LIMIT,
     st.tuples(st.just("cancel"), which),
     st.tuples(st.just("replace"), which, qty, px),
+    st.tuples(st.just("replace"), which, qty, px),
     st.tuples(st.just("report"), which, st.sampled_from(KINDS), st.integers(-1, 12), px, st.integers(0, 12), st.integers(1, 5)),
-    st.tuples(st.just("trade"), which, qty, px, st.integers(1, 5)),
+    st.tuples(st.just("report"), which, st.sampled_from(KINDS), st.integers(1, 12), px, st.integers(0, 12), st.integers(1, 5)),
+    st.tuples(st.just("trade"), which, st.integers(1, 5), px, st.integers(1, 5)),
+    st.tuples(st.just("trade"), which, st.integers(1, 5), px, st.integers(6, 20)),
     st.tuples(st.just("answer"), which),
-    st.tuples(st.just("foreign")),
-    st.tuples(st.just("kill")),
-    st.tuples(st.just("resume")),
-    st.tuples(st.just("quote")),
+    st.tuples(st.just("answer"), which),
+    st.sampled_from([("foreign",), ("kill",), ("resume",), ("resume",), ("resume",), ("quote",)]),
 )
 
 
@@ -139,8 +144,48 @@ class Pair:
             assert all(c.kind == T.CMD_CANCEL for c in t.sent)
 
 
+#: ways into every state an order can be in, with and without fills, requests and wishes
+PATHS = {
+    "submitted": [],
+    "accepted": ["new"],
+    "partial": [("trade", 0, 4, 100, 1)],
+    "unknown": ["unknown"],
+    "unknown, partly filled": [("trade", 0, 4, 100, 1), "unknown"],
+    "filled": [("trade", 0, 10, 100, 1)],
+    "canceled": ["canceled"],
+    "canceled, fills to come": [("report", 0, "canceled", 0, 0, 6, 9)],
+    "rejected": ["rejected"],
+    "expired": ["expired"],
+    "gone": ["gone"],
+    "canceling": [("cancel", 0)],
+    "replacing up": [("replace", 0, 12, 100)],
+    "replacing up, old one filled": [("replace", 0, 12, 100), ("trade", 0, 10, 100, 1)],
+    "replacing down": [("replace", 0, 6, 100)],
+    "replacing down, filled beyond": [("replace", 0, 6, 100), ("trade", 0, 8, 100, 1)],
+    "replacing, replace waits": [("replace", 0, 12, 100), ("replace", 0, 11, 99)],
+    "replacing, cancel waits": [("replace", 0, 12, 100), ("cancel", 0)],
+    "replacing, a wish overtaken": [("replace", 0, 12, 100), ("replace", 0, 3, 99), ("trade", 0, 5, 100, 1)],
+    "replacing when killed": [("replace", 0, 12, 100), ("replace", 0, 11, 99), ("kill",)],
+    "replacing when halted": [("replace", 0, 12, 100), ("replace", 0, 14, 99), ("foreign",)],
+    "busted": [("trade", 0, 4, 100, 1), ("report", 0, "bust", 0, 0, 0, 1)],
+    "corrected": [("trade", 0, 4, 100, 1), ("report", 0, "correct", 6, 101, 0, 1)],
+}
+
+
+def path(name):
+    return [op if isinstance(op, tuple) else ("report", 0, op, 0, 0, 0, 9) for op in PATHS[name]]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_every_report_in_every_state(name):
+    for kind in KINDS:
+        for quantity, price, told, exec_id in ((0, 0, 0, 1), (4, 100, 4, 1), (6, 100, 10, 2), (12, 100, 12, 2), (6, 100, 0, 2), (-1, 100, 0, 1)):
+            last = ("report", 0, kind, quantity, price, told, exec_id)
+            Pair().run([("limit", 1, 10, 100), *path(name), last, last, ("answer", 0), ("kill",), ("answer", 0)])
+
+
 @CALM
-@given(st.lists(OPS, max_size=40))
+@given(st.lists(OPS, max_size=40).map(lambda ops: [("limit", 1, 10, 100), *ops]))
 @example([("limit", 1, 10, 100), ("replace", 0, 12, 100), ("trade", 0, 10, 100, 1), ("report", 0, "replace_rejected", 0, 0, 0, 0)])
 @example([("limit", 1, 10, 100), ("trade", 0, 3, 100, 1), ("report", 0, "correct", 10, 100, 0, 1)])
 @example([("limit", 1, 10, 100), ("trade", 0, 3, 100, 1), ("report", 0, "correct", 11, 100, 0, 1)])

@@ -206,7 +206,7 @@ class Oms:
     def _end(self, o, state, told):
         if o.done:
             return None
-        o.told = max(0, told - o.cum)
+        o.told = max(0, min(told, o.most) - o.cum)
         return self._finish(o, state)
 
     def _canceled(self, o, qty, px, told, exec_id):
@@ -249,3 +249,149 @@ class Oms:
         if wanted[1] > o.cum and (self.mode == "active" or wanted[1] < o.qty):
             return self.replace(o, *wanted[1:])
         return []
+
+
+class Venue:
+    """The `realistic` venue on L1 quotes and prints, for limit and market orders; lists and sorting instead of links."""
+
+    def __init__(self):
+        self.fed = {1: (0, 0), -1: (0, 0)}  # side -> (px, size) as displayed
+        self.touch = {1: [0, 0], -1: [0, 0]}  # less what we took
+        self.orders = []
+        self.crossed = False
+        self.out = []
+        self.position = 0
+
+    def best(self, side):
+        """Orders that rest on a side, in matching order."""
+        return sorted((o for o in self.orders if o["side"] == side), key=lambda o: (-side * o["px"], o["seq"]))
+
+    def fill(self, o, qty, px):
+        o["leaves"] -= qty
+        self.position += o["side"] * qty
+        self.out.append((o["handle"], "trade", qty, px))
+        if o["leaves"] == 0 and o in self.orders:
+            self.orders.remove(o)
+
+    def end(self, o, kind):
+        if o in self.orders:
+            self.orders.remove(o)
+        self.out.append((o["handle"], kind, 0, 0))
+
+    def accepts(self, o):
+        px, size = self.touch[-o["side"]]
+        return size > 0 and o["side"] * (o["px"] - px) >= 0
+
+    def room(self, o):
+        return max(0, -o["side"] * self.position) if o["reduce"] else 1 << 60
+
+    def trade(self, o, at_own_price):
+        while o["leaves"] and self.accepts(o) and self.room(o):
+            touch = self.touch[-o["side"]]
+            qty = min(o["leaves"], touch[1], self.room(o))
+            touch[1] -= qty
+            self.fill(o, qty, o["px"] if at_own_price else touch[0])
+
+    def rest(self, o):
+        px, size = self.touch[o["side"]]
+        better = o["side"] * (o["px"] - px)
+        o["ahead"] = 0 if size == 0 or better > 0 else size if better == 0 else None
+        self.orders.append(o)
+
+    def own(self, o, px):
+        rivals = self.best(-o["side"])
+        return bool(rivals) and o["side"] * (px - rivals[0]["px"]) >= 0
+
+    def new(self, handle, side, qty, px, seq, tif="day", post=False, reduce=False):
+        market = px is None
+        o = {"handle": handle, "side": side, "leaves": qty, "px": side * (1 << 60) if market else px, "market": market, "cum": 0}
+        o |= {"seq": seq, "reduce": reduce, "post": post, "qty": qty}
+        if self.accepts(o) and post:
+            return self.end(o, "expired")
+        if self.own(o, o["px"]) or not self.room(o):
+            return self.end(o, "rejected")
+        if tif == "fok" and (not self.accepts(o) or min(self.touch[-side][1], self.room(o)) < qty):
+            return self.end(o, "expired")
+        self.out.append((handle, "new", 0, 0))
+        if not self.crossed:
+            self.trade(o, False)
+        if o["leaves"] == 0:
+            return None
+        if tif in ("ioc", "fok") or not self.room(o):
+            return self.end(o, "expired")
+        return self.rest(o)
+
+    def find(self, handle):
+        return next((o for o in self.orders if o["handle"] == handle), None)
+
+    def cancel(self, handle):
+        o = self.find(handle)
+        if o is None:
+            self.out.append((handle, "cancel_rejected", 0, 0))
+        else:
+            self.end(o, "canceled")
+
+    def replace(self, handle, qty, px, seq):
+        o = self.find(handle)
+        if o is None or qty <= o["qty"] - o["leaves"] or self.own(o, o["px"] if o["market"] else px):
+            self.out.append((handle, "replace_rejected", 0, 0))
+            return
+        self.out.append((handle, "replaced", qty, px))
+        leaves = qty - (o["qty"] - o["leaves"])
+        new_px = o["px"] if o["market"] else px
+        o["qty"] = qty
+        if new_px == o["px"] and leaves <= o["leaves"]:
+            o["leaves"] = leaves
+            return
+        self.orders.remove(o)
+        o["px"], o["leaves"], o["seq"] = new_px, leaves, seq
+        if self.accepts(o) and o["post"]:
+            self.end(o, "expired")
+            return
+        if not self.crossed:
+            self.trade(o, False)
+        if o["leaves"]:
+            self.rest(o)
+
+    def quote(self, bid, bid_sz, ask, ask_sz):
+        for side, shown in ((1, (bid, bid_sz)), (-1, (ask, ask_sz))):
+            if shown != self.fed[side]:
+                self.fed[side], self.touch[side] = shown, list(shown)
+        self.crossed = bid > ask and bid_sz > 0 and ask_sz > 0
+        if self.crossed:
+            return
+        for o in self.orders:
+            px, size = self.touch[o["side"]]
+            behind = o["side"] * (o["px"] - px)
+            if o["px"] == px:
+                o["ahead"] = size if o["ahead"] is None else min(o["ahead"], size)
+            elif size == 0 or behind > 0:
+                o["ahead"] = 0
+        for side in (1, -1):
+            for o in self.best(side):
+                if not self.accepts(o):
+                    break
+                self.trade(o, not o["market"])
+                if o["leaves"] and not self.room(o):
+                    self.end(o, "expired")
+
+    def print(self, aggressor, px, size):
+        left = size
+        for side in (1, -1):
+            if aggressor == side:
+                continue
+            for o in self.best(side):
+                through = side * (o["px"] - px)
+                if left == 0 or through < 0:
+                    break
+                if o["market"]:
+                    continue
+                eaten = 0
+                if through == 0:
+                    eaten = left if o["ahead"] is None else min(o["ahead"], left)
+                    if o["ahead"]:
+                        o["ahead"] -= eaten
+                qty = min(o["leaves"], left - eaten, self.room(o))
+                if qty > 0:
+                    left -= qty
+                    self.fill(o, qty, o["px"])

@@ -1,6 +1,7 @@
 """hftbacktest 2.4.4, strategies compiled with numba. Run by its own interpreter; see serve.py.
 
-Jobs: case w1, w2 or w3; level l1 or l2; depth hash or roi; tick (money a tick, which is also its tick size).
+Jobs: case w1, w2 or w3; level l1 or l2; depth hash or roi; tick (money a tick, which is also its tick size); for w3 also alone (a
+self-trade check in the strategy) and log (the most sent orders to give back: time, side, price).
 Exchange: no partial fills, risk-averse queue, no fees, constant order latency both ways.
 """
 
@@ -89,7 +90,7 @@ def engine_rows(rows, level, tick):
 
 
 @numba.njit
-def null(hbt, unused):
+def null(hbt, alone, log):
     wakes = 0
     checksum = 0
     while hbt.wait_next_feed(False, FOREVER) == 2:
@@ -100,7 +101,7 @@ def null(hbt, unused):
 
 
 @numba.njit
-def ema_cross(hbt, unused):
+def ema_cross(hbt, alone, log):
     quotes = 0
     orders = 0
     held = 0
@@ -135,10 +136,12 @@ def ema_cross(hbt, unused):
 
 
 @numba.njit
-def passive(hbt, unused):
+def passive(hbt, alone, log):
+    """`alone`: never send what could trade with the other side's order, as our risk checks do. `log`: room for sent orders, or none."""
     sent = 0
     ends = np.zeros(3, np.int64)  # filled, canceled, expired
     slots = np.zeros(2, np.int64)  # order of the bid, of the ask
+    px = np.zeros(2, np.int64)
     while True:
         status = hbt.wait_next_feed(True, FOREVER)
         if status != 2 and status != 3:
@@ -161,14 +164,24 @@ def passive(hbt, unused):
             continue
         hbt.clear_inactive_orders(0)
         position = hbt.position(0)
-        if slots[0] == 0 and position + QTY <= MAX_POSITION:
+        for k in range(2):
+            side = 1 - 2 * k
+            if slots[k] != 0 or side * position + QTY > MAX_POSITION:
+                continue
+            touch = d.best_bid_tick if k == 0 else d.best_ask_tick
+            if alone and slots[1 - k] != 0 and side * (touch - px[1 - k]) >= 0:
+                continue
+            if sent < len(log):
+                log[sent, 0] = hbt.current_timestamp
+                log[sent, 1] = side
+                log[sent, 2] = touch
             sent += 1
-            slots[0] = sent
-            hbt.submit_buy_order(0, sent, d.best_bid, float(QTY), GTX, LIMIT, False)
-        if slots[1] == 0 and position - QTY >= -MAX_POSITION:
-            sent += 1
-            slots[1] = sent
-            hbt.submit_sell_order(0, sent, d.best_ask, float(QTY), GTX, LIMIT, False)
+            slots[k] = sent
+            px[k] = touch
+            if k == 0:
+                hbt.submit_buy_order(0, sent, d.best_bid, float(QTY), GTX, LIMIT, False)
+            else:
+                hbt.submit_sell_order(0, sent, d.best_ask, float(QTY), GTX, LIMIT, False)
     return 0, 0, sent, ends[0], ends[1], ends[2]
 
 
@@ -179,6 +192,7 @@ def prepare(job):
     tick = job["tick"]
     data = engine_rows(load_rows(job["rows"]), job["level"], tick)
     strategy = STRATEGIES[job["case"]]
+    alone, log = bool(job.get("alone")), np.zeros((job.get("log", 0), 3), np.int64)
     kind = ROIVectorMarketDepthBacktest if job["depth"] == "roi" else HashMapMarketDepthBacktest
 
     def run():
@@ -188,7 +202,7 @@ def prepare(job):
         asset = asset.roi_lb(5000 * tick).roi_ub(25000 * tick).last_trades_capacity(64 if job["case"] == "w2" else 0)
         hbt = kind([asset])
         t = time.perf_counter()
-        wakes, checksum, orders, fills, canceled, expired = strategy(hbt, 0)
+        wakes, checksum, orders, fills, canceled, expired = strategy(hbt, alone, log)
         seconds = time.perf_counter() - t
         d, state = hbt.depth(0), hbt.state_values(0)
         position, touch2 = int(hbt.position(0)), int(d.best_bid_tick + d.best_ask_tick)
@@ -199,6 +213,9 @@ def prepare(job):
             out["fills"] = int(state.num_trades)
         if job["case"] == "w3":
             out |= {"fills": int(fills), "canceled": int(canceled), "expired": int(expired)}
+        if len(log):
+            assert orders <= len(log)
+            out["sent"] = log[:orders].tolist()
         hbt.close()
         return seconds, out
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, DEPTH, EVENT, INTENT, PHASE, REPORT, SETS_LAST, TIMER, TRADE
+from replay.events import CONTROL, DEPTH, EVENT, INTENT, OP_END, PHASE, REPORT, SETS_LAST, TIMER, TRADE
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
+from replay.kernel.touch import display_level
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.book import apply_row
-from replay.kernel.touch import display_level
 from replay.venue.fills import concerns_level, concerns_trade, on_level, on_row
 from replay.venue.latency import arrival
 from replay.venue.matching import on_request
@@ -201,15 +201,21 @@ def fire(tb, vb, h, v):
     """The earliest timer fires."""
     apart()
     top = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0]
-    e = at(tb + h.scratch_at, 1, EVENT)[0]
-    e.ts_event = top.ts
-    e.ts_recv = top.ts
-    e.kind = TIMER
-    e.flags = 0
-    e.instrument = 0
-    e.id = top.timer_id
-    e.a = top.strategy
-    step(tb, tb + h.scratch_at, top.ts)
+    own_event(tb, vb, v, TIMER, 0, top.ts, top.timer_id, top.strategy)
+
+
+@fn
+def own_event(tb, vb, v, kind, side, ts, ident, a):
+    """An input that is in no recording."""
+    apart()
+    e = at(vb + v.scratch_at, 1, EVENT)[0]
+    e.ts_event = ts
+    e.ts_recv = ts
+    e.kind = kind
+    e.side = side
+    e.id = ident
+    e.a = a
+    step(tb, vb + v.scratch_at, ts)
 
 
 @fn
@@ -229,6 +235,8 @@ def run(tb, vb, events, n, order, n_local, last):
     """
     h = T.header(tb)
     v = V.header(vb)
+    if v.next_recv == 0:
+        model_feed(v, events, n, order)
     while True:
         status = forward(tb, vb, h, v, events, n, order, min(n, n_local), last)
         if status >= 0:
@@ -289,7 +297,8 @@ def attend(tb, vb, h, v):
         dispatch(tb, vb, h, v)
     if h.fault:
         return STOPPED
-    return DRAIN_OUTPUT if h.out_n >= h.out_cap - T.OUT_MARGIN else -1
+    full = h.out_n >= h.out_cap - T.OUT_MARGIN or (h.journal != 0 and h.journal_n == h.journal_cap)
+    return DRAIN_OUTPUT if full else -1
 
 
 @hot
@@ -304,7 +313,7 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
     apart()
     i = v.local_i
     if i >= n and h.mode == T.RUN:
-        h.mode = T.DRAIN
+        own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
     if i >= n_local and n_local < n:
         if venue_until(vb, v, events, n, order, v.key) < 0:
             h.fault = FAULT_ROOM

@@ -62,10 +62,9 @@ def balance(tb, h, leg):
     if not TERMINAL[other.state]:
         if left <= 0 or (TERMINAL[leg.state] and leg.cum < leg.group_qty):
             cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together
-        elif leg.cum > 0 and other.qty > other.cum + left and other.state != NEW:
+        elif leg.cum > 0 and other.qty > other.cum + left:
             replace(tb, h, other, other.cum + left, other.px)
-        if not TERMINAL[other.state]:
-            expose(tb, h, other, worst(tb, h, other))
+        expose(tb, h, other, worst(tb, h, other))
     if left < 0:
         flatten_excess(tb, h, leg, other, -left)
 

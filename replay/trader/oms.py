@@ -51,7 +51,6 @@ from replay.trader.orders import (
     N_EXECS,
     NEW,
     PARTIAL,
-    REJECTED,
     SAME,
     SUBMITTED,
     TERMINAL,
@@ -165,7 +164,7 @@ def close_order(tb, h, o, state):
         h.c_canceled += 1
     elif state == EXPIRED:
         h.c_expired += 1
-    elif state == REJECTED:
+    else:
         h.c_rejected += 1
 
 
@@ -277,6 +276,7 @@ def cancel(tb, h, o):
         send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, o.px)
     elif o.request == REPLACING:
         o.waiting = CANCELING
+        expose(tb, h, o, worst(tb, h, o))  # what waited there is given up
 
 
 @fn
@@ -500,7 +500,10 @@ def apply_report(tb, h, o, e, kind, to):
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
         return correct_fill(tb, h, o, e, kind == EXEC_BUST)
     if TERMINAL[o.state]:
-        h.c_duplicate += 1
+        if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
+            h.c_too_late += 1  # our request crossed the order's end, which another report told
+        else:
+            h.c_duplicate += 1
         return False
     if kind == EXEC_REPLACED:
         return on_replaced(tb, h, o, e)
@@ -515,7 +518,7 @@ def apply_report(tb, h, o, e, kind, to):
         if kind == EXEC_REJECTED:
             on_reject(tb, h)
         # fills the venue has told of that have not reached us yet still count
-        expose(tb, h, o, max(0, e.d - o.cum))
+        expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))
         close_order(tb, h, o, to)
         return True
     if to == UNKNOWN and o.state == UNKNOWN:

@@ -46,7 +46,9 @@ N_STATES = len(STATE_NAMES)
 EXEC_NAMES = ["new", "trade", "canceled", "replaced", "rejected", "expired", "cancel_rejected", "replace_rejected", "bust", "correct", "unknown", "gone"]
 N_EXECS = len(EXEC_NAMES)
 
-SAME, ILLEGAL, BY_QTY = 100, 101, 102  # BY_QTY: PARTIAL or FILLED as the quantity says
+# BY_QTY: PARTIAL or FILLED as the quantity says, or ACCEPTED once no fill is left of it; BY_LEAVES: FILLED where nothing is left
+# to trade with the request answered, else SAME
+SAME, ILLEGAL, BY_QTY, BY_LEAVES = 100, 101, 102, 103
 
 
 def _table() -> np.ndarray:
@@ -59,9 +61,8 @@ def _table() -> np.ndarray:
         t[s, EXEC_CANCELED] = CANCELED
         t[s, EXEC_EXPIRED] = EXPIRED
         t[s, EXEC_REJECTED] = REJECTED if s in (SUBMITTED, UNKNOWN) else ILLEGAL
-        t[s, EXEC_REPLACED] = SAME
-        t[s, EXEC_CANCEL_REJECTED] = SAME
-        t[s, EXEC_REPLACE_REJECTED] = SAME
+        for answer in (EXEC_REPLACED, EXEC_CANCEL_REJECTED, EXEC_REPLACE_REJECTED):
+            t[s, answer] = BY_LEAVES if s in (PARTIAL, UNKNOWN) else SAME
         t[s, EXEC_UNKNOWN] = UNKNOWN
         t[s, EXEC_GONE] = CANCELED  # asked about and not known at the venue: it never will be
         t[s, EXEC_BUST] = BY_QTY
@@ -88,7 +89,9 @@ def diagram() -> str:
         by_target: dict[int, list[str]] = {}
         for e in range(N_EXECS):
             to = int(TRANSITIONS[s, e])
-            targets = (PARTIAL, FILLED) if to == BY_QTY else () if to in (SAME, ILLEGAL) else (to,)
+            targets = {SAME: (), ILLEGAL: (), BY_QTY: (PARTIAL, FILLED), BY_LEAVES: (FILLED,)}.get(to, (to,))
+            if e in (EXEC_BUST, EXEC_CORRECT):
+                targets = (ACCEPTED, *targets) if targets else ()
             for target in targets:
                 if target != s:
                     by_target.setdefault(target, []).append(EXEC_NAMES[e])

@@ -51,7 +51,6 @@ def build(
         T.HEADER,
         {
             "current": (EVENT, 1),
-            "scratch": (EVENT, 1),
             "instruments": (T.INSTRUMENT, n),
             "views": (T.VIEW, n),
             "positions": (T.POSITION, (1 + s) * n),

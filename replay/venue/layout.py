@@ -125,7 +125,7 @@ HEADER = record(
     ("c_crossed", "i8"),
     *(
         (f"{name}_{part}", "i8")
-        for name in ["books", "orders", "requests", "reports", "instruments", "ladders", "levels", "bits", "overflow"]
+        for name in ["books", "orders", "scratch", "requests", "reports", "instruments", "ladders", "levels", "bits", "overflow"]
         for part in ("at", "n")
     ),
 )

@@ -88,10 +88,11 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         {
             "books": (V.VBOOK, n),
             "orders": (V.VORDER, order_capacity),
+            "scratch": (EVENT, 1),
             "requests": (V.REQUEST, 2 * order_capacity),
-            "reports": (EVENT, report_capacity),
             "instruments": (INSTRUMENT, n),
             **ladder.regions(2 * n if width else 0, width or 64, capacity),
+            "reports": (EVENT, report_capacity),  # last: it can grow
         },
     )
     if width:
