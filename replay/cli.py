@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from replay.errors import BadInput, ReplayError
-from replay.progress import progress
+from replay.progress import LOADING_S, progress
 
 if TYPE_CHECKING:
     from replay.data.session import Session
@@ -110,7 +110,7 @@ def run(
     data = _open(session, trust) if session else _generate("equity", 50_000, seed)
     if from_ or to:
         data = data.slice(_time(from_, "--from"), _time(to, "--to"))
-    with progress("compiling kernels, once on this machine") as told:
+    with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
         engine = Engine(
             data, loaded, profile, rules, {data.instruments[0].currency: capital}, compiling=lambda _, done, total: told(done, total)
         )
@@ -273,7 +273,7 @@ def _compile_scan() -> None:
     from replay.data import scan
     from replay.kernel.memory import link
 
-    with progress("compiling the row check, once on this machine") as told:
+    with progress("compiling the row check, once on this machine", patience_s=LOADING_S) as told:
         link(scan.scan, scan.rehash, progress=lambda _, done, total: told(done, total))
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_S = 0.3  #: shorter work shows nothing
+LOADING_S = 1.0  #: what loading compiled code may take; longer is compilation
 
 
 @contextmanager
-def progress(what: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
-    """Yields ``told(done, total)``. Nothing is shown before `PATIENCE_S`, or when stdout or stderr is not a terminal.
+def progress(what: str, unit: str = "", patience_s: float = PATIENCE_S) -> Iterator[Callable[[int, int], None]]:
+    """Yields ``told(done, total)``. Nothing is shown before `patience_s`, or when stdout or stderr is not a terminal.
 
     >>> with progress("replaying", "events") as told:
     ...     told(1, 2)
@@ -22,7 +23,7 @@ def progress(what: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
 
     def told(done: int, total: int) -> None:
         nonlocal bar, task
-        if not watched or (bar is None and (time.perf_counter() - began < PATIENCE_S or done >= total)):
+        if not watched or (bar is None and (time.perf_counter() - began < patience_s or done >= total)):
             return
         if bar is None:
             bar = _bar(unit)

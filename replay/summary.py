@@ -137,7 +137,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         names = strategy_names(engine)
         currencies = engine.trader.region("currencies")
         replayed, elapsed = int(engine.venue.header.local_i), engine.elapsed_s
-        rows = engine.trader.region("strategies")
+        rows, said = engine.trader.region("strategies"), engine.output()
         return Summary(
             session=SessionPart(
                 name=m.name,
@@ -162,13 +162,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             fills=int(h.n_fills),
             filled=int(h.c_filled),
             refused=int(h.c_refused),
-            refusals=_refusals(engine),
+            refusals=_refusals(engine, said),
             rejected=int(h.c_rejected),
             canceled=int(h.c_canceled),
             expired=int(h.c_expired),
             open=tuple(_open(engine, names)),
             state=_STATES[int(h.state)],
-            stops=tuple(_stops(engine)),
+            stops=tuple(_stops(said)),
             positions=tuple(_holdings(engine, names)),
             currency=m.instruments[0].currency,
             cash={name: money(c.cash) for name, c in zip(m.currencies, currencies, strict=True)},
@@ -247,10 +247,9 @@ def refusal_text(row: np.record, instruments: tuple[Instrument, ...]) -> str | N
     )
 
 
-def _refusals(engine: Engine) -> dict[str, Refusal]:
+def _refusals(engine: Engine, said: np.recarray) -> dict[str, Refusal]:
     counts = engine.trader.region("refusals").reshape(-1, N_REASONS).sum(axis=0)
-    out = engine.output()
-    refused = out[out.kind == OUT_REFUSED]
+    refused = said[said.kind == OUT_REFUSED]
     found = {}
     for code in np.argsort(-counts, kind="stable"):
         if counts[code]:
@@ -260,9 +259,8 @@ def _refusals(engine: Engine) -> dict[str, Refusal]:
     return found
 
 
-def _stops(engine: Engine):
-    out = engine.output()
-    for row in out[out.kind == OUT_STATE]:
+def _stops(said: np.recarray):
+    for row in said[said.kind == OUT_STATE]:
         yield Stop(utc_text(row.ts_recv), _STATES[int(row.side)], REASON_NAMES[int(row.id)], money(row.a))
 
 
