@@ -73,7 +73,9 @@ def run_ours(session: Session) -> tuple[Side, int]:
     h = engine.trader.header
     assert int(h.c_illegal) == int(h.c_unknown) == 0
     assert set(refused["flags"].tolist()) <= {SELF_TRADE, SESSION_OVER}
-    return Side(workloads.counts(engine), np.stack([new.ts_recv, new.side, new.c], axis=1)), int((refused["flags"] == SELF_TRADE).sum())
+    return Side(workloads.counts(engine), np.stack([new.ts_recv, new.side, new.c], axis=1)), int(
+        (refused["flags"] == SELF_TRADE).sum()
+    )
 
 
 def run_theirs(session: Session, python: Path, alone: bool, depth: str = "hash") -> Side:

@@ -131,7 +131,9 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], reps: int)
     return a, b
 
 
-def agree(case: str, key: str, ours: dict[str, int], late: dict[str, int], theirs: dict, null: dict[str, int], events: int) -> str:
+def agree(
+    case: str, key: str, ours: dict[str, int], late: dict[str, int], theirs: dict, null: dict[str, int], events: int
+) -> str:
     """What agrees, as text. Raises `AssertionError` where something that must agree does not."""
     kind = case[:2]
     if key == "hft":
@@ -224,11 +226,25 @@ class Comparison:
         row.ours_s, theirs = alternate(ours.run, w1.run, self.reps)
         row.theirs_s = [t * scale for t in theirs]
         row.build_s = statistics.median(ours.builds)
-        row.agreement = f"ours equals the reference: {ours.outcome['orders']:,} orders" + (", checksum" if "checksum" in ours.want else "")
+        row.agreement = f"ours equals the reference: {ours.outcome['orders']:,} orders" + (
+            ", checksum" if "checksum" in ours.want else ""
+        )
         row.settle()
 
 
-HEADINGS = ("case", "against", "ours M ev/s", "theirs M ev/s", "ratio", "pairs", "floor", "verdict", "runs", "build ms", "results")
+HEADINGS = (
+    "case",
+    "against",
+    "ours M ev/s",
+    "theirs M ev/s",
+    "ratio",
+    "pairs",
+    "floor",
+    "verdict",
+    "runs",
+    "build ms",
+    "results",
+)
 
 
 def _rate(events: int, seconds: list[float]) -> str:

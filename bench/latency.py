@@ -131,7 +131,9 @@ def main(argv: list[str] | None = None) -> int:
     about = conditions()
     took, empty = measure(a.samples)
     result = {"event to command": quantiles(took), "the clock alone": quantiles(empty)}
-    table = Table("ns", *result["the clock alone"], "floor", "verdict", title=f"{a.samples:,} samples, after {WARMUP:,} that do not count")
+    table = Table(
+        "ns", *result["the clock alone"], "floor", "verdict", title=f"{a.samples:,} samples, after {WARMUP:,} that do not count"
+    )
     for name, q in result.items():
         ours = name == "event to command"
         met = all(q[k] < v for k, v in FLOOR_NS.items())

@@ -29,7 +29,7 @@ class Peer:
         self._folder = tempfile.TemporaryDirectory(prefix="replay-bench-")
         path = Path(self._folder.name) / "rows.npy"
         np.save(path, np.asarray(rows))
-        self._errors: IO = open(Path(self._folder.name) / "stderr", "w+")
+        self._errors: IO = open(Path(self._folder.name) / "stderr", "w+")  # noqa: SIM115 - closed by `close`
         self.process = subprocess.Popen(
             [str(python), str(HERE / f"{script}.py")],
             stdin=subprocess.PIPE,

@@ -89,7 +89,9 @@ def main(argv: list[str] | None = None) -> int:
         parts = ", ".join(f"{k} {v:.2f}" for k, v in r["parts"].items())
         low, high = min(r["seconds"]), max(r["seconds"])
         verdict = "met" if r["median"] < FLOOR_S[name] else "MISSED"
-        table.add_row(name, f"{r['median']:.2f}", f"{low:.2f}-{high:.2f}", str(len(r["seconds"])), parts, f"< {FLOOR_S[name]:g}", verdict)
+        table.add_row(
+            name, f"{r['median']:.2f}", f"{low:.2f}-{high:.2f}", str(len(r["seconds"])), parts, f"< {FLOOR_S[name]:g}", verdict
+        )
     console = Console()
     console.print(table)
     for k, v in about.items():

@@ -1,6 +1,6 @@
 """Print what hftbacktest gives on our own events: the constants of tests/test_hftbacktest_parity.py.
 
-    python -m bench.store_parity ~/venvs/hft
+python -m bench.store_parity ~/venvs/hft
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def main() -> int:
                     versions = peer.versions
             assert said[0] == said[1], (case, seed, said)
             values = tuple(said[0].get(k, 0) for k in FIELDS)
-            print(f'    ("{case}", {seed}): {values},  # {session.manifest.sha256[:16]}, hftbacktest {versions["hftbacktest"]}', flush=True)
+            print(
+                f'    ("{case}", {seed}): {values},  # {session.manifest.sha256[:16]}, hftbacktest {versions["hftbacktest"]}',
+                flush=True,
+            )
     return 0
 
 

@@ -1,6 +1,6 @@
 """Timings of the parts, for pytest-benchmark. ``pytest bench`` runs each once, on few events, as a test that it still works; timed:
 
-    pytest bench --benchmark-enable --benchmark-only
+pytest bench --benchmark-enable --benchmark-only
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import functools
 
 import numpy as np
 import pytest
-from bench import latency, walks, workloads
 
+from bench import latency, walks, workloads
 from replay.data.session import Session
 from replay.kernel import ladder
 from replay.kernel.arena import Arena

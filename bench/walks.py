@@ -30,7 +30,9 @@ INSTRUMENT = Instrument(symbol="SYN", tick_size="0.01")
 
 _NORMAL = statistics.NormalDist()
 # whole units far coarser than any difference between two libraries' exp and log
-_LATENCY = np.array([min(max(round(8000 * math.exp(0.6 * _NORMAL.inv_cdf((k + 0.5) / 4096))), 3000), 50_000) * 100 for k in range(4096)])
+_LATENCY = np.array(
+    [min(max(round(8000 * math.exp(0.6 * _NORMAL.inv_cdf((k + 0.5) / 4096))), 3000), 50_000) * 100 for k in range(4096)]
+)
 _GAPS = np.array([round(-math.log1p(-(k + 0.5) / 4096) * 1_000_000) for k in range(4096)])
 
 

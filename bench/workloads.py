@@ -77,7 +77,9 @@ def l1_source(n: int = EVENTS, seed: int = SEED) -> Source:
     r.a[:], r.b[:] = np.where(quote, a["bid"], a["px"]), np.where(quote, a["bid_sz"], a["sz"])
     r.c[:], r.d[:] = np.where(quote, a["ask"], 0), np.where(quote, a["ask_sz"], 0)
     whole = len(a) == EVENTS and found[1] == HARNESS_L1
-    return Source(Session.from_rows(r, [walks.INSTRUMENT], name="l1"), f"the harness's l1.npy ({found[1]})", KNOWN_W2 if whole else None)
+    return Source(
+        Session.from_rows(r, [walks.INSTRUMENT], name="l1"), f"the harness's l1.npy ({found[1]})", KNOWN_W2 if whole else None
+    )
 
 
 def l2_source(n: int = EVENTS, seed: int = SEED) -> Source:
@@ -93,7 +95,9 @@ def l2_source(n: int = EVENTS, seed: int = SEED) -> Source:
     r["flags"][:] = np.where(ends, LAST, 0) | np.where(level, 0, PRINT)
     r.a[:], r.b[:] = a["px"], a["sz"]
     whole = len(a) == EVENTS + 40 and found[1] == HARNESS_L2
-    return Source(Session.from_rows(r, [walks.INSTRUMENT], name="l2"), f"the harness's l2.npy ({found[1]})", KNOWN_W3 if whole else None)
+    return Source(
+        Session.from_rows(r, [walks.INSTRUMENT], name="l2"), f"the harness's l2.npy ({found[1]})", KNOWN_W3 if whole else None
+    )
 
 
 def many_source(n: int = EVENTS, seed: int = 1, n_symbols: int = 500) -> Source:

@@ -5,6 +5,7 @@ valid for the events named by seed, generator version and hash.
 """
 
 import pytest
+
 from bench import walks, workloads
 
 EVENTS, GENERATOR = 200_000, 1

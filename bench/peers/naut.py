@@ -35,7 +35,9 @@ def l1_objects(rows, tick):
         return (np.ascontiguousarray(rows[n][mask].astype(np.uint64)) for n in ("ts_event", "ts_recv"))
 
     q, t = rows["kind"] == QUOTE, rows["kind"] == TRADE
-    quotes = QuoteTick.from_raw_arrays_to_list(IID, 2, 0, column("a", q, tick), column("c", q, tick), column("b", q), column("d", q), *times(q))
+    quotes = QuoteTick.from_raw_arrays_to_list(
+        IID, 2, 0, column("a", q, tick), column("c", q, tick), column("b", q), column("d", q), *times(q)
+    )
     sides = np.where(rows["side"][t] > 0, int(AggressorSide.BUYER), int(AggressorSide.SELLER)).astype(np.uint8)
     ids = [str(k) for k in range(int(t.sum()))]
     trades = TradeTick.from_raw_arrays_to_list(IID, 2, 0, column("a", t, tick), column("b", t), sides, ids, *times(t))
@@ -199,7 +201,16 @@ def prepare(job):
         )
         step = Price(tick, 2)
         engine.add_instrument(
-            Equity(IID, IID.symbol, USD, price_precision=2, price_increment=step, lot_size=Quantity.from_int(1), ts_event=0, ts_init=0)
+            Equity(
+                IID,
+                IID.symbol,
+                USD,
+                price_precision=2,
+                price_increment=step,
+                lot_size=Quantity.from_int(1),
+                ts_event=0,
+                ts_init=0,
+            )
         )
         for part in objects:
             engine.add_data(part, sort=False)
@@ -209,7 +220,13 @@ def prepare(job):
         t = time.perf_counter()
         engine.run()
         seconds = time.perf_counter() - t
-        out = {"handled": s.handled, "orders": s.sent, "fill_reports": s.fill_reports, "canceled": s.canceled, "expired": s.rejected}
+        out = {
+            "handled": s.handled,
+            "orders": s.sent,
+            "fill_reports": s.fill_reports,
+            "canceled": s.canceled,
+            "expired": s.rejected,
+        }
         out |= {"position": round(s.held), "cash_ticks": round(s.cash / tick), "checksum": s.total / tick}
         engine.dispose()
         del engine, s

@@ -240,7 +240,13 @@ def prepare(job):
         t = time.perf_counter()
         engine.run()
         seconds = time.perf_counter() - t
-        out = {"handled": s.handled, "orders": s.sent, "fill_reports": s.fill_reports, "canceled": s.canceled, "expired": s.rejected}
+        out = {
+            "handled": s.handled,
+            "orders": s.sent,
+            "fill_reports": s.fill_reports,
+            "canceled": s.canceled,
+            "expired": s.rejected,
+        }
         out |= {"position": round(s.held), "cash_ticks": round(s.cash / tick), "checksum": s.total / tick}
         engine.dispose()
         del engine, s
