@@ -38,7 +38,6 @@ from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
 from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
 
-
 ORDER_FLAGS = POST_ONLY | REDUCE_ONLY | ENGINE | OUTSIDE  #: of the bits a caller may set; ENGINE is refused by name
 
 
