@@ -16,6 +16,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
 from replay.kernel.memory import KERNEL_CACHE, entry_of
@@ -70,6 +71,7 @@ class _Rewrite(ast.NodeTransformer):
     def __init__(self, cls: type, fields, features: dict[str, Spec], methods: set[str], path: str, first_line: int):
         self.cls, self.fields, self.features, self.methods = cls, fields, features, methods
         self.path, self.first_line = path, first_line
+        self.event, self.event_fields = "", ()  # name and fields of the event in the hook being rewritten
 
     def wrong(self, node: ast.AST, what: str) -> BadInput:
         return BadInput(f"strategy {self.path} line {self.first_line + node.lineno - 1}: {what}")
@@ -108,6 +110,8 @@ class _Rewrite(ast.NodeTransformer):
                 if text or name not in self.fields.params | self.fields.state:
                     why = "is text, which only features() may use" if text else "is not an annotated field or a method"
                     raise self.wrong(node, f"self.{name} {why}")
+            if owner == self.event and name not in self.event_fields:
+                raise self.wrong(node, f"{owner} has no {name!r}; it has {', '.join(self.event_fields)}")
         return self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
@@ -142,6 +146,9 @@ def generate(cls: type, features: dict[str, Spec]) -> tuple[str, list[str]]:
     out = [_module_level(module)]
     out.append(_HEADER.format(name=cls.__name__, self_dtype=_dtype_text(self_dtype(fields, features)), each_dtype=_dtype_text(each_dtype(fields))))
     for m in _in_call_order(methods, hooks):
+        known = m.name in EVENT_OF and len(m.args.args) == 3
+        rewrite.event = m.args.args[2].arg if known else ""
+        rewrite.event_fields = getattr(events, EVENT_OF[m.name]).names if known else ()
         m = rewrite.visit(m)
         m.decorator_list, m.returns = [], None
         for a in m.args.args:

@@ -235,7 +235,7 @@ def _power_of_two(n: int) -> int:
 
 
 def _uncompilable(e: Exception, strategies: Sequence) -> Exception:
-    if not type(e).__module__.startswith("numba"):
+    if not type(e).__module__.startswith("numba") and not isinstance(e, KeyError):  # KeyError: a record without that field
         return e
     text = " ".join(line.strip() for line in str(e).splitlines() if line.strip())
     names = ", ".join(s.name for s in strategies)

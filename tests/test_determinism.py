@@ -18,6 +18,7 @@ def elsewhere(*names, **environment):
     env = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", **environment}
     done = subprocess.run([sys.executable, str(HERE / "runs.py"), *names], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "Error" not in done.stderr, done.stderr[-2000:]  # an exception in a compiled entry is printed, not raised
     return json.loads(done.stdout)
 
 

@@ -247,7 +247,7 @@ def test_slots_are_reused_oldest_first_and_never_while_a_fill_is_missing():
     t.fill(first, 3, 100)
     assert int(t.view().buying) == 0 and int(t.position().qty) == 3
     handles = []
-    for k in range(16):
+    for _ in range(16):
         handles.append(t.at(200).limit(1, 100))
     assert min(handles) > 0 and t.limit(1, 100) < 0 and t.order(first) is None
     t.check()
@@ -268,7 +268,7 @@ def test_a_fill_forgotten_by_the_ring_cannot_be_busted():
     t.quote()
     old = t.limit(100, 100)
     t.fill(old, 1, 100, exec_id=1000)
-    for k in range(63):
+    for _ in range(63):
         t.fill(old, 1, 100)
     assert t.report(old, O.EXEC_BUST, exec_id=1000) == [] and int(t.h.c_busts) == 1
     t.fill(old, 1, 100)  # takes its place

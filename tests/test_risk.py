@@ -128,6 +128,13 @@ def test_net_counts_working_orders():
     passed(t.limit(40, 100, instrument=1))
 
 
+def test_net_short():
+    t = trader(2, max_net=D("101"))
+    passed(t.market(-60))
+    refused(t, t.limit(-41, 105, instrument=1), R.MAX_NET, 101 * 101 * CENT, 101 * MONEY)
+    passed(t.limit(-40, 105, instrument=1))
+
+
 def test_exposure_without_quotes_uses_what_is_known():
     t = trader(2, quote=False, max_gross=D("110"))
     t.trade(100)

@@ -172,6 +172,7 @@ def test_features_must_be_specs(write):
     ("ctx.log(self.n, self.edge", "ctx.log(self.n, ctx.price", 28, "ctx has no 'price'; it has account_position"),
     ("ctx.log(self.n, self.edge", "ctx.log(self.n, self.source", 28, "self.source is text, which only features() may use"),
     ("ctx.log(self.n, self.edge", "ctx.log(self.n, self.seen", 28, "self.seen has one value an instrument: write self.seen[instrument]"),
+    ("self.n += 1", "self.n += q.price", 26, "q has no 'price'; it has ts_event, ts_recv, kind, side, flags, instrument, seq, bid_px"),
     ("self.n += 1", "self.m = 1", 26, "self.m is not an annotated field or a method"),
 ])  # fmt: skip
 def test_faults_found_before_compilation_name_their_line(write, old, new, line, message):
@@ -191,9 +192,10 @@ def test_a_compiled_strategy_stands_in_a_file():
 def test_what_cannot_be_compiled_says_so(write, session):
     if not JIT:
         pytest.skip("nothing is compiled")
-    text = GOOD.replace("self.n += 1", "self.n += eval('1')")
-    with pytest.raises(BadInput, match="strategy Good: cannot be compiled: "):
-        Engine(session, [load(write(text))])
+    text = GOOD.replace("self.n += 1", "self.n += {fault}")
+    for k, fault in enumerate(("ctx.book(0).nothing", "q.bid_px.nothing")):
+        with pytest.raises(BadInput, match="strategy Good: cannot be compiled: .*nothing"):
+            Engine(session, [load(write(text.replace("{fault}", fault), f"bad{k}.py"))])
 
 
 def test_a_run_needs_a_strategy(session):
