@@ -101,6 +101,9 @@ class Ours:
         self.outcome: dict[str, int] = {}
         self.digest = ""
         self.late: dict[str, int] = {}
+        self.alone = (
+            False  # our self-trade check refused something: hftbacktest's strategy gets the same check, and the table says so
+        )
         self.run(first=True)  # compiles, or loads from the cache
         self.builds.clear()
 
@@ -115,6 +118,7 @@ class Ours:
         self.digest = engine.digest
         if first:
             self.late = workloads.late(engine)
+            self.alone = self.source.known is None and workloads.self_trades(engine) > 0
         return engine.elapsed_s
 
 
@@ -204,10 +208,14 @@ class Comparison:
         def theirs() -> float:
             seconds, out = peer.run()
             row.agreement = agree(row.case, key, ours.outcome, ours.late, out, null, row.events)
+            if key == "hft" and ours.alone:
+                row.agreement += " (with our self-trade check in its strategy)"
             return seconds
 
         try:
-            with Peer(self.peers[key], key, ours.source.session.events, case=row.case[:2], level=level, depth=depth) as peer:
+            with Peer(
+                self.peers[key], key, ours.source.session.events, case=row.case[:2], level=level, depth=depth, alone=ours.alone
+            ) as peer:
                 row.versions = peer.versions
                 row.ours_s, row.theirs_s = alternate(ours.run, theirs, self.reps)
         except (PeerError, OSError) as e:

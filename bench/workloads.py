@@ -26,7 +26,8 @@ from replay.events import DEPTH, LAST, PRINT, QUOTE, TRADE, empty
 from replay.strategy import load
 from replay.trader.limits import Limits
 from replay.trader.orders import EXEC_CANCELED, EXEC_EXPIRED, EXEC_TRADE
-from replay.trader.output import OUT_REPORT
+from replay.trader.output import OUT_REFUSED, OUT_REPORT
+from replay.trader.reasons import SELF_TRADE
 from replay.venue.setup import Profile
 
 LATENCY_NS = 1_000_000
@@ -154,6 +155,12 @@ def late(engine: Engine) -> dict[str, int]:
     what = out["flags"][(out.kind == OUT_REPORT) & (out.ts_recv >= engine.session.manifest.end_ns)] >> 8
     assert not (what == EXEC_TRADE).any(), "an order filled after the last row: choose another seed or number of events"
     return {"canceled": int((what == EXEC_CANCELED).sum()), "expired": int((what == EXEC_EXPIRED).sum())}
+
+
+def self_trades(engine: Engine) -> int:
+    """Intents our risk refused because they could have traded with our own orders, from the output records; hftbacktest has no such check."""
+    out = engine.output()
+    return int((out["flags"][out.kind == OUT_REFUSED] == SELF_TRADE).sum())
 
 
 def outcome(engine: Engine) -> dict[str, int]:
