@@ -90,7 +90,8 @@ class StrategyPart(msgspec.Struct, frozen=True, kw_only=True):
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a run. `orders` were sent; `fills` are trades, `filled` orders that traded whole; `refused` by our risk,
-    `rejected` by the venue. `events` are those the trader consumed, by kind: the session's, then reports, fees and timers.
+    `rejected` by the venue. `events` are those the trader consumed, by kind: the session's, then reports, fees, timers and
+    the control that says that no more data will come.
 
     >>> from replay.data.synth import equity_day
     >>> from replay.strategy import load
