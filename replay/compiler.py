@@ -54,7 +54,8 @@ def {hook}_(ctx, self_at, each_at):
     try:
         {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
     except Exception:
-        return 1
+        h.fault = 1  # FAULT_STRATEGY
+        h.attend = 1
     return 0
 
 

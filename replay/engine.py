@@ -14,7 +14,7 @@ from replay.events import EVENT
 from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
-from replay.kernel.memory import entry_of, link
+from replay.kernel.memory import entry_of, failing, link
 from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
 from replay.trader.limits import Limits
@@ -96,6 +96,7 @@ class Engine:
         self._inputs: list[np.ndarray] = []
         self._handlers = wire(self.trader, self.strategies, self._out, self._frames)
         self.started = self.stopped = False
+        self._raised: BaseException | None = None
         self._start_ns = m.start_ns - 1
         self.elapsed_s = 0.0
 
@@ -120,7 +121,8 @@ class Engine:
         call = entry_of(loop.run)
         t = time.perf_counter()
         while True:
-            status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
+            with failing(self._failed):
+                status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
             if status == loop.DRAIN_OUTPUT:
                 self._drain()
             elif status == loop.STOPPED and h.fault == FAULT_ROOM:
@@ -155,10 +157,18 @@ class Engine:
             self._hook(T.ON_START)
 
     def _hook(self, hook: int) -> None:
-        fault = entry_of(step.wake_hook)(self.trader.base, hook)
+        with failing(self._failed):
+            fault = entry_of(step.wake_hook)(self.trader.base, hook)
+        fault = fault or int(self.trader.header.fault)
         self._drain()
         if fault:
             self._fault(int(self.trader.header.fault))
+
+    def _failed(self, e: BaseException) -> None:
+        """A plain strategy raised: the kernel stops before the next event."""
+        self._raised = e
+        h = self.trader.header
+        h.fault, h.attend = FAULT_STRATEGY, 1
 
     def _drain(self) -> None:
         h = self.trader.header
@@ -180,14 +190,14 @@ class Engine:
     def _fault(self, fault: int) -> None:
         h = self.trader.header
         if fault == FAULT_STRATEGY:
-            raise self._strategy_error(int(h.fault_strategy), T.HOOKS[int(h.fault_hook)])
+            raise self._strategy_error(int(h.strategy), T.HOOKS[int(h.hook)])
         if fault == FAULT_OUTPUT:
             raise BadInput(f"a callback wrote more than {T.OUT_MARGIN} records in one event: log or order less in one call")
         raise AssertionError(f"unknown fault {fault}")
 
     def _strategy_error(self, k: int, hook: str) -> StrategyError:
         strategy, h = self.strategies[k], self.trader.header
-        cause = strategy.exception(k, hook, self.trader)
+        cause = self._raised or strategy.exception(k, hook, self.trader)
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         when = np.datetime64(int(h.now), "ns")

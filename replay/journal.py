@@ -16,7 +16,7 @@ from replay.data.manifest import Manifest
 from replay.errors import BadInput
 from replay.events import EVENT
 from replay.kernel.arena import Arena
-from replay.kernel.memory import entry_of
+from replay.kernel.memory import entry_of, failing
 from replay.trader import layout as T
 from replay.trader import setup, step
 from replay.trader.limits import Limits
@@ -81,13 +81,33 @@ def wire(trader: Arena, strategies: Sequence, out: np.ndarray | None, frames: np
 def verify(journal: Journal) -> Verdict:
     """Re-step a journal through a fresh trader. Cost: about 1 us an input.
 
-    Plain Python strategies start from their annotated defaults, as in a run, so their run must be over. Raises `BadInput` where the trader itself stops.
+    Plain Python strategies start from their annotated defaults, as in a run, so their run must be over. Raises `BadInput` where
+    the trader itself stops.
     """
     trader = journal.build.trader()
     h = trader.header
     out = np.zeros(3 * T.OUT_MARGIN, EVENT)
     handlers = wire(trader, journal.build.strategies, out, None)
     said: list[np.ndarray] = []
+
+    def stop(raised: BaseException) -> None:
+        h.fault = h.attend = 1
+
+    with failing(stop):
+        _step_all(journal, trader, out, said)
+    del handlers
+    again = np.concatenate(said)
+    n = min(len(again), len(journal.outputs))
+    differ = np.flatnonzero(again[:n].view("V64") != np.ascontiguousarray(journal.outputs[:n]).view("V64"))
+    divergence = int(differ[0]) if len(differ) else -1 if len(again) == len(journal.outputs) else n
+    digest = int(h.digest)
+    identical = divergence < 0 and digest == journal.digest and trader.digest() == journal.state_digest
+    return Verdict(identical, len(journal.frames), divergence, digest)
+
+
+def _step_all(journal: Journal, trader: Arena, out: np.ndarray, said: list[np.ndarray]) -> None:
+    """Feed every frame; what the trader says is collected in `said`."""
+    h = trader.header
     hook, advance = entry_of(step.wake_hook), entry_of(step.step)
     h.now = journal.start_ns
     hook(trader.base, T.ON_START)
@@ -105,11 +125,3 @@ def verify(journal: Journal) -> Verdict:
         hook(trader.base, T.ON_STOP)
         h.attend = 0
     said.append(out[: int(h.out_n)].copy())
-    del handlers
-    again = np.concatenate(said)
-    n = min(len(again), len(journal.outputs))
-    differ = np.flatnonzero(again[:n].view("V64") != np.ascontiguousarray(journal.outputs[:n]).view("V64"))
-    divergence = int(differ[0]) if len(differ) else -1 if len(again) == len(journal.outputs) else n
-    digest = int(h.digest)
-    identical = divergence < 0 and digest == journal.digest and trader.digest() == journal.state_digest
-    return Verdict(identical, len(journal.frames), divergence, digest)

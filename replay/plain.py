@@ -6,6 +6,8 @@ wake and 35 ns for a field.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from replay import events as E
@@ -156,7 +158,6 @@ class PlainStrategy:
         self.name, self.values, self.features = cls.__name__, values, features
         self.fields, self.instance = fields_of(cls), instance
         self.hooks = [h for h in T.HOOKS if hasattr(cls, h)]
-        self.error: BaseException | None = None
         self._keep: list[object] = []
 
     def entries(self) -> list:
@@ -176,8 +177,8 @@ class PlainStrategy:
             setattr(self.instance, name, [default] * n)
 
     def exception(self, number: int, hook: str, trader: Arena) -> BaseException | None:
-        """What its handler raised."""
-        return self.error
+        """Nothing: what a plain handler raises reaches the engine as it is."""
+        return None
 
     def save(self) -> dict[str, object]:
         """The annotated state, for a snapshot."""
@@ -190,36 +191,16 @@ class PlainStrategy:
             setattr(self.instance, name, list(value) if isinstance(value, list) else value)
 
     def handlers(self, number: int) -> dict[str, int]:
-        """Hook name -> address of a callback that wakes the object and keeps an exception for the caller."""
+        """Hook name -> address of a callback that wakes the object ; see `memory.callback` for what it raises."""
         ctx = Context(self._arena, number, self._first_features)
         current = self._arena.base + int(self._arena.header.current_at)
         out = {}
         for hook in self.hooks:
-            address, keep = callback(self._waker(getattr(self.instance, hook), ctx, hook, current))
+            method = getattr(self.instance, hook)
+            if hook in _STRUCTS:
+                address, keep = callback(partial(method, ctx, _STRUCTS[hook].from_address(current)))
+            else:
+                address, keep = callback(partial(method, ctx))
             self._keep.append(keep)
             out[hook] = address
         return out
-
-    def _waker(self, method, ctx: Context, hook: str, current: int):
-        if hook in _STRUCTS:
-            event = _STRUCTS[hook].from_address(current)
-
-            def wake() -> int:
-                try:
-                    method(ctx, event)
-                except BaseException as e:
-                    self.error = e
-                    return 1
-                return 0
-
-        else:
-
-            def wake() -> int:
-                try:
-                    method(ctx)
-                except BaseException as e:
-                    self.error = e
-                    return 1
-                return 0
-
-        return wake

@@ -194,8 +194,7 @@ HEADER = record(
     ("n_instruments", "i8"),
     ("mode", "i8"),
     ("fault", "i8"),
-    ("fault_strategy", "i8"),
-    ("fault_hook", "i8"),
+    ("hook", "i8"),  # the handler that was called last, of `strategy`
     # the account
     ("state", "i8"),
     ("state_reason", "i8"),

@@ -70,23 +70,20 @@ from replay.trader.layout import (
 from replay.trader.ledger import on_fee, revalue
 from replay.trader.oms import cancel, cancel_all, find, on_report
 from replay.trader.orders import REJECTED
-from replay.trader.output import FAULT_STRATEGY, OUT_FEE, emit
+from replay.trader.output import OUT_FEE, emit
 from replay.trader.risk import enter, halt, new_peak, recover, set_floor
 
 
 # --- strategies are woken ---------------------------------------------------------------------------------------------------
 @hot
 def wake_one(tb, h, s, hook):
-    """Call one strategy's handler, if it has one; a non-zero answer is an exception in it."""
+    """Call one strategy's handler, if it has one; an exception in it sets `fault` in the header."""
     address = at(h.handlers, h.n_strategies * N_HOOKS, I64)[s * N_HOOKS + hook]
     if address != 0:
         h.strategy = s
+        h.hook = hook
         row = strategies(tb, h)[s]
-        if call3(address, tb, tb + row.self_at, tb + row.each_at) != 0:
-            h.fault = FAULT_STRATEGY
-            h.fault_strategy = s
-            h.fault_hook = hook
-            h.attend = 1
+        call3(address, tb, tb + row.self_at, tb + row.each_at)
 
 
 @hot
@@ -94,6 +91,8 @@ def wake(tb, h, hook):
     """Call every strategy's handler, in order."""
     for s in range(h.n_strategies):
         wake_one(tb, h, s, hook)
+        if h.fault != 0:
+            break
 
 
 # --- features: their compilation is a fifth of all, and many strategies have none --------------------------------------------------------------
