@@ -1,27 +1,18 @@
-"""Deterministic event replay for trading: one trader, two plugs."""
+"""Deterministic event replay for trading: one trader, two plugs.
 
-from replay.strategy import Each, State, Strategy, compiled
-from replay.trader.context import sign
-from replay.trader.layout import DAY, FOK, GTC, IOC, POST_ONLY, REDUCE_ONLY
-from replay.trader.orders import ACCEPTED, CANCELED, EXPIRED, FILLED, NEW, PARTIAL, REJECTED, SUBMITTED, UNKNOWN
-from replay.trader.specs import (
-    bar,
-    ema,
-    mean,
-    microprice,
-    ofi,
-    queue_imbalance,
-    realised_vol,
-    relative_spread,
-    ret,
-    session_return,
-    spread,
-    trade_flow,
-    trade_imbalance,
-    variance,
-    vwap,
-    zscore,
-)
+A name is imported when it is first used, so that ``replay --help`` does not wait for the compiler.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "replay.strategy": "Each State Strategy compiled",
+    "replay.trader.context": "sign",
+    "replay.trader.layout": "DAY FOK GTC IOC POST_ONLY REDUCE_ONLY",
+    "replay.trader.orders": "ACCEPTED CANCELED EXPIRED FILLED NEW PARTIAL REJECTED SUBMITTED UNKNOWN",
+    "replay.trader.specs": "bar ema mean microprice ofi queue_imbalance realised_vol relative_spread ret session_return spread trade_flow trade_imbalance variance vwap zscore",
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
     "ACCEPTED",
@@ -61,3 +52,14 @@ __all__ = [
     "vwap",
     "zscore",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'replay' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

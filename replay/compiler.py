@@ -36,11 +36,11 @@ EVENT_OF = {
     "on_order": "REPORT_DT",
     "on_timer": "TIMER_DT",
 }
-CONTEXT = [n for n in vars(context) if not n.startswith("_") and callable(getattr(context, n)) and n.islower()]
+CONTEXT = [n for n, f in vars(context).items() if callable(f) and f.__module__ == context.__name__]
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
-from replay.kernel.memory import at as at_, entry as entry_, failed as failed_, fn as fn_, record as record_
+from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, pure as pure_, record as record_
 from replay.trader import context as ctx_
 from replay.trader.layout import header as header_
 SELF_ = {self_dtype}
@@ -54,8 +54,14 @@ def {hook}_(ctx, self_at, each_at):
     try:
         {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
     except Exception:
-        return failed_()
+        return 1
     return 0
+
+
+@pure_
+def raise_{hook}(ctx, self_at, each_at):
+    h = header_(ctx)
+    {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
 """
 
 
@@ -199,6 +205,17 @@ class CompiledStrategy:
                 reason = " ".join(line.strip() for line in str(e).splitlines() if line.strip() and not line.startswith("During"))
                 raise BadInput(f"strategy {self.name}: cannot be compiled: {reason[:400]}: simplify it or drop @compiled") from e
             raise
+
+    def exception(self, number: int, hook: str, trader: Arena) -> Exception | None:
+        """What its handler raises: compiled code can only say that it raised, so it is called once more, on a copy of the state,
+        where Python can see it. None where what it changed before it raised keeps it from raising again."""
+        copy = trader.fork()
+        row = copy.region("strategies")[number]
+        try:
+            getattr(self.module, f"raise_{hook}")(copy.base, copy.base + int(row.self_at), copy.base + int(row.each_at))
+        except Exception as e:
+            return e
+        return None
 
     def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
         """Parameters and initial state into the arena."""

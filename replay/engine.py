@@ -11,12 +11,12 @@ import numpy as np
 from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
 from replay.events import EVENT
+from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
-from replay.kernel import loop, memory
+from replay.kernel import loop
 from replay.kernel.memory import entry_of, link
-from replay.trader import intents, step
+from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
-from replay.trader import setup as trader_setup
 from replay.trader.limits import Limits
 from replay.trader.output import FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
 from replay.venue import fills, matching
@@ -26,6 +26,9 @@ from replay.venue.setup import Profile
 #: every separately compiled part, callees first
 KERNELS = (
     arena_module.hash_words,
+    risk.check,
+    oms.send,
+    oms.open_order,
     intents.place,
     intents.bracket,
     intents.oco,
@@ -35,8 +38,6 @@ KERNELS = (
     intents.target,
     intents.timer,
     intents.log,
-    step.features_quote,
-    step.features_other,
     step.kill,
     step.equity_moved,
     step.watch_halt,
@@ -46,10 +47,13 @@ KERNELS = (
     step.step,
     step.wake_hook,
     matching.on_request,
+    fills.on_level,
     fills.on_row,
+    fills.feed,
     loop.run,
 )
-OUTPUT_ROWS = 1 << 15
+OUTPUT_ROWS = 3 * T.OUT_MARGIN
+FRAME_ROWS = 1 << 14
 BLOCK = 1 << 20  # rows between two looks at progress and interrupts
 
 
@@ -67,6 +71,7 @@ class Engine:
         strategy_limits: Sequence[Limits] | None = None,
         order_capacity: int = 1024,
         keep_output: bool = True,
+        journal: bool = False,
         compiling: Callable[[str, int, int], None] | None = None,
     ):
         if not strategies:
@@ -74,35 +79,25 @@ class Engine:
         own = list(strategy_limits) if strategy_limits else [Limits()] * len(strategies)
         own_entries = [e for s in strategies for e in s.entries()]
         try:
-            link(*KERNELS, *own_entries, progress=compiling)
+            features = (step.features_in,) if any(s.features for s in strategies) else ()
+            link(*features, *KERNELS, *own_entries, progress=compiling)
         except Exception as e:
             raise _uncompilable(e, strategies) from e
         self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
         m = session.manifest
         if capital is None:
             capital = {m.instruments[0].currency: Decimal(10_000)}
-        self.trader = trader_setup.build(m, strategies, limits, own, capital, _power_of_two(order_capacity))
+        self.build = Build(m, self.strategies, limits, own, capital, _power_of_two(order_capacity))
+        self.trader = self.build.trader()
         self.venue = venue_setup.build(m, profile, _power_of_two(order_capacity))
         self.outputs: list[np.ndarray] = []
-        self._keep_output = keep_output
-        self._out = np.zeros(OUTPUT_ROWS, EVENT)
-        self._wire()
-        self.started = False
+        self._out = np.zeros(OUTPUT_ROWS, EVENT) if keep_output or journal else None
+        self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
+        self._inputs: list[np.ndarray] = []
+        self._handlers = wire(self.trader, self.strategies, self._out, self._frames)
+        self.started = self.stopped = False
+        self._start_ns = m.start_ns - 1
         self.elapsed_s = 0.0
-        first = session.order[0] if session.order is not None else 0
-        if profile.feed.kind != "recorded":
-            self.venue.header.next_recv = int(session.events.ts_event[first]) + max(1, profile.feed.ns)
-
-    def _wire(self) -> None:
-        """Write the addresses that are valid in this process only."""
-        n = len(self.strategies)
-        self._handlers = np.zeros(max(1, n) * T.N_HOOKS, np.int64)
-        for k, strategy in enumerate(self.strategies):
-            for hook, address in strategy.handlers(k).items():
-                self._handlers[k * T.N_HOOKS + T.HOOKS.index(hook)] = address
-        h = self.trader.header
-        h.handlers = self._handlers.ctypes.data
-        h.out, h.out_cap, h.out_n = self._out.ctypes.data, OUTPUT_ROWS, 0
 
     # --- running ------------------------------------------------------------------------------------------------------------
     def run(self, progress: Callable[[int, int], None] | None = None) -> Engine:
@@ -120,8 +115,6 @@ class Engine:
         s, v, h = self.session, self.venue.header, self.trader.header
         n = len(s.events)
         order = 0 if s.order is None else s.order.ctypes.data
-        if order == 0 and self.profile.feed.kind != "recorded":
-            self._identity = order = 0
         self._start()
         until = min(n, int(v.local_i) + rows)
         call = entry_of(loop.run)
@@ -130,23 +123,35 @@ class Engine:
             status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
             if status == loop.DRAIN_OUTPUT:
                 self._drain()
+            elif status == loop.STOPPED and h.fault == FAULT_ROOM:
+                self._more_room()
             elif status == loop.STOPPED:
                 self.elapsed_s += time.perf_counter() - t
                 self._drain()
                 self._fault(int(h.fault))
             else:
                 break
-        if status == loop.DONE:
+        if status == loop.DONE and not self.stopped:
+            self.stopped = True
             self._hook(T.ON_STOP)
         self.elapsed_s += time.perf_counter() - t
         self._drain()
         return status == loop.DONE
 
+    def _more_room(self) -> None:
+        """Double the ring of reports in flight: a long response leg holds more of them than anyone can know before."""
+        v = self.venue.header
+        n, flying = int(v.reports_n), np.arange(int(v.report_head), int(v.report_tail))
+        rows = self.venue.region("reports")[flying & (n - 1)].copy()
+        self.venue.grow_last(2 * n)
+        self.venue.region("reports")[flying & (2 * n - 1)] = rows
+        self.trader.header.fault = 0
+
     def _start(self) -> None:
         if not self.started:
             self.started = True
             h = self.trader.header
-            h.now = min(self.session.manifest.start_ns, int(self.venue.header.t0)) - 1
+            h.now = self._start_ns
             self._hook(T.ON_START)
 
     def _hook(self, hook: int) -> None:
@@ -157,10 +162,20 @@ class Engine:
 
     def _drain(self) -> None:
         h = self.trader.header
-        k = int(h.out_n)
-        if k and self._keep_output:
-            self.outputs.append(self._out[:k].copy())
-        h.out_n = 0
+        if h.out_n:
+            self.outputs.append(self._out[: int(h.out_n)].copy())
+            h.out_n = 0
+        if h.journal_n:
+            self._inputs.append(self._frames[: int(h.journal_n)].copy())
+            h.journal_n = 0
+
+    def journal(self) -> Journal:
+        """Everything the trader took in and said so far; the engine must have been built with ``journal=True``."""
+        if self._frames is None:
+            raise BadInput("this run kept no journal: build the engine with journal=True")
+        frames = np.concatenate(self._inputs) if self._inputs else self._frames[:0]
+        h = self.trader.header
+        return Journal(self.build, self._start_ns, frames, np.asarray(self.output()), int(h.digest), self.trader.digest(), self.stopped)
 
     def _fault(self, fault: int) -> None:
         h = self.trader.header
@@ -168,17 +183,15 @@ class Engine:
             raise self._strategy_error(int(h.fault_strategy), T.HOOKS[int(h.fault_hook)])
         if fault == FAULT_OUTPUT:
             raise BadInput(f"a callback wrote more than {T.OUT_MARGIN} records in one event: log or order less in one call")
-        if fault == FAULT_ROOM:
-            raise BadInput("more reports in flight than the venue holds: shorten the response latency or place fewer orders")
         raise AssertionError(f"unknown fault {fault}")
 
     def _strategy_error(self, k: int, hook: str) -> StrategyError:
         strategy, h = self.strategies[k], self.trader.header
-        cause = getattr(strategy, "error", None) or (memory.raised.pop() if memory.raised else None)
+        cause = strategy.exception(k, hook, self.trader)
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         when = np.datetime64(int(h.now), "ns")
-        what = f"{type(cause).__name__}: {cause}" if cause else "an exception in compiled code; NUMBA_DISABLE_JIT=1 shows it"
+        what = f"{type(cause).__name__}: {cause}" if cause else "raised, and not again: run with NUMBA_DISABLE_JIT=1 to see where"
         error = StrategyError(f"strategy {strategy.name}: {hook} at event {int(h.seq):,} ({when}Z): {what}")
         error.__cause__ = cause
         return error
@@ -187,11 +200,11 @@ class Engine:
     def snapshot(self) -> tuple:
         """The whole state: trader, venue, and the annotated state of plain strategies."""
         plain = [s.save() if s.kind == "plain" else None for s in self.strategies]
-        return self.trader.snapshot(), self.venue.snapshot(), plain, self.started
+        return self.trader.snapshot(), self.venue.snapshot(), plain, self.started, self.stopped
 
     def restore(self, state: tuple) -> None:
         """Go back (or forward) to a snapshot of this session with these strategies. Outputs already drained stay."""
-        trader, venue, plain, self.started = state
+        trader, venue, plain, self.started, self.stopped = state
         self.trader.restore(trader)
         self.venue.restore(venue)
         for strategy, own in zip(self.strategies, plain, strict=True):

@@ -62,7 +62,7 @@ CLOSED, PRE_OPEN, OPEN, POST_CLOSE = range(4)
 # trading status
 TRADING, HALTED = range(2)
 # operations of CONTROL
-OP_KILL, OP_RESUME, OP_HALT, OP_CANCEL_ALL = range(1, 5)
+OP_KILL, OP_RESUME, OP_HALT, OP_CANCEL_ALL, OP_END = range(1, 6)  # OP_END: no more data will come
 
 _HEAD = (("ts_event", "i8"), ("ts_recv", "i8"), ("kind", "u1"), ("side", "i1"), ("flags", "u2"), ("instrument", "u4"))
 

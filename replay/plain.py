@@ -175,6 +175,10 @@ class PlainStrategy:
         for name, (_, default) in self.fields.each.items():
             setattr(self.instance, name, [default] * n)
 
+    def exception(self, number: int, hook: str, trader: Arena) -> BaseException | None:
+        """What its handler raised."""
+        return self.error
+
     def save(self) -> dict[str, object]:
         """The annotated state, for a snapshot."""
         out = {name: getattr(self.instance, name) for name in self.fields.state}

@@ -153,7 +153,10 @@ def load(source: str | type, given: dict[str, object] | None = None):
     instance = cls()
     for name, value in values.items():
         setattr(instance, name, value)
-    features = instance.features()
+    try:
+        features = instance.features()
+    except (ValueError, TypeError, AttributeError) as e:
+        raise BadInput(f"strategy {cls.__name__}: features(): {e}") from e
     for name, spec in features.items():
         if not isinstance(spec, Spec):
             raise BadInput(f"strategy {cls.__name__}: feature {name} must be a spec such as ema('mid', 20), got {spec!r}")

@@ -1,6 +1,6 @@
 """EMA cross: long while a fast average of the mid is above a slow one, short while below."""
 
-from replay import Each, Strategy, compiled
+from replay import Each, State, Strategy, compiled
 
 
 @compiled
@@ -15,10 +15,16 @@ class EmaCross(Strategy):
     slow: int = 5000
     warmup: int = 5000
     qty: int = 100
+    fast_alpha: State[float] = 0.0
+    slow_alpha: State[float] = 0.0
     fast_ema: Each[float] = 0.0
     slow_ema: Each[float] = 0.0
     quotes: Each[int] = 0
     wanted: Each[int] = 0
+
+    def on_start(self, ctx):
+        self.fast_alpha = 2.0 / (self.fast + 1.0)
+        self.slow_alpha = 2.0 / (self.slow + 1.0)
 
     def on_quote(self, ctx, q):
         if q.bid_sz == 0 or q.ask_sz == 0:
@@ -30,8 +36,8 @@ class EmaCross(Strategy):
             self.fast_ema[i] = mid
             self.slow_ema[i] = mid
         else:
-            self.fast_ema[i] += 2.0 / (self.fast + 1.0) * (mid - self.fast_ema[i])
-            self.slow_ema[i] += 2.0 / (self.slow + 1.0) * (mid - self.slow_ema[i])
+            self.fast_ema[i] += self.fast_alpha * (mid - self.fast_ema[i])
+            self.slow_ema[i] += self.slow_alpha * (mid - self.slow_ema[i])
         if self.quotes[i] <= self.warmup:
             return
         want = self.qty if self.fast_ema[i] > self.slow_ema[i] else -self.qty

@@ -46,7 +46,7 @@ class Venue:
         r = self.row[0]
         r.ts_event = r.ts_recv = self.now
         r.kind, r.side, r["flags"], r.a, r.b, r.c, r.d = kind, side, flags, a, b, c, d
-        entry_of(fills.on_row)(self.base, self.row.ctypes.data)
+        entry_of(fills.feed)(self.base, self.row.ctypes.data)
         return self._reports()
 
     def quote(self, bid, bid_sz, ask, ask_sz, **kw):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.data.manifest import Manifest
-from replay.data.session import BLOCK, Session, blocks, sha256_of
+from replay.data.session import BLOCK, Session, blocks, prove, sha256_of
 from replay.errors import BadInput
 from replay.events import EVENT, empty
 
@@ -30,6 +30,8 @@ SCHEMA = pa.schema([(name, pa.from_numpy_dtype(EVENT.fields[name][0])) for name 
 def load(path: Path, trust: bool) -> Session:
     """See `Session.open`."""
     manifest = read_manifest(path)
+    if manifest.n_events < 1:
+        raise BadInput(f"{path}: a session needs at least one event, its manifest says {manifest.n_events}: import it again")
     if (path / ROWS).exists():
         events = _map(path, ROWS, EVENT, manifest.n_events).view(np.recarray)
         _verify(path, ROWS, manifest.sha256, trust, lambda: _file_sha256(path / ROWS))
@@ -39,6 +41,8 @@ def load(path: Path, trust: bool) -> Session:
         _verify(path, ARCHIVE, manifest.sha256, trust, lambda: sha256_of(events))
     else:
         raise BadInput(f"{path}: neither {ROWS} nor {ARCHIVE} is there, one of them is needed: import the session again")
+    if not trust:  # the hash says that nothing changed since the manifest was written, not that an importer wrote it
+        prove(events, manifest, str(path))
     return Session(events, _order(path, events, manifest, trust), manifest)
 
 

@@ -42,3 +42,14 @@ def trading_day(day: datetime.date) -> int:
     20260302
     """
     return day.year * 10_000 + day.month * 100 + day.day
+
+
+def utc_text(ns: int) -> str:
+    """ns since 1970 as UTC text, to the last ns that is not zero, at least to the second.
+
+    >>> utc_text(1_381_152_600_000_000_000), utc_text(1_381_152_600_001_500_000)
+    ('2013-10-07T13:30:00Z', '2013-10-07T13:30:00.0015Z')
+    """
+    seconds, rest = divmod(int(ns), SECOND)
+    text = (_EPOCH + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return text + (f".{rest:09d}".rstrip("0") if rest else "") + "Z"

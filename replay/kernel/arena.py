@@ -50,7 +50,7 @@ class Arena:
         self.bytes = self._raw[start : start + size]
         #: The address compiled code is given.
         self.base = self.bytes.ctypes.data
-        self.header = self.bytes[: self.header_dtype.itemsize].view(self.header_dtype).view(np.recarray)[0]
+        self.header = self.header_of(self.bytes)
 
     def region(self, name: str) -> np.ndarray:
         """The region as a record array over the same bytes."""
@@ -64,10 +64,24 @@ class Arena:
         return self.bytes[WIRING:].copy()
 
     def restore(self, state: np.ndarray) -> None:
-        """Take back a snapshot of an arena with the same regions."""
+        """Take back a snapshot of an arena with the same regions (the last may have grown since, or before)."""
         if len(state) != len(self.bytes) - WIRING:
-            raise ValueError(f"a snapshot of {len(self.bytes) - WIRING} bytes expected, got {len(state)}: other capacities or strategies")
+            wiring = self.bytes[:WIRING].copy()
+            self._allocate(len(state) + WIRING)
+            self.bytes[:WIRING] = wiring
         self.bytes[WIRING:] = state
+
+    def grow_last(self, count: int) -> None:
+        """Make room for `count` records in the last region; the address changes."""
+        name, dtype = list(self.dtypes.items())[-1]
+        old = self.bytes
+        self._allocate(-(-(int(self.header_of(old)[f"{name}_at"]) + dtype.itemsize * count) // _ALIGN) * _ALIGN)
+        self.bytes[: len(old)] = old
+        self.header[f"{name}_n"] = count
+
+    def header_of(self, data: np.ndarray) -> np.record:
+        """The header at the start of a buffer of this arena's kind."""
+        return data[: self.header_dtype.itemsize].view(self.header_dtype).view(np.recarray)[0]
 
     def fork(self) -> Arena:
         """An independent arena with the same state and no wiring."""

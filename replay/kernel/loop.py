@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, EVENT, INTENT, PHASE, TIMER
-from replay.kernel.memory import apart, at, entry, fn, hot
+from replay.events import CONTROL, DEPTH, EVENT, INTENT, OP_END, REPORT, TIMER
+from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
-from replay.trader.step import consume, step
+from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.book import apply_row
-from replay.venue.fills import on_row
+from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
 from replay.venue.matching import on_request
 
 I64 = np.dtype("i8")
 NEVER = 1 << 62
+AHEAD = 64 * 16  # bytes ahead of the venue's row whose cache line is asked for: about what memory takes to answer
+STRETCH = 4096  # rows our side runs ahead of an idle venue: 256 KiB, well inside the second-level cache
 
 # why `run` returned
 DONE, PAUSED, DRAIN_OUTPUT, STOPPED = range(4)
@@ -89,29 +91,32 @@ def sweep(vb, v, events, n, order, until):
 
 @fn
 def merge(vb, v, events, n, order, until):
-    """The same row by row while orders of ours rest: rows of their instruments go through matching.
+    """The same row by row while orders of ours rest: rows that can concern one of them go through matching.
 
-    Stops early when a report has become due before `until`. Returns the new bound.
+    Stops early when a report has become due before `until`, or when nothing rests any more. Returns the new bound, -1 when the
+    report ring has no room.
     """
     apart()
     table = V.books(vb, v)
-    reserve = 3 * v.resting + 16
-    while v.venue_i < n:
-        address = row_address(events, order, v.venue_i)
+    i = v.venue_i
+    tail = v.report_tail
+    while i < n:
+        address = row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
-        if key_of(v, e.ts_event, v.class_data) >= until or v.resting == 0:
+        if key_of(v, e.ts_event, v.class_data) >= until:
             break
-        b = table[e.instrument]
-        v.venue_i += 1
-        if b.n_resting == 0 and e.kind != PHASE:
-            apply_row(vb, v, b, e)
-            continue
-        tail = v.report_tail
-        on_row(vb, address)
+        i += 1
+        prefetch(address + AHEAD)
+        feed_row(vb, v, table[e.instrument], e, address)
         if v.report_tail != tail:
-            if v.reports_n - (v.report_tail - v.report_head) < reserve:
+            v.venue_i = i
+            if v.reports_n - (v.report_tail - v.report_head) < 3 * v.resting + 64:
                 return -1
+            tail = v.report_tail
             until = min(until, report_key(vb, v))
+            if v.resting == 0:
+                return until
+    v.venue_i = i
     return until
 
 
@@ -167,7 +172,12 @@ def deliver(tb, vb, h, v):
     apart()
     address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
     v.report_head += 1
-    step(tb, address, at(address, 1, EVENT)[0].ts_recv)
+    begin(tb, h, address, at(address, 1, EVENT)[0].ts_recv)
+    h.kinds[at(address, 1, EVENT)[0].kind & 31] += 1
+    if at(address, 1, EVENT)[0].kind == REPORT:
+        report_in(tb)
+    else:
+        other_in(tb)
 
 
 @fn
@@ -175,15 +185,21 @@ def fire(tb, vb, h, v):
     """The earliest timer fires."""
     apart()
     top = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0]
-    e = at(tb + h.scratch_at, 1, EVENT)[0]
-    e.ts_event = top.ts
-    e.ts_recv = top.ts
-    e.kind = TIMER
-    e.flags = 0
-    e.instrument = 0
-    e.id = top.timer_id
-    e.a = top.strategy
-    step(tb, tb + h.scratch_at, top.ts)
+    own_event(tb, vb, v, TIMER, 0, top.ts, top.timer_id, top.strategy)
+
+
+@fn
+def own_event(tb, vb, v, kind, side, ts, ident, a):
+    """An input that is in no recording."""
+    apart()
+    e = at(vb + v.scratch_at, 1, EVENT)[0]
+    e.ts_event = ts
+    e.ts_recv = ts
+    e.kind = kind
+    e.side = side
+    e.id = ident
+    e.a = a
+    step(tb, vb + v.scratch_at, ts)
 
 
 @fn
@@ -203,79 +219,118 @@ def run(tb, vb, events, n, order, n_local, last):
     """
     h = T.header(tb)
     v = V.header(vb)
+    if v.next_recv == 0:
+        model_feed(v, events, n, order)
     while True:
-        status = advance(tb, vb, h, v, events, n, order, n_local, last)
+        status = forward(tb, vb, h, v, events, n, order, min(n, n_local), last)
+        if status >= 0:
+            return status
+        status = between(tb, vb, h, v, events, n, order, n_local, last)
         if status >= 0:
             return status
 
 
 @hot
-def advance(tb, vb, h, v, events, n, order, n_local, last):
-    """One stretch: our side runs freely up to the horizon, the next key at which anything else happens; then that happens."""
-    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
-    horizon = min(soon, request_key(vb, v))
-    if v.resting > 0:
-        horizon = min(horizon, venue_key(v, events, n, order))
-    recorded = v.mode[V.FEED] == V.RECORDED
-    limit = min(n, n_local)
+def forward(tb, vb, h, v, events, n, order, limit, last):
+    """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
     i = v.local_i
-    local = NEVER
-    while i < limit:
+    bound = next_other(tb, vb, h, v, last)
+    recorded = v.mode[V.FEED] == V.RECORDED
+    t0 = v.t0
+    class_local = v.class_local
+    stretch = min(limit, i + STRETCH)
+    while True:
+        if i == stretch:
+            if v.resting == 0:
+                # the rows are still in the cache: bring the venue's book along
+                sweep(vb, v, events, n, order, v.key)
+            if i == limit:
+                return -1
+            stretch = min(limit, i + STRETCH)
         address = events + 64 * i if recorded else row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
         t = e.ts_recv if recorded else v.next_recv
-        control = e.kind == CONTROL or e.kind == INTENT
-        local = key_of(v, t, v.class_control if control else v.class_local)
-        if local >= horizon:
-            break
+        local = (t - t0) << 3 | class_local
+        if e.kind > DEPTH and (e.kind == CONTROL or e.kind == INTENT):
+            local = key_of(v, t, v.class_control)
+        if v.resting > 0 and local < bound and venue_key(v, events, n, order) < local:
+            if merge(vb, v, events, n, order, local) < 0:
+                h.fault = FAULT_ROOM
+                return STOPPED
+            bound = min(bound, report_key(vb, v))
+        if local >= bound:
+            return -1
         i += 1
         v.local_i = i
         v.key = local
         if not recorded:
             model_feed(v, events, n, order)
         consume(tb, h, address, t)
-        if h.cmd_n | h.fault | (h.out_n > h.out_cap - T.OUT_MARGIN):
-            if h.cmd_n:
-                dispatch(tb, vb, h, v)
-            if h.fault:
-                return STOPPED
-            if h.out_n > h.out_cap - T.OUT_MARGIN:
-                return DRAIN_OUTPUT
-            return -1
-        local = NEVER
-    if i >= n and h.mode == T.RUN:
-        h.mode = T.DRAIN
-    if i >= limit and limit < n:
-        venue_until(vb, v, events, n, order, v.key)
-        sweep_if_quiet(vb, v, events, n, order, v.key)
-        return PAUSED
-    # the venue acts up to what is next for us
-    until = venue_until(vb, v, events, n, order, min(local, soon))
-    if until < 0:
-        h.fault = FAULT_ROOM
+        if h.attend:
+            status = attend(tb, vb, h, v)
+            if status >= 0:
+                return status
+            bound = next_other(tb, vb, h, v, last)
+
+
+@hot
+def attend(tb, vb, h, v):
+    """What the trader left behind: commands leave; a fault or a nearly full output ring ends the stretch (>= 0)."""
+    h.attend = 0
+    if h.cmd_n:
+        dispatch(tb, vb, h, v)
+    if h.fault:
         return STOPPED
-    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
-    if soon < local:
-        v.key = soon
-        if report_key(vb, v) <= soon:
-            deliver(tb, vb, h, v)
-        else:
-            fire(tb, vb, h, v)
-        if h.cmd_n:
-            dispatch(tb, vb, h, v)
-        if h.fault:
-            return STOPPED
-        if h.out_n > h.out_cap - T.OUT_MARGIN:
-            return DRAIN_OUTPUT
-        return -1
-    if local == NEVER and i >= n:
-        sweep_if_quiet(vb, v, events, n, order, NEVER)
-        return DONE
-    return -1
+    full = h.out_n >= h.out_cap - T.OUT_MARGIN or (h.journal != 0 and h.journal_n == h.journal_cap)
+    return DRAIN_OUTPUT if full else -1
+
+
+@hot
+def next_other(tb, vb, h, v, last):
+    """Key of the next thing that is not market data: a report or timer reaching us, a request reaching the venue."""
+    return min(min(report_key(vb, v), timer_key(tb, h, v, last)), request_key(vb, v))
 
 
 @fn
-def sweep_if_quiet(vb, v, events, n, order, until):
+def between(tb, vb, h, v, events, n, order, n_local, last):
+    """What lies between two rows: the venue up to the next thing that reaches us, and if that is no row, the thing itself."""
     apart()
-    if v.resting == 0:
-        sweep(vb, v, events, n, order, until)
+    i = v.local_i
+    if i >= n and h.mode == T.RUN:
+        own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
+    if i >= n_local and n_local < n:
+        if venue_until(vb, v, events, n, order, v.key) < 0:
+            h.fault = FAULT_ROOM
+            return STOPPED
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, v.key)
+        return PAUSED
+    local = local_key(v, events, n, order)
+    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    if venue_until(vb, v, events, n, order, min(local, soon)) < 0:
+        h.fault = FAULT_ROOM
+        return STOPPED
+    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    if soon >= local:
+        if local != NEVER:
+            return -1
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, NEVER)
+        return DONE
+    v.key = soon
+    if report_key(vb, v) <= soon:
+        deliver(tb, vb, h, v)
+    else:
+        fire(tb, vb, h, v)
+    return attend(tb, vb, h, v) if h.attend else -1
+
+
+@hot
+def local_key(v, events, n, order):
+    """Key of the next row to reach us."""
+    if v.local_i >= n:
+        return NEVER
+    recorded = v.mode[V.FEED] == V.RECORDED
+    e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]
+    t = e.ts_recv if recorded else v.next_recv
+    return key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)

@@ -138,6 +138,14 @@ def _call3(typingctx, address, a, b, c):
 
 
 _U64 = (1 << 64) - 1
+_K = (
+    -7046029254386353131,
+    -4658895280553007687,
+    -7723592293110705685,
+    2862933555777941757,
+    3202034522624059733,
+    -5132889681914883355,
+)  # odd: splitmix64's three, and three multipliers of known linear congruential generators
 
 if JIT:
     _options = {"error_model": "python", "fastmath": False, "parallel": False}
@@ -190,17 +198,40 @@ if JIT:
         return _call3(address, a, b, c)
 
     @hot
-    def failed():
-        """What a handler answers that has caught an exception; interpreted, the exception is kept in `raised`."""
-        return 1
-
-    @hot
     def mix(h, x):
         """Chain `x` into the 64-bit hash `h` (splitmix64's finaliser on ``h * golden + x``); int64 in and out."""
         z = np.uint64(h) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(x)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.int64(z ^ (z >> np.uint64(31)))
+
+    @intrinsic
+    def prefetch(typingctx, address):
+        """Ask for the cache line at an address. Merging two streams is one hard-to-guess branch after another, and a processor
+        that guessed wrong has not asked for the next row by itself."""
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            byte = ir.IntType(8).as_pointer()
+            i32 = ir.IntType(32)
+            f = builder.module.declare_intrinsic("llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]))
+            builder.call(f, [builder.inttoptr(args[0], byte), i32(0), i32(3), i32(1)])
+            return context.get_dummy_value()
+
+        return types.void(I64), codegen
+
+    @intrinsic
+    def copy64(typingctx, target, source):
+        """Copy one 64-byte record between addresses, in whole vector registers."""
+        from llvmlite import ir
+
+        def codegen(context, builder, signature, args):
+            vector = ir.VectorType(ir.IntType(64), 8).as_pointer()
+            to, of = (builder.inttoptr(a, vector) for a in args)
+            builder.store(builder.load(of, align=8), to, align=8)
+            return context.get_dummy_value()
+
+        return types.void(I64, I64), codegen
 
     @intrinsic
     def _leading_zeros(typingctx, x):
@@ -215,6 +246,11 @@ if JIT:
     def top_bit(x):
         """Number of the highest set bit of a non-zero 64-bit word."""
         return 63 - _leading_zeros(x)
+
+    @hot
+    def fold(a, b, c, d, e, f):
+        """Six integers in one: a sum of products with odd constants, which the processor forms side by side; wraps."""
+        return a * _K[0] + b * _K[1] + c * _K[2] + d * _K[3] + e * _K[4] + f * _K[5]
 
     @hot
     def bit(i):
@@ -254,12 +290,14 @@ else:
     def apart():
         pass
 
+    def prefetch(address):
+        pass
+
+    def copy64(target, source):
+        ctypes.memmove(int(target), int(source), 64)
+
     def call3(address, a, b, c):
         return _by_address[int(address)](a, b, c)
-
-    def failed():
-        raised.append(sys.exc_info()[1])
-        return 1
 
     def mix(h, x):
         z = ((int(h) & _U64) * 0x9E3779B97F4A7C15 + (int(x) & _U64)) & _U64
@@ -271,6 +309,10 @@ else:
     def top_bit(x):
         return (int(x) & _U64).bit_length() - 1
 
+    def fold(a, b, c, d, e, f):
+        z = sum(int(x) * k for x, k in zip((a, b, c, d, e, f), _K, strict=True)) & _U64
+        return z - (1 << 64) if z >> 63 else z
+
     def bit(i):
         return 1 << i if i < 63 else -(1 << 63)
 
@@ -278,7 +320,6 @@ else:
         return int(np.float64(x).view(np.int64))
 
 
-raised: list[BaseException] = []  #: exceptions caught in handlers that ran interpreted
 _by_address: dict[int, Callable] = {}
 _pending: list[Entry] = []
 

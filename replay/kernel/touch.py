@@ -26,14 +26,13 @@ def side_ladder(base, h, instrument, side):
 
 
 @hot
-def sync(base, h, b, instrument, side):
-    """Copy the best level of a side into the touch."""
-    l = side_ladder(base, h, instrument, side)
+def sync(base, b, l, side):
+    """Copy the best level of a side into the touch; the best level always lies in the ladder's window."""
     px = 0
     size = 0
     if l.best != ladder.EMPTY:
         px = side * l.best
-        size = ladder.size_at(base, l, l.best)
+        size = at(base + l.cells, l.width, ladder.I64)[l.best - l.start]
     if side > 0:
         b.bid_px = px
         b.bid_sz = size
@@ -58,7 +57,7 @@ def display_level(base, h, b, e):
     best = l.best
     was = ladder.set_level(base, l, rank, e.b)
     if rank >= best:
-        sync(base, h, b, instrument, side)
+        sync(base, b, l, side)
     if e.flags & LAST and b.bid_px >= b.ask_px and b.bid_sz > 0 and b.ask_sz > 0:
         _uncross(base, h, b, instrument, side)
     return was
@@ -70,13 +69,15 @@ def _clear(base, h, b, e):
     for k in range(2):
         side = 1 - 2 * k
         if e.side != -side:
-            ladder.clear(base, side_ladder(base, h, e.instrument, side))
-            sync(base, h, b, e.instrument, side)
+            l = side_ladder(base, h, e.instrument, side)
+            ladder.clear(base, l)
+            sync(base, b, l, side)
     return 0
 
 
 @fn
 def _uncross(base, h, b, instrument, side):
     apart()
-    h.c_crossed += ladder.uncross(base, side_ladder(base, h, instrument, -side), -side * px_of(b, side))
-    sync(base, h, b, instrument, -side)
+    l = side_ladder(base, h, instrument, -side)
+    h.c_crossed += ladder.uncross(base, l, -side * px_of(b, side))
+    sync(base, b, l, -side)

@@ -77,7 +77,7 @@ def flatten_excess(tb, h, leg, other, lots):
         leg.group_qty += lots
         other.group_qty += lots
         h.c_flatten += 1
-        slot = open_order(tb, h, leg.strategy, leg.instrument, -leg.side, lots, 0, 0, MARKET, DAY, ENGINE, 0) & SLOT_MASK
+        slot = open_order(tb, leg.strategy, leg.instrument, -leg.side, lots, 0, 0, MARKET, DAY, ENGINE, 0) & SLOT_MASK
         submit(tb, h, orders(tb, h)[slot])
 
 
@@ -89,5 +89,5 @@ def flatten(tb, h, instrument, position):
         return
     side = -1 if position > 0 else 1
     h.c_flatten += 1
-    handle = open_order(tb, h, 0, instrument, side, abs(position), 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
+    handle = open_order(tb, 0, instrument, side, abs(position), 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
     submit(tb, h, orders(tb, h)[handle & SLOT_MASK])

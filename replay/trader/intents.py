@@ -48,9 +48,7 @@ def refused(tb, h, code, instrument, signed, px):
     h.c_refused += 1
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
-    chain(h, h.now)
-    chain(h, -code)
-    chain(h, signed)
+    chain(h, -code, instrument, signed, px, 0)
     emit(h, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
     return -code
 
@@ -93,13 +91,13 @@ def place(tb, instrument, signed, px, stop_px, packed, intent_id):
                 return rows[row].answer
             return refused(tb, h, refuse(h, R.DUPLICATE_INTENT, intent_id, 0), instrument, signed, px)
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
-    code = check(tb, h, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, 0)
+    code = check(tb, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, 0)
     if code == R.OK and not room(tb, h, 1):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         answer = refused(tb, h, code, instrument, signed, px)
     else:
-        answer = open_order(tb, h, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, intent_id)
+        answer = open_order(tb, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, intent_id)
         submit(tb, h, orders(tb, h)[answer & SLOT_MASK])
     if row >= 0:
         rows = at(tb + h.intent_rows_at, h.intent_rows_n, INTENT_ROW)
@@ -121,7 +119,7 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
     children = (1 if take_px != 0 else 0) + (1 if stop_px != 0 else 0)
     flags = packed >> 8 & ORDER_FLAGS
-    code = check(tb, h, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, flags, stop_px)
+    code = check(tb, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, flags, stop_px)
     if code == R.OK and (children == 0 or (children == 2 and side * (take_px - stop_px) <= 0)):
         code = R.BAD_PRICE
     i = instruments(tb, h)
@@ -136,20 +134,20 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
     qty = abs(signed)
     table = orders(tb, h)
     tif = packed >> 4 & 15
-    handle = open_order(tb, h, h.strategy, instrument, side, qty, px, 0, kind, tif, flags, 0)
+    handle = open_order(tb, h.strategy, instrument, side, qty, px, 0, kind, tif, flags, 0)
     o = table[handle & SLOT_MASK]
     o.group = ENTRY
     o.group_qty = qty
     leg_tif = GTC if tif == GTC else DAY
     first = 0
     if take_px != 0:
-        first = open_order(tb, h, h.strategy, instrument, -side, qty, take_px, 0, LIMIT, leg_tif, 0, 0)
+        first = open_order(tb, h.strategy, instrument, -side, qty, take_px, 0, LIMIT, leg_tif, 0, 0)
         leg = table[first & SLOT_MASK]
         leg.group = TAKE_PROFIT
         leg.parent = handle
     second = first
     if stop_px != 0:
-        second = open_order(tb, h, h.strategy, instrument, -side, qty, 0, stop_px, STOP, leg_tif, 0, 0)
+        second = open_order(tb, h.strategy, instrument, -side, qty, 0, stop_px, STOP, leg_tif, 0, 0)
         leg = table[second & SLOT_MASK]
         leg.group = STOP_LOSS
         leg.parent = handle
@@ -171,7 +169,7 @@ def oco(tb, instrument, signed, take_px, stop_px, packed):
     qty = abs(signed)
     tif = packed >> 4 & 15
     flags = packed >> 8 & ORDER_FLAGS
-    code = check(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags | PAIR, 0)
+    code = check(tb, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags | PAIR, 0)
     if code == R.OK and (stop_px == 0 or side * (stop_px - take_px) <= 0):
         code = R.BAD_PRICE
     if code == R.OK:
@@ -181,8 +179,8 @@ def oco(tb, instrument, signed, take_px, stop_px, packed):
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, take_px)
     table = orders(tb, h)
-    first = open_order(tb, h, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags, 0)
-    second = open_order(tb, h, h.strategy, instrument, side, qty, 0, stop_px, STOP, tif, flags & ~POST_ONLY, 0)
+    first = open_order(tb, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags, 0)
+    second = open_order(tb, h.strategy, instrument, side, qty, 0, stop_px, STOP, tif, flags & ~POST_ONLY, 0)
     for k in range(2):
         leg = table[(first if k == 0 else second) & SLOT_MASK]
         leg.group = OCO_LEG
@@ -235,7 +233,7 @@ def change(tb, handle, qty, px):
         return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
     exposed = o.exposed
     expose(tb, h, o, 0)
-    code = check(tb, h, o.strategy, o.instrument, o.side, qty - o.cum, px, o.stop_px, o.type, o.tif, o.flags | CHANGE, 0)
+    code = check(tb, o.strategy, o.instrument, o.side, qty - o.cum, px, o.stop_px, o.type, o.tif, o.flags | CHANGE, 0)
     expose(tb, h, o, exposed)
     if code == R.OK and h.cmd_n >= h.commands_n - h.orders_n:
         code = refuse(h, R.CAPACITY, h.cmd_n, h.commands_n - h.orders_n)
@@ -256,12 +254,12 @@ def target(tb, instrument, lots):
     if signed == 0:
         return 0
     side = 1 if signed > 0 else -1
-    code = check(tb, h, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
+    code = check(tb, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
     if code == R.OK and not room(tb, h, 1):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, 0)
-    handle = open_order(tb, h, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
+    handle = open_order(tb, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
     submit(tb, h, orders(tb, h)[handle & SLOT_MASK])
     return handle
 
@@ -291,6 +289,7 @@ def timer(tb, ts, timer_id):
     heap[k].seq = h.timer_seq
     heap[k].timer_id = timer_id
     heap[k].strategy = h.strategy
+    h.attend = 1
     return 0
 
 

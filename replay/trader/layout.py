@@ -165,8 +165,12 @@ STRATEGY = record(
 )
 TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
 
+#: One input as the journal keeps it: its place in the sequence, the clock given to the trader, the event.
+FRAME = record(("seq", "i8"), ("now", "i8"), ("event", "i8", (8,)))
+FRAME_BYTES = 80
+
 #: A callback may write this many output records before the ring is drained.
-OUT_MARGIN = 4096
+OUT_MARGIN = 2048
 
 HEADER = record(
     # wiring: 64 bytes that are not state
@@ -174,13 +178,17 @@ HEADER = record(
     ("out", "i8"),  # address of the output ring
     ("out_cap", "i8"),
     ("out_n", "i8"),
-    ("spare", "i8", (4,)),
+    ("journal", "i8"),  # address of the journal's ring of frames, 0 where none is kept
+    ("journal_cap", "i8"),
+    ("journal_n", "i8"),
+    ("features_in", "i8"),  # address of `step.features_in`, where there are features
     # clock and chain
     ("now", "i8"),
     ("seq", "i8"),
     ("digest", "i8"),
     ("ordinal", "i8"),
     ("cmd_n", "i8"),
+    ("attend", "i8"),  # whoever drives the trader has something to do: commands, a timer, a fault, a full output ring
     ("strategy", "i8"),
     ("n_strategies", "i8"),
     ("n_instruments", "i8"),
@@ -226,6 +234,7 @@ HEADER = record(
     ("c_filled", "i8"),
     ("c_duplicate", "i8"),
     ("c_late", "i8"),
+    ("c_too_late", "i8"),  # requests that reached the venue after the order had ended
     ("c_illegal", "i8"),
     ("c_unknown", "i8"),
     ("c_busts", "i8"),
@@ -238,7 +247,7 @@ HEADER = record(
     # regions
     *(
         (f"{name}_{part}", "i8")
-        for name in ["current", "scratch", "instruments", "views", "positions", "currencies", "orders", "fills", "commands", "intent_rows", "limits", "refusals", "order_times", "message_times", "reject_times", "strategies", "selves", "timers", "features", "feature_index", "words", "ladders", "levels", "bits", "overflow"]
+        for name in ["current", "instruments", "views", "positions", "currencies", "orders", "fills", "commands", "intent_rows", "limits", "refusals", "order_times", "message_times", "reject_times", "strategies", "selves", "timers", "features", "feature_index", "words", "ladders", "levels", "bits", "overflow"]
         for part in ("at", "n")
     ),
 )

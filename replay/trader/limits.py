@@ -65,7 +65,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except OSError as e:
             raise BadInput(f"limits {path}: {e.strerror or e}: name a TOML file with limits, or leave --limits out") from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as e:
-            raise BadInput(f"limits {path}: {e}") from None
+            raise BadInput(f"limits {path}: {e}: correct it; docs/limits.md lists every limit with its unit") from None
 
     def row(self, instrument: Instrument) -> dict[str, int]:
         """The limits of one instrument in lots, 1e-8 money, 1e-6 shares and ns. A quantity is rounded down to whole lots."""

@@ -6,7 +6,7 @@ counts. A replace chain keeps one handle. Slots of finished orders are reused ol
 
 from __future__ import annotations
 
-from replay.kernel.memory import apart, at, fn, hot
+from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.trader import reasons as R
 from replay.trader.layout import (
     ACTIVE,
@@ -25,6 +25,7 @@ from replay.trader.layout import (
     SLOT_BITS,
     SLOT_MASK,
     STOP_LOSS,
+    header,
     limits,
     orders,
     positions,
@@ -64,7 +65,6 @@ from replay.trader.risk import halt, on_reject
 @fn
 def room(tb, h, n):
     """Whether `n` orders can be opened: slots past their tombstone, and commands that fit."""
-    apart()
     if h.cmd_n + n > h.commands_n - h.orders_n:  # the rest is kept for one cancel an order
         return False
     table = orders(tb, h)
@@ -87,10 +87,10 @@ def room(tb, h, n):
     return True
 
 
-@fn
-def open_order(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, intent_id):
+@entry
+def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, intent_id):
     """Take a slot for an order in state NEW (not sent, not exposed) and return its handle. `room` was asked before."""
-    apart()
+    h = header(tb)
     table = orders(tb, h)
     slot = h.free_head
     o = table[slot]
@@ -171,7 +171,6 @@ def close_order(tb, h, o, state):
 @fn
 def expose(tb, h, o, lots):
     """Count `lots` of the order against the limits."""
-    apart()
     change = lots - o.exposed
     if change == 0:
         return
@@ -189,7 +188,6 @@ def expose(tb, h, o, lots):
 @fn
 def worst(tb, h, o):
     """Lots of a working order that may still trade: the larger leg of a replace. Of a one-cancels-other pair one leg counts."""
-    apart()
     if (o.group == STOP_LOSS or o.group == OCO_LEG) and o.sibling != 0 and o.handle > o.sibling:
         s = orders(tb, h)[o.sibling & SLOT_MASK]
         if s.handle == o.sibling and not TERMINAL[s.state]:
@@ -212,10 +210,11 @@ def find(tb, h, handle):
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------------
-@fn
-def send(tb, h, o, kind, qty, px):
+@entry
+def send(tb, slot, kind, qty, px):
     """Put one command into the outbox, count it, chain it into the digest."""
-    apart()
+    h = header(tb)
+    o = orders(tb, h)[slot]
     c = at(tb + h.commands_at, h.commands_n, COMMAND)[h.cmd_n]
     h.cmd_n += 1
     c.handle = o.handle
@@ -238,39 +237,32 @@ def send(tb, h, o, kind, qty, px):
     if l.max_messages > 0:
         words(tb, h.message_times_at, h.message_times_n)[h.n_messages % l.max_messages] = h.now
     h.n_messages += 1
-    chain(h, h.now)
-    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1))
+    h.attend = 1
+    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, o.stop_px)
     if kind == CMD_NEW:
         if l.max_orders > 0:
             words(tb, h.order_times_at, h.order_times_n)[h.n_sent % l.max_orders] = h.now
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        chain(h, o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags)
-        chain(h, qty)
-        chain(h, px)
-        if o.stop_px != 0:
-            chain(h, o.stop_px)
         emit(h, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
-        chain(h, qty)
-        chain(h, px)
         emit(h, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
     else:
         h.c_cancel += 1
         emit(h, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
     h.strategy = caller
+    return 0
 
 
 @fn
 def submit(tb, h, o):
     """Send an order that was opened: pending in every view and limit from here on."""
-    apart()
     o.state = SUBMITTED
     o.t_sent = h.now
     expose(tb, h, o, worst(tb, h, o))
-    send(tb, h, o, CMD_NEW, o.qty, o.px)
+    send(tb, o.handle & SLOT_MASK, CMD_NEW, o.qty, o.px)
 
 
 @fn
@@ -281,7 +273,7 @@ def cancel(tb, h, o):
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
         o.request = CANCELING
-        send(tb, h, o, CMD_CANCEL, 0, o.px)
+        send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, o.px)
     elif o.request == REPLACING:
         o.waiting = CANCELING
         expose(tb, h, o, worst(tb, h, o))  # what waited there is given up
@@ -295,7 +287,7 @@ def replace(tb, h, o, qty, px):
         o.request = REPLACING
         o.new_qty = qty
         o.new_px = px
-        send(tb, h, o, CMD_REPLACE, qty, px)
+        send(tb, o.handle & SLOT_MASK, CMD_REPLACE, qty, px)
     elif o.request == REPLACING and o.waiting != CANCELING:
         o.waiting = REPLACING
         o.next_qty = qty
@@ -339,15 +331,14 @@ def cancel_all(tb, h, instrument, strategy):
 @fn
 def fill_row(tb, h, o, exec_id):
     """Index of the fill with this exec_id among the order's fills, -1 if new."""
-    apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
     s = o.exec_seq
     while s >= 0:
-        f = ring[s % h.fills_n]
+        f = ring[s & (h.fills_n - 1)]
         if f.seq != s or f.handle != o.handle:
             return -1
         if f.exec_id == exec_id:
-            return s % h.fills_n
+            return s & (h.fills_n - 1)
         s = f.older
     return -1
 
@@ -357,7 +348,7 @@ def book_fill(tb, h, o, exec_id, qty, px):
     """A new fill: remembered for duplicates and busts, booked, taken off the exposure."""
     apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
-    f = ring[h.n_fills % h.fills_n]
+    f = ring[h.n_fills & (h.fills_n - 1)]
     f.exec_id = exec_id
     f.handle = o.handle
     f.qty = qty
@@ -405,14 +396,12 @@ def correct_fill(tb, h, o, e, bust):
 @fn
 def most_of(o):
     """Lots the venue may have traded of an order: the larger leg of a replace that is out."""
-    apart()
     return max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
 
 
 @fn
 def traded(tb, h, o):
     """A working order's quantities changed: it is finished, or counts with what is left."""
-    apart()
     if o.cum >= most_of(o):
         expose(tb, h, o, 0)
         close_order(tb, h, o, FILLED)
@@ -431,7 +420,6 @@ def illegal(tb, h, reason):
 
 @fn
 def on_trade_report(tb, h, o, e, to):
-    apart()
     if fill_row(tb, h, o, e.id) >= 0:
         h.c_duplicate += 1
         return False
@@ -473,7 +461,6 @@ def conclude(tb, h, o):
 @fn
 def on_refused_request(tb, h, o, request):
     """A cancel or replace was rejected: usually because the order just finished, which another report says."""
-    apart()
     if o.request != request:
         h.c_duplicate += 1
         return False
@@ -484,7 +471,6 @@ def on_refused_request(tb, h, o, request):
 @fn
 def on_report(tb, h, e):
     """Apply one report; True if it was news. `e` is a REPORT record."""
-    apart()
     slot = find(tb, h, e.a)
     kind = e.flags >> 8
     if slot < 0:
@@ -499,10 +485,7 @@ def on_report(tb, h, e):
     news = apply_report(tb, h, o, e, kind, to)
     if news:
         o.t_last = h.now
-        chain(h, h.now)
-        chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state)
-        chain(h, e.b)
-        chain(h, e.c)
+        chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state, e.b, e.c, 0, 0)
     emit(h, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
     return news
 
@@ -510,7 +493,6 @@ def on_report(tb, h, e):
 @fn
 def apply_report(tb, h, o, e, kind, to):
     """The transition itself."""
-    apart()
     if kind == EXEC_TRADE:
         return on_trade_report(tb, h, o, e, to)
     if to == ILLEGAL:
@@ -518,7 +500,10 @@ def apply_report(tb, h, o, e, kind, to):
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
         return correct_fill(tb, h, o, e, kind == EXEC_BUST)
     if TERMINAL[o.state]:
-        h.c_duplicate += 1
+        if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
+            h.c_too_late += 1  # our request crossed the order's end, which another report told
+        else:
+            h.c_duplicate += 1
         return False
     if kind == EXEC_REPLACED:
         return on_replaced(tb, h, o, e)

@@ -7,7 +7,8 @@ chains integers only: times, ordinals, instruments, sides, ticks, lots and codes
 from __future__ import annotations
 
 from replay.events import EVENT
-from replay.kernel.memory import apart, at, fn, hot, mix
+from replay.kernel.memory import apart, at, fn, fold, hot, mix
+from replay.trader.layout import OUT_MARGIN
 
 # kinds of output records (the layout of EVENT)
 OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED, OUT_REPORT, OUT_FEE, OUT_LOG, OUT_STATE = range(32, 40)
@@ -15,20 +16,26 @@ OUT_NAMES = ["new", "cancel", "replace", "refused", "report", "fee", "log", "sta
 
 
 @hot
-def chain(h, x):
-    """Chain one integer into the decision digest."""
-    h.digest = mix(h.digest, x)
+def chain(h, a, b, c, d, e):
+    """Chain one decision, with its time, into the decision digest."""
+    h.digest = mix(h.digest, fold(h.now, a, b, c, d, e))
+
+
+@hot
+def emit(h, kind, side, flags, instrument, ident, a, b, c, d):
+    """Write one output record stamped `now`, where somebody listens; the strategy it concerns is in ts_event's place."""
+    if h.out != 0:
+        _write(h, kind, side, flags, instrument, ident, a, b, c, d)
 
 
 @fn
-def emit(h, kind, side, flags, instrument, ident, a, b, c, d):
-    """Write one output record stamped `now`; the strategy it concerns is in ts_event's place."""
+def _write(h, kind, side, flags, instrument, ident, a, b, c, d):
     apart()
-    if h.out == 0:
-        return
-    if h.out_n == h.out_cap:
-        h.fault = FAULT_OUTPUT
-        return
+    if h.out_n >= h.out_cap - OUT_MARGIN:
+        h.attend = 1
+        if h.out_n == h.out_cap:
+            h.fault = FAULT_OUTPUT
+            return
     e = at(h.out + 64 * h.out_n, 1, EVENT)[0]
     h.out_n += 1
     e.ts_event = h.strategy

@@ -9,7 +9,7 @@ from __future__ import annotations
 from replay.events import HALTED as MARKET_STOPPED
 from replay.events import OPEN
 from replay.kernel.fixed import OVERFLOW, mul_div
-from replay.kernel.memory import apart, fn, hot
+from replay.kernel.memory import apart, entry, fn, hot
 from replay.kernel.touch import px_of, sz_of
 from replay.trader import reasons as R
 from replay.trader.layout import (
@@ -28,6 +28,7 @@ from replay.trader.layout import (
     STOP,
     STOP_LIMIT,
     WARMUP,
+    header,
     instruments,
     limits,
     orders,
@@ -49,7 +50,6 @@ PAIR = 128  # two orders at once
 def reference2(h, i, v, l):
     """Twice the price reference: a fresh mid, else a close younger than two intervals, else the last print where no age is
     asked for, else NOTHING."""
-    apart()
     limit = l.max_quote_age_ns
     if v.bid_sz > 0 and v.ask_sz > 0 and v.bid_px <= v.ask_px and (limit == 0 or h.now - v.ts <= limit):
         return v.bid_px + v.ask_px
@@ -79,7 +79,6 @@ def worth2(i, price2, lots):
 @fn
 def legal_px(i, px):
     """A price the instrument can have."""
-    apart()
     if px <= 0 and not i.allow_negative:
         return R.BAD_PRICE
     return R.OUT_OF_RANGE if abs(px) > i.max_px else R.OK
@@ -88,7 +87,6 @@ def legal_px(i, px):
 @fn
 def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
     """Checks that need only the order and its instrument."""
-    apart()
     if flags & ENGINE:
         return R.BAD_ORDER  # the engine's own, which nobody else may claim to be or change
     if side != 1 and side != -1:
@@ -112,7 +110,6 @@ def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
 @fn
 def crosses_own(tb, h, v, side, px, kind):
     """Whether the order could trade with a working order of ours. A stop, ours or new, trades later: the venue sees to it then."""
-    apart()
     if kind == STOP or kind == STOP_LIMIT:
         return False
     table = orders(tb, h)
@@ -190,7 +187,6 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
 @fn
 def rate_limits(tb, h, l, flags):
     """Order and message throttles over a sliding window; cancels count as messages but are never held back."""
-    apart()
     new = 2 if flags & PAIR else 1
     if flags & CHANGE == 0:
         times = words(tb, h.order_times_at, h.order_times_n)
@@ -205,7 +201,6 @@ def rate_limits(tb, h, l, flags):
 @fn
 def over_rate(times, sent, new, most, since):
     """Whether `new` more would make more than `most` (0: any) after `since`. `times` is a ring of the last `most` of the `sent`."""
-    apart()
     if most == 0 or sent + new <= most:
         return False
     return new > most or times[(sent + new - 1) % most] > since
@@ -214,7 +209,6 @@ def over_rate(times, sent, new, most, since):
 @fn
 def price_limits(h, l, v, side, px, kind, price2):
     """Collar and spread against the reference, in basis points; where one of them is asked for there is a reference."""
-    apart()
     if l.collar_bps > 0:
         against = px if kind == LIMIT or kind == STOP_LIMIT else px_of(v, side if sz_of(v, -side) == 0 else -side)
         off = abs(2 * against - price2)
@@ -230,7 +224,6 @@ def price_limits(h, l, v, side, px, kind, price2):
 @fn
 def blocked(tb, h, strategy):
     """Whether the trader's state forbids any new order. The engine's own flattener is not asked."""
-    apart()
     if h.mode == WARMUP:
         return R.IN_WARMUP
     if h.mode == DRAIN:
@@ -242,10 +235,10 @@ def blocked(tb, h, strategy):
     return R.OK
 
 
-@fn
-def check(tb, h, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, stop_loss):
+@entry
+def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, stop_loss):
     """Every check before a new order; OK or the reason, with figures in `h.figure` and `h.bound`. `stop_loss` 0: none given."""
-    apart()
+    h = header(tb)
     h.figure = 0
     h.bound = 0
     code = blocked(tb, h, strategy)
@@ -364,8 +357,7 @@ def enter(h, state, reason):
     h.state = state
     h.state_reason = reason
     h.state_since = h.now
-    chain(h, h.now)
-    chain(h, state << 8 | reason)
+    chain(h, state << 8 | reason, 0, 0, 0, 0)
     emit(h, OUT_STATE, state, 0, 0, reason, h.equity, h.floor, 0, 0)
 
 

@@ -51,7 +51,6 @@ def build(
         T.HEADER,
         {
             "current": (EVENT, 1),
-            "scratch": (EVENT, 1),
             "instruments": (T.INSTRUMENT, n),
             "views": (T.VIEW, n),
             "positions": (T.POSITION, (1 + s) * n),
@@ -122,12 +121,13 @@ def book_size(m: Manifest) -> tuple[int, int]:
 def fill_instruments(arena: Arena, m: Manifest) -> None:
     """Write the instruments into an arena that has the region."""
     for k, (row, i) in enumerate(zip(arena.region("instruments"), m.instruments, strict=True)):
-        num, den = i.tick_value()  # refuses an inverse contract
+        # an inverse contract can be watched, not traded: its worth in money is not linear in its price, and no order passes max_qty
+        num, den = i.tick_value() if not i.inverse else (0, 1)
         row.num, row.den = num, den
         row.value_num, row.value_den = num, 2 * den
         row.min_qty = i.min_qty
         row.max_px = max(4 * max(abs(m.max_px[k]), abs(m.min_px[k])), 1000)
-        row.max_qty = max(1, (1 << 58) // (int(row.max_px) * num))
+        row.max_qty = max(1, (1 << 58) // (int(row.max_px) * num)) if num else 0
         row.currency = m.currencies.index(i.currency)
         row.base_currency = m.currencies.index(i.base) if i.base else -1
         row.allow_negative = i.allow_negative_px

@@ -13,6 +13,7 @@ from replay.events import (
     INTENT,
     LAST,
     OP_CANCEL_ALL,
+    OP_END,
     OP_HALT,
     OP_KILL,
     OP_RESUME,
@@ -29,7 +30,7 @@ from replay.events import (
 from replay.events import (
     HALTED as MARKET_STOPPED,
 )
-from replay.kernel.memory import apart, at, call3, entry, fn, hot
+from replay.kernel.memory import apart, at, call3, copy64, entry, fn, hot
 from replay.kernel.touch import display_level
 from replay.trader import reasons as R
 from replay.trader.features import walk_bar, walk_quote, walk_session, walk_trade
@@ -40,6 +41,8 @@ from replay.trader.layout import (
     CANCELING,
     DRAIN,
     ENGINE,
+    FRAME,
+    FRAME_BYTES,
     HALTED,
     I64,
     KILLED,
@@ -83,6 +86,7 @@ def wake_one(tb, h, s, hook):
             h.fault = FAULT_STRATEGY
             h.fault_strategy = s
             h.fault_hook = hook
+            h.attend = 1
 
 
 @hot
@@ -92,33 +96,30 @@ def wake(tb, h, hook):
         wake_one(tb, h, s, hook)
 
 
-# --- features, compiled apart because most instruments have none --------------------------------------------------------------
+# --- features: their compilation is a fifth of all, and many strategies have none --------------------------------------------------------------
 @entry
-def features_quote(tb, instrument):
-    """The instrument's touch changed."""
+def features_in(tb, instrument, touch):
+    """Bring an instrument's features to its touch (1), or to the current event: a trade, a bar, a session's open (0)."""
     h = header(tb)
     v = views(tb, h)[instrument]
-    rows = tb + h.features_at
-    state = tb + h.words_at
-    walk_quote(rows, h.features_n, v.features, state, h.words_n, h.now, v.bid_px, v.bid_sz, v.ask_px, v.ask_sz)
-    return 0
-
-
-@entry
-def features_other(tb, instrument):
-    """A trade, a bar or a session's open: the current event."""
-    h = header(tb)
-    first = views(tb, h)[instrument].features
     e = at(tb + h.current_at, 1, EVENT)[0]
     rows = tb + h.features_at
     state = tb + h.words_at
-    if e.kind == TRADE:
-        walk_trade(rows, h.features_n, first, state, h.words_n, h.now, e.a, e.b, e.side)
+    if touch:
+        walk_quote(rows, h.features_n, v.features, state, h.words_n, h.now, v.bid_px, v.bid_sz, v.ask_px, v.ask_sz)
+    elif e.kind == TRADE:
+        walk_trade(rows, h.features_n, v.features, state, h.words_n, h.now, e.a, e.b, e.side)
     elif e.kind == BAR:
-        walk_bar(rows, h.features_n, first, state, h.words_n, h.now, e.a, e.b, e.c, e.d, e.id)
+        walk_bar(rows, h.features_n, v.features, state, h.words_n, h.now, e.a, e.b, e.c, e.d, e.id)
     else:
-        walk_session(rows, h.features_n, first, state, h.words_n, h.now)
+        walk_session(rows, h.features_n, v.features, state, h.words_n, h.now)
     return 0
+
+
+@hot
+def feature(tb, h, instrument, touch):
+    """`features_in` by address: it is compiled only where a strategy has features."""
+    call3(h.features_in, tb, instrument, touch)
 
 
 # --- running limits -----------------------------------------------------------------------------------------------------------
@@ -161,6 +162,8 @@ def watch(tb, h):
 @hot
 def mark(tb, h, v, instrument, price2):
     """Value the position at a new price (given doubled)."""
+    if price2 == v.mark2:
+        return
     v.mark2 = price2
     v.marked = 1
     if v.pos != 0:
@@ -174,10 +177,22 @@ def begin(tb, h, address, now):
     """Take in one event: sequence, clock (monotone), a copy that strategies may read."""
     h.seq += 1
     h.now = max(h.now, now)
-    source = at(address, 8, I64)
-    current = at(tb + h.current_at, 8, I64)
-    for k in range(8):
-        current[k] = source[k]
+    copy64(tb + h.current_at, address)
+    if h.journal != 0:
+        keep(h, address)
+
+
+@fn
+def keep(h, address):
+    """Append the event to the journal: it is an input whatever becomes of it."""
+    apart()
+    f = at(h.journal + FRAME_BYTES * h.journal_n, 1, FRAME)[0]
+    f.seq = h.seq
+    f.now = h.now
+    copy64(h.journal + FRAME_BYTES * h.journal_n + 16, address)
+    h.journal_n += 1
+    if h.journal_n == h.journal_cap:
+        h.attend = 1
 
 
 @hot
@@ -199,7 +214,7 @@ def on_market(tb, h, e):
                 else:
                     mark(tb, h, v, k, e.a + e.c)
             if v.features >= 0:
-                features_quote(tb, k)
+                feature(tb, h, k, 1)
         wake(tb, h, ON_QUOTE)
     elif e.kind == TRADE:
         if e.flags & SETS_LAST:
@@ -209,7 +224,7 @@ def on_market(tb, h, e):
             if v.bid_sz == 0 or v.ask_sz == 0:
                 mark(tb, h, v, k, 2 * e.a)
         if v.features >= 0:
-            features_other(tb, k)
+            feature(tb, h, k, 0)
         wake(tb, h, ON_TRADE)
     else:
         if v.level >= LEVEL_L2:
@@ -224,7 +239,7 @@ def on_market(tb, h, e):
                 if v.bid_sz > 0 and v.ask_sz > 0:
                     mark(tb, h, v, k, v.bid_px + v.ask_px)
                 if v.features >= 0:
-                    features_quote(tb, k)
+                    feature(tb, h, k, 1)
                 wake(tb, h, ON_BOOK)
     if h.state == HALTED:
         watch_halt(tb, k)
@@ -261,7 +276,7 @@ def on_phase(tb, h, e):
         if h.state == KILLED:
             under_kill(tb, h, k)  # what could not be flattened while the venue was closed
         if table[k].features >= 0:
-            features_other(tb, k)
+            feature(tb, h, k, 0)
 
 
 @fn
@@ -278,6 +293,8 @@ def on_control(tb, h, e):
             h.peak = h.equity
             h.day_base = h.equity
             set_floor(tb, h)
+    elif e.side == OP_END:
+        h.mode = DRAIN
     elif e.side == OP_CANCEL_ALL:
         cancel_all(tb, h, -1, -1)
 
@@ -393,7 +410,7 @@ def other_in(tb):
         if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
             mark(tb, h, v, k, 2 * e.d)
         if v.features >= 0:
-            features_other(tb, k)
+            feature(tb, h, k, 0)
         wake(tb, h, ON_BAR)
     elif kind == PHASE:
         on_phase(tb, h, e)
@@ -415,7 +432,7 @@ def other_in(tb):
 def consume(tb, h, address, now):
     """One input event at `now`, whatever its kind."""
     begin(tb, h, address, now)
-    e = at(tb + h.current_at, 1, EVENT)[0]
+    e = at(address, 1, EVENT)[0]
     h.kinds[e.kind & 31] += 1
     if e.kind <= DEPTH:
         on_market(tb, h, e)

@@ -18,7 +18,7 @@ words, zeroed before first use.
 
 from __future__ import annotations
 
-from replay.kernel.memory import fn, hot
+from replay.kernel.memory import fn, hot, pure
 
 K = 64
 MASK = K - 1
@@ -34,7 +34,7 @@ RING = 12
 RETURN_SLOTS = 66
 
 
-@hot
+@pure
 def width_of(span):
     """The width in ns of a bucket of a window of `span` ns.
 

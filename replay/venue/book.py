@@ -12,17 +12,27 @@ from replay.venue.layout import books
 @hot
 def display_quote(b, e):
     """An L1 quote. A side repeated unchanged displays nothing new: what we took of it stays taken."""
-    if e.a != b.fed_bid_px or e.b != b.fed_bid_sz:
-        b.fed_bid_px = e.a
-        b.fed_bid_sz = e.b
+    if b.taken:
+        _display_fresh(b, e)
+    else:
         b.bid_px = e.a
         b.bid_sz = e.b
-    if e.c != b.fed_ask_px or e.d != b.fed_ask_sz:
-        b.fed_ask_px = e.c
-        b.fed_ask_sz = e.d
         b.ask_px = e.c
         b.ask_sz = e.d
-    b.crossed = 1 if e.a > e.c and e.b > 0 and e.d > 0 else 0
+    b.crossed = (e.a > e.c) & (e.b > 0) & (e.d > 0)
+
+
+@fn
+def _display_fresh(b, e):
+    """`display_quote` where we have taken something of what was displayed last."""
+    apart()
+    if e.a != b.fed_bid_px or e.b != b.fed_bid_sz:
+        b.fed_bid_px = b.bid_px = e.a
+        b.fed_bid_sz = b.bid_sz = e.b
+    if e.c != b.fed_ask_px or e.d != b.fed_ask_sz:
+        b.fed_ask_px = b.ask_px = e.c
+        b.fed_ask_sz = b.ask_sz = e.d
+    b.taken = b.bid_sz != b.fed_bid_sz or b.ask_sz != b.fed_ask_sz
 
 
 @fn
@@ -37,17 +47,18 @@ def set_phase(vb, v, phase):
 @hot
 def apply_row(vb, v, b, e):
     """A row of market data on an instrument where none of our orders rests."""
-    if e.kind == QUOTE:
+    kind = e.kind
+    if kind == QUOTE:
         if b.level == LEVEL_L1:
             display_quote(b, e)
             v.c_crossed += b.crossed
-    elif e.kind == TRADE:
+    elif kind == TRADE:
         if e.flags & SETS_LAST:
             b.last_px = e.a
-    elif e.kind == DEPTH:
+    elif kind == DEPTH:
         if b.level == LEVEL_L2:
             display_level(vb, v, b, e)
-    elif e.kind == PHASE:
+    elif kind == PHASE:
         set_phase(vb, v, e.side)
-    elif e.kind == STATUS:
+    elif kind == STATUS:
         b.status = HALTED if e.side == HALTED else 0

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from replay.events import CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import CLEAR, CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.fixed import log
-from replay.kernel.memory import apart, at, entry, fn
+from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.kernel.touch import display_level, px_of, sz_of
 from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
 from replay.trader.orders import EXEC_EXPIRED
-from replay.venue.book import display_quote, set_phase
+from replay.venue.book import apply_row, display_quote, set_phase
 from replay.venue.layout import (
     HFTBACKTEST,
     PROB_LOG,
@@ -230,7 +230,7 @@ def hft_best(vb, v, b, side, ts):
     while slot >= 0:
         o = table[slot]
         following = o.next
-        if side * (o.px - px_of(b, -side)) < 0:
+        if sz_of(b, -side) == 0 or side * (o.px - px_of(b, -side)) < 0:
             return
         hft_fill(vb, v, b, slot, ts)
         slot = following
@@ -268,37 +268,66 @@ def hft_print(vb, v, b, e):
 
 
 @fn
-def hft_row(vb, v, b, e):
-    """One row under hftbacktest's rules, each row a message of its own."""
+def hft_quote(vb, v, b, e):
+    """An L1 quote under hftbacktest's rules: both sides as levels of their own."""
     apart()
-    if e.kind == TRADE:
-        if e.side != 0:
-            hft_print(vb, v, b, e)
-        return
-    had_bid = b.bid_sz > 0
-    had_ask = b.ask_sz > 0
-    bid = b.bid_px
-    ask = b.ask_px
-    if e.kind == QUOTE:
-        bid_sz = b.bid_sz
-        ask_sz = b.ask_sz
-        display_quote(b, e)
-        hft_depth(vb, v, b, 1, b.bid_px, bid_sz if bid == b.bid_px else 0, b.bid_sz)
-        hft_depth(vb, v, b, -1, b.ask_px, ask_sz if ask == b.ask_px else 0, b.ask_sz)
-    else:
-        was = display_level(vb, v, b, e)
-        if b.bid_sz > 0 or b.ask_sz > 0:
-            hft_depth(vb, v, b, e.side, e.a, was, e.b)
-    if b.ask_sz > 0 and (not had_ask or b.ask_px < ask):
-        hft_best(vb, v, b, 1, e.ts_event)
-    if b.bid_sz > 0 and (not had_bid or b.bid_px > bid):
-        hft_best(vb, v, b, -1, e.ts_event)
+    bid_was = b.bid_sz if b.bid_px == e.a else 0
+    ask_was = b.ask_sz if b.ask_px == e.c else 0
+    display_quote(b, e)
+    hft_depth(vb, v, b, 1, b.bid_px, bid_was, b.bid_sz)
+    hft_depth(vb, v, b, -1, b.ask_px, ask_was, b.ask_sz)
 
 
 # --- one row of market data where orders of ours rest -------------------------------------------------------------------------
+@hot
+def concerns_level(b, e):
+    """Whether an L2 row, already displayed, can concern an order of ours: at its price, or crossed by the touch."""
+    k = 0 if e.side > 0 else 1
+    rank = e.side * e.a
+    if rank <= b.best_rank[k] and rank >= b.worst_rank[k]:
+        return True
+    return (b.ask_sz > 0 and b.best_rank[0] >= b.ask_px) or (b.bid_sz > 0 and b.best_rank[1] >= -b.bid_px)
+
+
+@hot
+def concerns_trade(b, e):
+    """Whether a print reaches an order of ours."""
+    return b.best_rank[0] >= e.a or b.best_rank[1] >= -e.a or b.stops >= 0
+
+
+@entry
+def on_level(vb, address, was):
+    """An L2 row that concerns us, already displayed; `was`: the size before at its price."""
+    v = header(vb)
+    e = at(address, 1, EVENT)[0]
+    b = books(vb, v)[e.instrument]
+    if v.profile == HFTBACKTEST:
+        if e.c != CLEAR:
+            hft_depth(vb, v, b, e.side, e.a, was, e.b)
+        if b.ask_sz > 0 and b.best_rank[0] >= b.ask_px:
+            hft_best(vb, v, b, 1, e.ts_event)
+        if b.bid_sz > 0 and b.best_rank[1] >= -b.bid_px:
+            hft_best(vb, v, b, -1, e.ts_event)
+        return 0
+    if e.c != CLEAR:
+        queue_shown(vb, v, b, e.side, e.a, e.b)
+    if e.flags & LAST:
+        came(vb, v, b, e.ts_event)
+    return 0
+
+
+@fn
+def came(vb, v, b, ts):
+    """After a message: whom the touch reached."""
+    apart()
+    if not b.crossed and b.status != HALTED:
+        touch_came(vb, v, b, 1, ts)
+        touch_came(vb, v, b, -1, ts)
+
+
 @entry
 def on_row(vb, address):
-    """A row of the recording reaches the venue while orders of ours rest in its instrument."""
+    """Any other row while orders of ours rest in its instrument."""
     v = header(vb)
     e = at(address, 1, EVENT)[0]
     b = books(vb, v)[e.instrument]
@@ -308,33 +337,55 @@ def on_row(vb, address):
             table = books(vb, v)
             for k in range(v.books_n):
                 expire_day(vb, v, table[k], e.ts_event)
-        return 0
-    if e.kind == STATUS:
+    elif e.kind == STATUS:
         b.status = HALTED if e.side == HALTED else 0
-        return 0
-    quote = e.kind == QUOTE and b.level == LEVEL_L1
-    depth = e.kind == DEPTH and b.level == LEVEL_L2
-    if not quote and not depth and e.kind != TRADE:
-        return 0
-    if v.profile == HFTBACKTEST:
-        hft_row(vb, v, b, e)
-    elif quote:
+    elif e.kind == QUOTE and b.level == LEVEL_L1:
+        if v.profile == HFTBACKTEST:
+            hft_quote(vb, v, b, e)
+            hft_best(vb, v, b, 1, e.ts_event)
+            hft_best(vb, v, b, -1, e.ts_event)
+            return 0
         display_quote(b, e)
         v.c_crossed += b.crossed
         if not b.crossed:
             queue_shown(vb, v, b, 1, b.bid_px, b.bid_sz)
             queue_shown(vb, v, b, -1, b.ask_px, b.ask_sz)
-    elif depth:
-        display_level(vb, v, b, e)
-        queue_shown(vb, v, b, e.side, e.a, e.b)
-    if e.kind == TRADE:
-        if v.profile != HFTBACKTEST and e.flags & FILLS and b.status != HALTED:
+        if e.flags & LAST:
+            came(vb, v, b, e.ts_event)
+    elif e.kind == TRADE:
+        if v.profile == HFTBACKTEST:
+            if e.side != 0:
+                hft_print(vb, v, b, e)
+        elif e.flags & FILLS and b.status != HALTED:
             printed(vb, v, b, e)
         if e.flags & SETS_LAST:
             b.last_px = e.a
             if b.stops >= 0:
                 elect(vb, v, b, e)
-    elif v.profile != HFTBACKTEST and e.flags & LAST and not b.crossed and b.status != HALTED:
-        touch_came(vb, v, b, 1, e.ts_event)
-        touch_came(vb, v, b, -1, e.ts_event)
+    return 0
+
+
+@hot
+def feed_row(vb, v, b, e, address):
+    """One row of the recording at the venue. Rows that cannot concern an order of ours only update the book."""
+    kind = e.kind
+    if kind == DEPTH and b.level == LEVEL_L2:
+        was = display_level(vb, v, b, e)
+        if concerns_level(b, e):
+            on_level(vb, address, was)
+    elif kind == TRADE and not concerns_trade(b, e):
+        if e.flags & SETS_LAST:
+            b.last_px = e.a
+    elif b.n_resting == 0 and kind != PHASE:
+        apply_row(vb, v, b, e)
+    else:
+        on_row(vb, address)
+
+
+@entry
+def feed(vb, address):
+    """`feed_row` for whoever drives a venue without the replay loop."""
+    v = header(vb)
+    e = at(address, 1, EVENT)[0]
+    feed_row(vb, v, books(vb, v)[e.instrument], e, address)
     return 0

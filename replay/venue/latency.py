@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from replay.kernel.memory import apart, fn
+from replay.kernel.memory import apart, fn, hot
 from replay.kernel.rng import lognormal_ns
 from replay.venue.layout import LOGNORMAL
 
 
-@fn
+@hot
 def arrival(v, leg, t):
     """When something sent on `leg` at `t` arrives. Draws are keyed by (seed, leg, t, index in that instant)."""
-    apart()
-    delay = v.latency[leg]
-    if v.mode[leg] == LOGNORMAL:
-        if v.last_send[leg] == t:
-            v.send_index[leg] += 1
-        else:
-            v.last_send[leg] = t
-            v.send_index[leg] = 0
-        delay = lognormal_ns(v.seed, leg, t, v.send_index[leg], v.latency[leg], v.sigma[leg])
+    delay = v.latency[leg] if v.mode[leg] != LOGNORMAL else drawn(v, leg, t)
     when = max(t + max(delay, 1), v.last_arrival[leg])
     v.last_arrival[leg] = when
     return when
+
+
+@fn
+def drawn(v, leg, t):
+    """A lognormal delay, ns."""
+    apart()
+    if v.last_send[leg] == t:
+        v.send_index[leg] += 1
+    else:
+        v.last_send[leg] = t
+        v.send_index[leg] = 0
+    return lognormal_ns(v.seed, leg, t, v.send_index[leg], v.latency[leg], v.sigma[leg])

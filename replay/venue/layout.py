@@ -14,6 +14,7 @@ RISK_AVERSE, PROB_POWER, PROB_POWER2, PROB_POWER3, PROB_LOG, PROB_LOG2 = range(6
 # latency legs
 RECORDED, CONSTANT, LOGNORMAL = range(3)
 FEED, ENTRY, RESPONSE = range(3)
+NOBODY = -(1 << 61)  # best_rank of a side where nothing of ours rests
 UNPRINTED = -(1 << 62)  # last price of a book without a print
 
 VBOOK = record(
@@ -22,7 +23,7 @@ VBOOK = record(
     ("bid_sz", "i8"),
     ("ask_px", "i8"),
     ("ask_sz", "i8"),
-    # the side as the feed last displayed it, to tell a fresh display from a repeated one
+    # the sides as the feed last displayed them, kept while `taken`, to tell a fresh display from a repeated one
     ("fed_bid_px", "i8"),
     ("fed_bid_sz", "i8"),
     ("fed_ask_px", "i8"),
@@ -30,6 +31,8 @@ VBOOK = record(
     ("last_px", "i8"),
     ("position", "i8"),  # ours, as the venue knows it: reduce-only is judged here
     # resting orders by side (0 buy, 1 sell), best price first, then time; stops apart
+    ("best_rank", "i8", (2,)),  # side x price of the first and last of them: what the market must reach to concern us
+    ("worst_rank", "i8", (2,)),
     ("resting", "i4", (2,)),
     ("stops", "i4"),
     ("n_resting", "i4"),
@@ -37,7 +40,7 @@ VBOOK = record(
     ("phase", "i1"),
     ("status", "i1"),
     ("crossed", "i1"),
-    ("touched", "i1"),
+    ("taken", "i1"),  # we took of an L1 display that has not been renewed
 )
 
 VORDER = record(
@@ -122,7 +125,7 @@ HEADER = record(
     ("c_crossed", "i8"),
     *(
         (f"{name}_{part}", "i8")
-        for name in ["books", "orders", "requests", "reports", "instruments", "ladders", "levels", "bits", "overflow"]
+        for name in ["books", "orders", "scratch", "requests", "reports", "instruments", "ladders", "levels", "bits", "overflow"]
         for part in ("at", "n")
     ),
 )

@@ -33,7 +33,7 @@ from replay.trader.orders import (
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
 )
-from replay.venue.layout import HFTBACKTEST, UNPRINTED, books, header, orders, requests
+from replay.venue.layout import HFTBACKTEST, NOBODY, UNPRINTED, books, header, orders, requests
 from replay.venue.reports import fill, report
 
 NEVER = 1 << 60  # price of a market order in the resting list: ahead of every limit
@@ -63,6 +63,16 @@ def link_resting(vb, v, b, slot):
     b.n_resting += 1
     v.resting += 1
     o.live = 1
+    bound_resting(b, table, k, o)
+
+
+@fn
+def bound_resting(b, table, k, o):
+    """A new order widens the range of ranks that rest on its side."""
+    apart()
+    rank = o.side * o.px
+    b.best_rank[k] = max(b.best_rank[k], rank)
+    b.worst_rank[k] = min(b.worst_rank[k], rank)
 
 
 @fn
@@ -82,6 +92,16 @@ def unlink(vb, v, b, slot):
     b.n_resting -= 1
     v.resting -= 1
     o.live = 0
+    if not o.stopped:
+        k = 0 if o.side > 0 else 1
+        head = b.resting[k]
+        if head < 0:
+            b.best_rank[k] = NOBODY
+            b.worst_rank[k] = -NOBODY
+        elif o.prev < 0:
+            b.best_rank[k] = table[head].side * table[head].px
+        elif o.next < 0:
+            b.worst_rank[k] = o.side * table[o.prev].px
     o.stopped = 0
 
 
@@ -114,6 +134,12 @@ def consume(vb, v, b, instrument, side, qty):
     """Take `qty` off the touch of a side."""
     apart()
     if b.level == LEVEL_L1:
+        if not b.taken:
+            b.taken = 1
+            b.fed_bid_px = b.bid_px
+            b.fed_bid_sz = b.bid_sz
+            b.fed_ask_px = b.ask_px
+            b.fed_ask_sz = b.ask_sz
         if side > 0:
             b.bid_sz -= qty
         else:
@@ -121,7 +147,7 @@ def consume(vb, v, b, instrument, side, qty):
         return
     l = side_ladder(vb, v, instrument, side)
     ladder.set_level(vb, l, l.best, sz_of(b, side) - qty)
-    sync(vb, v, b, instrument, side)
+    sync(vb, b, l, side)
 
 
 @fn

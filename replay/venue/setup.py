@@ -75,7 +75,7 @@ CLASSES = {"realistic": (0, 1, 2, 3, 4, 5), "hftbacktest": (3, 4, 1, 2, 0, 5)}
 PROFILES = {"realistic": V.REALISTIC, "hftbacktest": V.HFTBACKTEST}
 
 
-def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: int = 1 << 14) -> Arena:
+def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: int = 1 << 10) -> Arena:
     """The venue for a session: books, room for `order_capacity` orders and twice as many requests in flight."""
     n = len(m.instruments)
     if profile.name not in PROFILES:
@@ -88,16 +88,17 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         {
             "books": (V.VBOOK, n),
             "orders": (V.VORDER, order_capacity),
+            "scratch": (EVENT, 1),
             "requests": (V.REQUEST, 2 * order_capacity),
-            "reports": (EVENT, report_capacity),
             "instruments": (INSTRUMENT, n),
             **ladder.regions(2 * n if width else 0, width or 64, capacity),
+            "reports": (EVENT, report_capacity),  # last: it can grow
         },
     )
     if width:
         ladder.prepare(arena, width, capacity)
     h = arena.header
-    h.t0 = m.start_ns
+    h.t0 = m.start_ns - (1 << 57)  # years before: every key is positive, and years after still fit
     h.profile = PROFILES[profile.name]
     h.queue = QUEUES[profile.queue]
     h.queue_n = profile.queue_n
@@ -115,6 +116,8 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     for k, book in enumerate(arena.region("books")):
         book.resting[:] = -1
         book.stops = -1
+        book.best_rank[:] = V.NOBODY
+        book.worst_rank[:] = -V.NOBODY
         book.last_px = V.UNPRINTED
         book.level = LEVELS[m.levels[k]]
         book.phase = CLOSED if phased else OPEN

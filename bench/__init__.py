@@ -1,0 +1,1 @@
+"""Measurements: what is compared and how to run it stands in README.md."""

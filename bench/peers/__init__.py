@@ -1,0 +1,1 @@
+"""One script a peer, run by that peer's own interpreter: they import nothing of replay."""

@@ -1,0 +1,179 @@
+"""What the command line prints: a summary and a journal for people to read. Right-aligned, thousands separated, nothing hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from replay.data.manifest import Manifest
+from replay.data.times import utc_text
+from replay.engine import Engine
+from replay.summary import Holding, Summary, money, refusal_text, strategy_names
+from replay.trader import layout as T
+from replay.trader.orders import EXEC_NAMES, EXEC_TRADE
+from replay.trader.output import OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_STATE
+from replay.trader.reasons import REASON_NAMES
+
+ORD_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT")
+RULE = Text("─" * 100, "dim")
+MOST_ROWS = 30  #: holdings shown; all of them are in --json
+
+
+def number(value: int | Decimal, signed: bool = False) -> str:
+    """Thousands separated; money to the cent, finer only where it is finer.
+
+    >>> number(1234567), number(Decimal("1234.5"), signed=True), number(Decimal("-0.00012"))
+    ('1,234,567', '+1,234.50', '-0.00012')
+    """
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if value == round(value, 2) else f"{value:,f}"
+    return f"+{text}" if signed and value > 0 else text
+
+
+def rate(per_s: float) -> str:
+    """Events per second in words.
+
+    >>> rate(31_400_000.0), rate(48_000.0)
+    ('31 M/s', '48 k/s')
+    """
+    return f"{per_s / 1e6:.2g} M/s" if per_s >= 1e6 else f"{per_s / 1e3:.3g} k/s"
+
+
+def _line(label: str, *parts: object) -> Text:
+    return Text.assemble((f"{label:<10}", "dim"), "   ".join(str(p) for p in parts if p not in ("", None)))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return " · ".join(f"{name} {n:,}" for name, n in counts.items())
+
+
+def render(s: Summary) -> RenderableType:
+    """The summary as rich prints it."""
+    of = s.session
+    symbols = " ".join(of.symbols[:6]) + (f" and {len(of.symbols) - 6} more" if len(of.symbols) > 6 else "")
+    top = [
+        _line("session", of.name, f"{of.start} to {of.end}", symbols),
+        _line("events", _counts(s.events), f"replayed in {s.elapsed_s:.3f} s, {rate(s.events_per_s)}"),
+        _line("venue", f"profile {s.profile}", "latency " + " / ".join(f"{k} {v}" for k, v in s.latency.items())),
+    ]
+    for part in s.strategies:
+        top.append(_line("strategy", f"{part.name} ({part.kind})", *(f"{k} {v}" for k, v in part.parameters.items())))
+    notes = [
+        _line("orders", f"sent {s.orders:,}", f"filled {s.filled:,}", f"canceled {s.canceled:,}", f"expired {s.expired:,}",
+              f"rejected {s.rejected:,}", f"refused {s.refused:,}", f"open at the end {len(s.open):,}"),
+        *(_line("", f"refused: {name} {r.count:,}", f"(first: {r.first})" if r.first else "") for name, r in s.refusals.items()),
+        *(_line("", f"open: {o.strategy} {o.side} {o.leaves_lots:,} {o.symbol} @ {o.px} {o.state}") for o in s.open[:MOST_ROWS]),
+        _line("stops", *([f"now {s.state}"] if s.stops else ["none"])),
+        *(_line("", f"{x.at} {x.state}: {x.reason}, equity {number(x.equity)}") for x in s.stops[:MOST_ROWS]),
+        _line("account", "cash " + ", ".join(f"{number(v)} {k}" for k, v in s.cash.items()), f"equity {number(s.equity)} {s.currency}",
+              f"PnL {number(s.pnl, True)}", f"max drawdown {number(s.drawdown)}"),
+        _line("left out", "; ".join(s.left_out) or "nothing"),
+        _line("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
+    ]  # fmt: skip
+    return Group(*top, RULE, _holdings(s), RULE, *notes)
+
+
+def _holdings(s: Summary) -> RenderableType:
+    if not s.positions:
+        return Text("no fills")
+    money_unit = s.currency if len({p.currency for p in s.positions}) == 1 else ""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("strategy", "symbol"):
+        table.add_column(name)
+    for name in ("fills", "bought\nlots", "sold\nlots", "position\nlots", *(f"{w}\n{money_unit}" for w in ("realised", "unrealised", "fees", "PnL"))):
+        table.add_column(name, justify="right")
+    for p in s.positions[:MOST_ROWS]:
+        table.add_row(p.strategy, p.symbol, *_figures(p))
+    if len(s.positions) > MOST_ROWS:
+        table.add_row(f"and {len(s.positions) - MOST_ROWS} more", "")
+    if len(s.positions) > 1 and money_unit:
+        rest = (sum((getattr(p, f) for p in s.positions), Decimal(0)) for f in ("realised", "unrealised", "fees"))
+        pnl = sum((p.pnl for p in s.positions), Decimal(0))
+        table.add_row("total", "", f"{s.fills:,}", "", "", "", *map(number, rest), number(pnl, True))
+    return table
+
+
+def _figures(p: Holding) -> Iterator[str]:
+    yield from (number(n) for n in (p.fills, p.bought_lots, p.sold_lots, p.position_lots, p.realised, p.unrealised, p.fees))
+    yield number(p.pnl, True)
+
+
+def render_manifest(m: Manifest) -> RenderableType:
+    """A session's manifest: symbols, counts by kind, times, what was found."""
+    lines = [
+        _line("session", m.name, f"{utc_text(m.start_ns)} to {utc_text(m.end_ns)}"),
+        _line("events", f"{m.n_events:,}:", _counts(m.counts)),
+        _line("clock", f"shift {m.clock_shift_ns:,} ns added to receive times" if m.clock_shift_ns else "as recorded"),
+        *(_line("found" if k == 0 else "", f"{name} {n:,}") for k, (name, n) in enumerate(m.anomalies.items())),
+        _line("inferred", " ".join(m.inferred)) if m.inferred else _line("inferred", "nothing"),
+        *(_line("source", f"{x.name}: {x.rows:,} rows, sha256 {x.sha256[:16]}…") for x in m.sources[:MOST_ROWS]),
+        _line("sha256", m.sha256),
+    ]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("symbol", "level", "currency"):
+        table.add_column(name)
+    for name in ("tick", "lot", "lowest", "highest"):
+        table.add_column(name, justify="right")
+    for k, i in enumerate(m.instruments[:MOST_ROWS]):
+        low, high = (number(i.price(px)) for px in (m.min_px[k], m.max_px[k]))
+        table.add_row(i.symbol, m.levels[k], i.currency, i.tick_size, i.lot_size, low, high)
+    if len(m.instruments) > MOST_ROWS:
+        table.add_row(f"and {len(m.instruments) - MOST_ROWS} more")
+    return Group(*lines, RULE, table)
+
+
+def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
+    """One line a session: where it is, what it holds."""
+    if not found:
+        return Text("no sessions here: import one, or make one with replay synth")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("session", "from", "to", "symbols", "kinds"):
+        table.add_column(name)
+    table.add_column("events", justify="right")
+    for path, m in found.items():
+        symbols = " ".join(i.symbol for i in m.instruments[:4]) + (f" +{len(m.instruments) - 4}" if len(m.instruments) > 4 else "")
+        table.add_row(str(path), utc_text(m.start_ns), utc_text(m.end_ns), symbols, " ".join(m.counts), f"{m.n_events:,}")
+    return table
+
+
+def journal(engine: Engine) -> Iterator[dict[str, object]]:
+    """What the trader said, in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state."""
+    instruments, names = engine.session.instruments, strategy_names(engine)
+    for row in engine.output():
+        what, side, i = int(row.kind), int(row.side), instruments[int(row.instrument)]
+        said = {"at": utc_text(row.ts_recv), "what": OUT_NAMES[what - 32]}
+        if what in (OUT_NEW, OUT_REFUSED, OUT_LOG):
+            said["strategy"] = names[int(row.ts_event)]
+        if what == OUT_STATE:
+            said |= {"state": ("active", "halted", "killed")[side], "reason": REASON_NAMES[int(row.id)], "equity": money(row.a)}
+        elif what == OUT_REFUSED:
+            said |= {"symbol": i.symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
+            said |= {"why": text} if (text := refusal_text(row, instruments)) else {}
+        elif what == OUT_LOG:
+            said |= {"code": int(row.id), "values": [float(np.int64(row[w]).view(np.float64)) for w in "abc"]}
+        else:
+            said |= {"order": int(row.a) >> T.SLOT_BITS, "side": "buy" if side > 0 else "sell", "symbol": i.symbol}
+            if what == OUT_FEE:
+                said |= {"fee": money(row.b)}
+            elif what == OUT_REPORT:
+                exec_type = int(row["flags"]) >> 8
+                said |= {"exec_type": EXEC_NAMES[exec_type]}
+                if exec_type == EXEC_TRADE:
+                    said |= {"last_qty_lots": int(row.b), "last_px": i.price(row.c)}
+            else:
+                said |= {"qty_lots": int(row.b)}
+                kind = int(row["flags"]) >> 8 if what == OUT_NEW else T.LIMIT
+                said |= {"ord_type": ORD_TYPES[kind]} if what == OUT_NEW else {}
+                said |= {"px": i.price(row.c)} if kind in (T.LIMIT, T.STOP_LIMIT) else {}
+                said |= {"stop_px": i.price(row.d)} if kind in (T.STOP, T.STOP_LIMIT) else {}
+        yield said
+
+
+def console() -> Console:
+    """Where results are printed; never so narrow that a figure would be cut short."""
+    return Console(highlight=False, soft_wrap=True, width=max(Console().width, 140))
