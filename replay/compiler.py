@@ -31,7 +31,6 @@ EVENT_OF = {
     "on_trade": "TRADE_DT",
     "on_book": "DEPTH_DT",
     "on_bar": "BAR_DT",
-    "on_bars": "BAR_DT",
     "on_data": "CUSTOM_DT",
     "on_order": "REPORT_DT",
     "on_timer": "TIMER_DT",

@@ -24,7 +24,6 @@ _STRUCTS = {
     "on_trade": structure(E.TRADE_DT),
     "on_book": structure(E.DEPTH_DT),
     "on_bar": structure(E.BAR_DT),
-    "on_bars": structure(E.BAR_DT),
     "on_data": structure(E.CUSTOM_DT),
     "on_order": structure(E.REPORT_DT),
     "on_timer": structure(E.TIMER_DT),

@@ -147,6 +147,9 @@ def load(source: str | type, given: dict[str, object] | None = None):
     cls = source if isinstance(source, type) else _find(source)
     if not issubclass(cls, Strategy):
         raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")
+    for name in dir(cls):
+        if name.startswith("on_") and name not in HOOKS:
+            raise BadInput(f"strategy {cls.__name__}: {name} is no handler and would never be called; handlers are {', '.join(HOOKS)}")
     if not any(hasattr(cls, hook) for hook in HOOKS):
         raise BadInput(f"strategy {cls.__name__}: handles nothing: define one of {', '.join(HOOKS)}")
     values = parameters(cls, given or {}, source if isinstance(source, str) else "")

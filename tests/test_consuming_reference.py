@@ -10,8 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from bench import walks
 
+from bench import walks
 from replay.engine import Engine
 from replay.events import QUOTE
 from replay.strategy import load

@@ -97,7 +97,7 @@ def test_the_readme_has_its_two_commands():
     [
         ("strategies", [f"| {k} | `{name}` |" for k, name in enumerate(REASON_NAMES) if k]),
         ("strategies", [f"`ctx.{name}" for name in CONTEXT if name not in ("feature", "sign")]),
-        ("strategies", [f"`{hook}(" for hook in HOOKS if hook != "on_bars"]),
+        ("strategies", [f"`{hook}(" for hook in HOOKS]),
         ("limits", [f"`{name}`" for name in Limits.__struct_fields__]),
         ("sessions", [f"`{name}`" for name in KIND_NAMES[1:]]),
     ],

@@ -139,7 +139,7 @@ class Pair:
         assert int(t.fields["currencies"][0].cash) - int(t.fields["currencies"][0].initial) == twin.cash * CENT
         assert (int(t.view().buying), int(t.view().selling)) == (twin.exposed(1), twin.exposed(-1))
         if self.clean:  # I3
-            assert -MAX_POSITION <= twin.position - twin.exposed(-1) and twin.position + twin.exposed(1) <= MAX_POSITION
+            assert twin.position - twin.exposed(-1) >= -MAX_POSITION and twin.position + twin.exposed(1) <= MAX_POSITION
         if twin.mode == "killed" and op[0] != "kill":  # I4
             assert all(c.kind == T.CMD_CANCEL for c in t.sent)
 

@@ -89,7 +89,7 @@ def test_every_hook_and_the_whole_of_ctx(write, session):
     text = HEAD + "@compiled\nclass All(Strategy):\n    n: State[int] = 0\n"
     for hook in ("on_start", "on_stop"):
         text += f"    def {hook}(self, ctx):\n        self.n += 1\n        ctx.log(self.n)\n"
-    for hook in ("on_quote", "on_trade", "on_book", "on_bar", "on_bars", "on_data", "on_order", "on_timer"):
+    for hook in ("on_quote", "on_trade", "on_book", "on_bar", "on_data", "on_order", "on_timer"):
         text += f"    def {hook}(self, ctx, e):\n        self.n += 1\n"
     text += "        ctx.market(0, 1); ctx.limit(0, 1, 1); ctx.stop(0, 1, 1); ctx.stop_limit(0, 1, 1, 1); ctx.bracket(0, 1, 1, 1, 1)\n"
     text += "        ctx.oco(0, 1, 1, 1); ctx.cancel(1); ctx.cancel_all(); ctx.replace(1, 1, 1); ctx.target(0, 0); ctx.timer(1)\n"
@@ -98,7 +98,7 @@ def test_every_hook_and_the_whole_of_ctx(write, session):
     digests = []
     for k, t in enumerate((text, text.replace("@compiled\n", ""))):
         strategy = load(write(t, f"all{k}.py"))
-        assert len(strategy.hooks) == 10
+        assert len(strategy.hooks) == 9
         engine = Engine(session, [strategy]).run()
         logs = engine.output()
         assert (logs.kind == OUT_LOG).sum() == 2

@@ -49,7 +49,7 @@ def refused(tb, h, code, instrument, signed, px):
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
     chain(h, -code, instrument, signed, px, 0)
-    emit(h, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
+    emit(h, h.strategy, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
     return -code
 
 
@@ -297,5 +297,5 @@ def timer(tb, ts, timer_id):
 def log(tb, code, a, b, c):
     """A record for the run's log table; decides nothing."""
     h = header(tb)
-    emit(h, OUT_LOG, 0, 0, 0, code, a, b, c, 0)
+    emit(h, h.strategy, OUT_LOG, 0, 0, 0, code, a, b, c, 0)
     return 0

@@ -245,13 +245,13 @@ def send(tb, slot, kind, qty, px):
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        emit(h, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
+        emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
-        emit(h, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
+        emit(h, o.strategy, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
     else:
         h.c_cancel += 1
-        emit(h, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
+        emit(h, o.strategy, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
     h.strategy = caller
     return 0
 
@@ -486,7 +486,7 @@ def on_report(tb, h, e):
     if news:
         o.t_last = h.now
         chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state, e.b, e.c, 0, 0)
-    emit(h, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
+    emit(h, o.strategy, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
     return news
 
 

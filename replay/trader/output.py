@@ -22,14 +22,14 @@ def chain(h, a, b, c, d, e):
 
 
 @hot
-def emit(h, kind, side, flags, instrument, ident, a, b, c, d):
+def emit(h, strategy, kind, side, flags, instrument, ident, a, b, c, d):
     """Write one output record stamped `now`, where somebody listens; the strategy it concerns is in ts_event's place."""
     if h.out != 0:
-        _write(h, kind, side, flags, instrument, ident, a, b, c, d)
+        _write(h, strategy, kind, side, flags, instrument, ident, a, b, c, d)
 
 
 @fn
-def _write(h, kind, side, flags, instrument, ident, a, b, c, d):
+def _write(h, strategy, kind, side, flags, instrument, ident, a, b, c, d):
     apart()
     if h.out_n >= h.out_cap - OUT_MARGIN:
         h.attend = 1
@@ -38,7 +38,7 @@ def _write(h, kind, side, flags, instrument, ident, a, b, c, d):
             return
     e = at(h.out + 64 * h.out_n, 1, EVENT)[0]
     h.out_n += 1
-    e.ts_event = h.strategy
+    e.ts_event = strategy
     e.ts_recv = h.now
     e.kind = kind
     e.side = side

@@ -358,7 +358,7 @@ def enter(h, state, reason):
     h.state_reason = reason
     h.state_since = h.now
     chain(h, state << 8 | reason, 0, 0, 0, 0)
-    emit(h, OUT_STATE, state, 0, 0, reason, h.equity, h.floor, 0, 0)
+    emit(h, -1, OUT_STATE, state, 0, 0, reason, h.equity, h.floor, 0, 0)
 
 
 @fn

@@ -145,9 +145,12 @@ def _fill_limits(arena: Arena, m: Manifest, account: Limits, own: Sequence[Limit
 
 def _fill_capital(arena: Arena, m: Manifest, capital: dict[str, Decimal]) -> None:
     h = arena.header
-    for symbol in capital:
-        if symbol not in m.currencies:
-            raise BadInput(f"initial capital in {symbol!r}: the session trades in {', '.join(m.currencies)}")
+    quoted = sorted({i.currency for i in m.instruments})
+    if len(quoted) > 1:
+        raise BadInput(f"the session trades in {', '.join(quoted)}: an account has one currency, slice the session by symbols")
+    for name in capital:
+        if name != quoted[0]:
+            raise BadInput(f"initial capital in {name!r}: the session trades in {quoted[0]}, give it in that")
     for row, name in zip(arena.region("currencies"), m.currencies, strict=True):
         row.rate = T.RATE_ONE
         row.cash = row.initial = int(capital.get(name, Decimal(0)) * MONEY)

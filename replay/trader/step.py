@@ -343,7 +343,7 @@ def on_fee_row(tb, h, e):
     slot = find(tb, h, e.a)
     strategy = orders(tb, h)[slot].strategy if slot >= 0 else 0
     on_fee(tb, h, e.instrument, strategy, e.b, e.c)
-    emit(h, OUT_FEE, e.side, e.flags & 0xFF, e.instrument, e.id, e.a, e.b, e.c, e.d)
+    emit(h, strategy, OUT_FEE, e.side, e.flags & 0xFF, e.instrument, e.id, e.a, e.b, e.c, e.d)
     watch(tb, h)
 
 
