@@ -19,7 +19,7 @@ from pathlib import Path
 from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
-from replay.kernel.memory import KERNEL_CACHE, entry_of
+from replay.kernel.memory import KERNEL_CACHE, entry_of, raised
 from replay.strategy import each_dtype, fields_of, self_dtype
 from replay.trader import context
 from replay.trader.layout import HOOKS
@@ -40,7 +40,7 @@ CONTEXT = [n for n, f in vars(context).items() if callable(f) and f.__module__ =
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
-from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, pure as pure_, record as record_
+from replay.kernel.memory import at as at_, entry as entry_, failed as failed_, fn as fn_, pure as pure_, record as record_
 from replay.trader import context as ctx_
 from replay.trader.layout import header as header_
 SELF_ = {self_dtype}
@@ -54,7 +54,7 @@ def {hook}_(ctx, self_at, each_at):
     try:
         {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
     except Exception:
-        return 1
+        return failed_()
     return 0
 
 
@@ -208,7 +208,9 @@ class CompiledStrategy:
 
     def exception(self, number: int, hook: str, trader: Arena) -> Exception | None:
         """What its handler raises: compiled code can only say that it raised, so it is called once more, on a copy of the state,
-        where Python can see it. None where what it changed before it raised keeps it from raising again."""
+        where Python can see it. None where what it changed before it raised keeps it from raising again. Interpreted, it was kept."""
+        if raised:
+            return raised.pop()
         copy = trader.fork()
         row = copy.region("strategies")[number]
         try:

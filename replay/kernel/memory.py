@@ -198,6 +198,11 @@ if JIT:
         return _call3(address, a, b, c)
 
     @hot
+    def failed():
+        """What a handler answers that has caught an exception; interpreted, the exception is kept in `raised`."""
+        return 1
+
+    @hot
     def mix(h, x):
         """Chain `x` into the 64-bit hash `h` (splitmix64's finaliser on ``h * golden + x``); int64 in and out."""
         z = np.uint64(h) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(x)
@@ -299,6 +304,10 @@ else:
     def call3(address, a, b, c):
         return _by_address[int(address)](a, b, c)
 
+    def failed():
+        raised[:] = [sys.exc_info()[1]]
+        return 1
+
     def mix(h, x):
         z = ((int(h) & _U64) * 0x9E3779B97F4A7C15 + (int(x) & _U64)) & _U64
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _U64
@@ -320,6 +329,7 @@ else:
         return int(np.float64(x).view(np.int64))
 
 
+raised: list[BaseException] = []  #: the newest exception caught in a handler that ran interpreted
 _by_address: dict[int, Callable] = {}
 _pending: list[Entry] = []
 
