@@ -19,7 +19,7 @@ from pathlib import Path
 from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
-from replay.kernel.memory import KERNEL_CACHE, entry_of
+from replay.kernel.memory import KERNEL_CACHE, entry_of, raised
 from replay.strategy import each_dtype, fields_of, self_dtype
 from replay.trader import context
 from replay.trader.layout import HOOKS
@@ -208,7 +208,9 @@ class CompiledStrategy:
 
     def exception(self, number: int, hook: str, trader: Arena) -> Exception | None:
         """What its handler raises: compiled code can only say that it raised, so it is called once more, on a copy of the state,
-        where Python can see it. None where what it changed before it raised keeps it from raising again."""
+        where Python can see it. None where what it changed before it raised keeps it from raising again. Interpreted, it was kept."""
+        if raised:
+            return raised.pop()
         copy = trader.fork()
         row = copy.region("strategies")[number]
         try:
