@@ -19,7 +19,7 @@ from pathlib import Path
 from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
-from replay.kernel.memory import KERNEL_CACHE, entry_of, raised
+from replay.kernel.memory import KERNEL_CACHE, entry_of
 from replay.strategy import each_dtype, fields_of, self_dtype
 from replay.trader import context
 from replay.trader.layout import HOOKS
@@ -196,21 +196,13 @@ class CompiledStrategy:
         """Its handlers, to be linked after the kernel."""
         return [getattr(self.module, hook + "_") for hook in self.hooks]
 
-    def handlers(self, run: object) -> dict[str, int]:
+    def handlers(self, number: int) -> dict[str, int]:
         """Hook name -> address."""
-        try:
-            return {hook: entry_of(getattr(self.module, hook + "_")).address for hook in self.hooks}
-        except Exception as e:
-            if type(e).__module__.startswith("numba"):
-                reason = " ".join(line.strip() for line in str(e).splitlines() if line.strip() and not line.startswith("During"))
-                raise BadInput(f"strategy {self.name}: cannot be compiled: {reason[:400]}: simplify it or drop @compiled") from e
-            raise
+        return {hook: entry_of(getattr(self.module, hook + "_")).address for hook in self.hooks}
 
     def exception(self, number: int, hook: str, trader: Arena) -> Exception | None:
         """What its handler raises: compiled code can only say that it raised, so it is called once more, on a copy of the state,
-        where Python can see it. None where what it changed before it raised keeps it from raising again. Interpreted, it was kept."""
-        if raised:
-            return raised.pop()
+        where Python can see it. None where what it changed before it raised keeps it from raising again."""
         copy = trader.fork()
         row = copy.region("strategies")[number]
         try:
