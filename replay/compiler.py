@@ -39,7 +39,7 @@ CONTEXT = [n for n, f in vars(context).items() if callable(f) and f.__module__ =
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
-from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, pure as pure_, record as record_
+from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, noted as noted_, pure as pure_, record as record_
 from replay.trader import context as ctx_
 from replay.trader.layout import header as header_
 SELF_ = {self_dtype}
@@ -53,6 +53,7 @@ def {hook}_(ctx, self_at, each_at):
     try:
         {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
     except Exception:
+        noted_()
         h.fault = 1  # FAULT_STRATEGY
         h.attend = 1
     return 0
@@ -142,8 +143,11 @@ def generate(cls: type, features: dict[str, Spec]) -> tuple[str, list[str]]:
     body = ast.parse(textwrap.dedent("".join(lines))).body[0]
     methods = {m.name: m for m in body.body if isinstance(m, ast.FunctionDef) and m.name != "features"}
     hooks = [h for h in HOOKS if h in methods]
+    for hook in HOOKS:
+        if hasattr(cls, hook) and hook not in methods:
+            raise BadInput(f"strategy {cls.__name__}: {hook} is inherited: the handlers of a compiled strategy stand in its own class")
     rewrite = _Rewrite(cls, fields, features, set(methods), os.path.relpath(path), first)
-    out = [_module_level(module)]
+    out = [_module_level(module, sys.modules[cls.__module__])]
     out.append(_HEADER.format(name=cls.__name__, self_dtype=_dtype_text(self_dtype(fields, features)), each_dtype=_dtype_text(each_dtype(fields))))
     for m in _in_call_order(methods, hooks):
         known = m.name in EVENT_OF and len(m.args.args) == 3
@@ -166,14 +170,18 @@ def _in_call_order(methods: dict[str, ast.FunctionDef], hooks: list[str]) -> lis
     return [*helpers, *(methods[h] for h in hooks)]
 
 
-def _module_level(module: ast.Module) -> str:
-    """Imports, constants and functions of the strategy's file, which its methods may use."""
+def _module_level(module: ast.Module, loaded: object) -> str:
+    """Imports, constants and functions of the strategy's file, which its methods may use. Values of imported constants are written
+    beside their names, so that another value is another text and compiles anew."""
     out = []
     for node in module.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)) or isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
             out.append(ast.unparse(node))
+            if isinstance(node, ast.ImportFrom):
+                values = {a.asname or a.name: getattr(loaded, a.asname or a.name, None) for a in node.names}
+                out += [f"# {n} = {v!r}" for n, v in values.items() if isinstance(v, (bool, int, float, str))]
         elif isinstance(node, ast.FunctionDef):
             node.decorator_list = []
             out.append("from replay.kernel.memory import fn as fn_\n@fn_\n" + ast.unparse(node))

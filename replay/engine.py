@@ -123,6 +123,8 @@ class Engine:
         while True:
             with failing(self._failed):
                 status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
+            if self.venue.header.overrun:
+                raise BadInput("the venue had more to report than it has room for: run again with fewer orders at once")
             if status == loop.DRAIN_OUTPUT:
                 self._drain()
             elif status == loop.STOPPED and h.fault == FAULT_ROOM:

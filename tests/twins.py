@@ -288,6 +288,8 @@ class Venue:
     def trade(self, o, at_own_price):
         while o["leaves"] and self.accepts(o) and self.room(o):
             touch = self.touch[-o["side"]]
+            if not at_own_price and self.own(o, touch[0]):
+                return  # an order of ours is as good as what is displayed
             qty = min(o["leaves"], touch[1], self.room(o))
             touch[1] -= qty
             self.fill(o, qty, o["px"] if at_own_price else touch[0])
@@ -308,16 +310,19 @@ class Venue:
         o |= {"seq": seq, "reduce": reduce, "post": post, "qty": qty}
         if self.accepts(o) and post:
             return self.end(o, "expired")
-        if self.own(o, o["px"]) or not self.room(o):
+        if not self.room(o):
             return self.end(o, "rejected")
-        if tif == "fok" and (not self.accepts(o) or min(self.touch[-side][1], self.room(o)) < qty):
+        shown = 0 if self.own(o, self.touch[-side][0]) else self.touch[-side][1]
+        if tif == "fok" and (not self.accepts(o) or min(shown, self.room(o)) < qty):
             return self.end(o, "expired")
         self.out.append((handle, "new", 0, 0))
         if not self.crossed:
             self.trade(o, False)
         if o["leaves"] == 0:
             return None
-        if tif in ("ioc", "fok") or not self.room(o):
+        rivals = self.best(-side)
+        opposed = bool(rivals) and rivals[0]["market"] if market else self.own(o, px)
+        if opposed or tif in ("ioc", "fok") or not self.room(o):
             return self.end(o, "expired")
         return self.rest(o)
 
@@ -333,7 +338,7 @@ class Venue:
 
     def replace(self, handle, qty, px, seq):
         o = self.find(handle)
-        if o is None or qty <= o["qty"] - o["leaves"] or self.own(o, o["px"] if o["market"] else px):
+        if o is None or qty <= o["qty"] - o["leaves"] or (not o["market"] and self.own(o, px)):
             self.out.append((handle, "replace_rejected", 0, 0))
             return
         self.out.append((handle, "replaced", qty, px))
@@ -361,7 +366,7 @@ class Venue:
         if self.crossed:
             return
         for o in self.orders:
-            px, size = self.touch[o["side"]]
+            px, size = self.fed[o["side"]]  # what we took is no sign that nobody stands there
             behind = o["side"] * (o["px"] - px)
             if o["px"] == px:
                 o["ahead"] = size if o["ahead"] is None else min(o["ahead"], size)

@@ -19,6 +19,7 @@ from replay.events import (
     CONTROL,
     DEPTH,
     EVENT,
+    FEE,
     FILL,
     LAST,
     MODIFY,
@@ -26,9 +27,11 @@ from replay.events import (
     ORDER,
     PHASE,
     QUOTE,
+    REPORT,
     SET,
     SNAPSHOT,
     STATUS,
+    TIMER,
     TRADE,
 )
 from replay.kernel.memory import at, entry, fn, mix, record
@@ -39,7 +42,9 @@ from replay.kernel.memory import at, entry, fn, mix, record
     TABLE_FULL,
     BACKWARDS,
     BEFORE_EVENT,
+    TOO_OLD,
     BAD_KIND,
+    OUR_OWN,
     BAD_INSTRUMENT,
     BAD_SIDE,
     BAD_ACTION,
@@ -48,7 +53,9 @@ from replay.kernel.memory import at, entry, fn, mix, record
     TOO_LARGE,
     BROKEN_GROUP,
     OPEN_GROUP,
-) = range(13)
+) = range(15)
+
+YEAR_NS = 366 * 86_400 * 10**9
 
 #: what a scan carries from block to block
 STATE = record(
@@ -313,8 +320,12 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
             code = BACKWARDS
         elif r.ts_recv < r.ts_event:
             code = BEFORE_EVENT
+        elif r.ts_recv - r.ts_event > YEAR_NS:
+            code = TOO_OLD
         elif r.kind == 0 or r.kind >= N_KINDS:
             code = BAD_KIND
+        elif r.kind == REPORT or r.kind == FEE or r.kind == TIMER:
+            code = OUR_OWN
         elif np.int64(r.instrument) >= n_instruments:
             code = BAD_INSTRUMENT
         elif not _side_ok(r, n_intervals):

@@ -295,6 +295,10 @@ def _refusal(code: int, rows: np.recarray, k: int, instruments: tuple[Instrument
         )
     if code == _scan.BAD_KIND:
         return f"kind must be 1 to {N_KINDS - 1}, got {r.kind}: see replay.events"
+    if code == _scan.TOO_OLD:
+        return f"received at {r.ts_recv}, more than a year after it happened at {r.ts_event}: correct its times"
+    if code == _scan.OUR_OWN:
+        return f"{kind} rows are said by a venue or an engine, not recorded from a market: leave them out"
     if code == _scan.BAD_INSTRUMENT:
         return f"instrument must be below {len(instruments)}, got {r.instrument}: pass every instrument of the rows"
     if code == _scan.BAD_SIDE:

@@ -24,7 +24,7 @@ from replay.venue.latency import arrival
 from replay.venue.matching import on_request
 
 I64 = np.dtype("i8")
-NEVER = 1 << 62
+NEVER = (1 << 63) - 1
 AHEAD = 64 * 16  # bytes ahead of the venue's row whose cache line is asked for: about what memory takes to answer
 STRETCH = 4096  # rows our side runs ahead of an idle venue: 256 KiB, well inside the second-level cache
 
@@ -110,7 +110,7 @@ def merge(vb, v, events, n, order, until):
         feed_row(vb, v, table[e.instrument], e, address)
         if v.report_tail != tail:
             v.venue_i = i
-            if v.reports_n - (v.report_tail - v.report_head) < 3 * v.resting + 64:
+            if v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst:
                 return -1
             tail = v.report_tail
             until = min(until, report_key(vb, v))
@@ -135,7 +135,7 @@ def venue_until(vb, v, events, n, order, until):
             return until
         if v.resting == 0:
             sweep(vb, v, events, n, order, request)
-        if v.reports_n - (v.report_tail - v.report_head) < 3 * v.resting + 64:
+        if v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst:
             return -1
         on_request(vb, (request >> 3) + v.t0)
         until = min(until, report_key(vb, v))
@@ -281,7 +281,7 @@ def attend(tb, vb, h, v):
         dispatch(tb, vb, h, v)
     if h.fault:
         return STOPPED
-    full = h.out_n >= h.out_cap - T.OUT_MARGIN or (h.journal != 0 and h.journal_n == h.journal_cap)
+    full = h.out_n >= h.out_cap - T.OUT_MARGIN or (h.journal != 0 and h.journal_n >= h.journal_cap - 2)
     return DRAIN_OUTPUT if full else -1
 
 
@@ -298,6 +298,10 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
     i = v.local_i
     if i >= n and h.mode == T.RUN:
         own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
+        if h.attend:
+            status = attend(tb, vb, h, v)
+            if status >= 0:
+                return status
     if i >= n_local and n_local < n:
         if venue_until(vb, v, events, n, order, v.key) < 0:
             h.fault = FAULT_ROOM

@@ -206,6 +206,10 @@ if JIT:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.int64(z ^ (z >> np.uint64(31)))
 
+    @hot
+    def noted():
+        """Called where a handler's exception was caught. Compiled code cannot say which it was; interpreted, `failing` is told."""
+
     @intrinsic
     def prefetch(typingctx, address):
         """Ask for the cache line at an address. Merging two streams is one hard-to-guess branch after another, and a processor
@@ -290,6 +294,9 @@ else:
 
     def apart():
         pass
+
+    def noted():
+        _ON_FAILURE[-1](sys.exc_info()[1])
 
     def prefetch(address):
         pass

@@ -190,7 +190,7 @@ def keep(h, address):
     f.now = h.now
     copy64(h.journal + FRAME_BYTES * h.journal_n + 16, address)
     h.journal_n += 1
-    if h.journal_n == h.journal_cap:
+    if h.journal_n >= h.journal_cap - 2:  # two more may come before the ring is drained: the end of the data, and a report
         h.attend = 1
 
 
@@ -226,7 +226,7 @@ def on_market(tb, h, e):
             feature(tb, h, k, 0)
         wake(tb, h, ON_TRADE)
     else:
-        if v.level >= LEVEL_L2:
+        if v.level == LEVEL_L2:
             display_level(tb, h, v, e)
             v.ts = h.now
             if e.flags & GAP:

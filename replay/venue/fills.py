@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from replay.events import CLEAR, CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import CLEAR, CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, OPEN, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.fixed import log
 from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.kernel.touch import display_level, px_of, sz_of
@@ -26,7 +26,7 @@ from replay.venue.layout import (
     header,
     orders,
 )
-from replay.venue.matching import arrive, consume, reducible, take, unlink
+from replay.venue.matching import arrive, consume, reducible, take, trades, unlink
 from replay.venue.reports import fill, report
 
 
@@ -320,7 +320,7 @@ def on_level(vb, address, was):
 def came(vb, v, b, ts):
     """After a message: whom the touch reached."""
     apart()
-    if not b.crossed and b.status != HALTED:
+    if trades(b):
         touch_came(vb, v, b, 1, ts)
         touch_came(vb, v, b, -1, ts)
 
@@ -333,12 +333,16 @@ def on_row(vb, address):
     b = books(vb, v)[e.instrument]
     if e.kind == PHASE:
         set_phase(vb, v, e.side)
-        if e.side == CLOSED:
-            table = books(vb, v)
-            for k in range(v.books_n):
+        table = books(vb, v)
+        for k in range(v.books_n):
+            if e.side == CLOSED:
                 expire_day(vb, v, table[k], e.ts_event)
+            elif v.profile != HFTBACKTEST and table[k].n_resting > 0:
+                came(vb, v, table[k], e.ts_event)  # what was displayed before the open may trade now
     elif e.kind == STATUS:
         b.status = HALTED if e.side == HALTED else 0
+        if v.profile != HFTBACKTEST:
+            came(vb, v, b, e.ts_event)
     elif e.kind == QUOTE and b.level == LEVEL_L1:
         if v.profile == HFTBACKTEST:
             hft_quote(vb, v, b, e)
@@ -348,19 +352,19 @@ def on_row(vb, address):
         display_quote(b, e)
         v.c_crossed += b.crossed
         if not b.crossed:
-            queue_shown(vb, v, b, 1, b.bid_px, b.bid_sz)
-            queue_shown(vb, v, b, -1, b.ask_px, b.ask_sz)
+            queue_shown(vb, v, b, 1, e.a, e.b)  # as the feed shows it: what we took is no sign that nobody stands there
+            queue_shown(vb, v, b, -1, e.c, e.d)
         if e.flags & LAST:
             came(vb, v, b, e.ts_event)
     elif e.kind == TRADE:
         if v.profile == HFTBACKTEST:
             if e.side != 0:
                 hft_print(vb, v, b, e)
-        elif e.flags & FILLS and b.status != HALTED:
+        elif e.flags & FILLS and b.phase == OPEN and b.status != HALTED:
             printed(vb, v, b, e)
         if e.flags & SETS_LAST:
             b.last_px = e.a
-            if b.stops >= 0:
+            if b.stops >= 0 and b.phase == OPEN and b.status != HALTED:
                 elect(vb, v, b, e)
     return 0
 

@@ -96,6 +96,8 @@ HEADER = record(
     ("request_tail", "i8"),
     ("report_head", "i8"),
     ("report_tail", "i8"),
+    ("burst", "i8"),  # reports one row or request may cause besides three an order: fills and fees of every level there is
+    ("overrun", "i8"),  # a report found no room: the run is not to be trusted
     # the profile
     ("profile", "i8"),
     ("queue", "i8"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from replay.events import HALTED, OPEN
 from replay.kernel import ladder
-from replay.kernel.memory import apart, entry, fn
+from replay.kernel.memory import apart, entry, fn, hot
 from replay.kernel.touch import px_of, side_ladder, sync, sz_of
 from replay.trader.layout import (
     CMD_CANCEL,
@@ -112,13 +112,22 @@ def reducible(b, o):
     return max(0, -o.side * b.position)
 
 
+@hot
+def trades(b):
+    """Whether orders may trade: the session is open, the instrument not halted, its quote not crossed."""
+    return b.phase == OPEN and b.status != HALTED and not b.crossed
+
+
 @fn
 def take(vb, v, b, o, ts):
-    """Trade against the displayed other side as far as price, size and reduce-only allow."""
+    """Trade against the displayed other side as far as price, size and reduce-only allow, and no further than an order of our own
+    that is as good as the level: an exchange does not let one account trade with itself."""
     apart()
     other = -o.side
     while o.leaves > 0 and sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0:
         px = px_of(b, other)
+        if meets_own(vb, v, b, o, px):
+            return
         qty = min(o.leaves, sz_of(b, other))
         if o.flags & REDUCE_ONLY:
             qty = min(qty, reducible(b, o))
@@ -158,12 +167,12 @@ def available(vb, v, b, o):
     if sz_of(b, other) == 0 or o.side * (o.px - px_of(b, other)) < 0:
         return 0
     if b.level == LEVEL_L1:
-        total = sz_of(b, other)
+        total = 0 if meets_own(vb, v, b, o, px_of(b, other)) else sz_of(b, other)
         return min(total, reducible(b, o)) if o.flags & REDUCE_ONLY else total
     l = side_ladder(vb, v, o.instrument, other)
     total = 0
     rank = l.best
-    while rank != ladder.EMPTY and o.side * o.px + rank >= 0 and total < o.leaves:
+    while rank != ladder.EMPTY and o.side * o.px + rank >= 0 and total < o.leaves and not meets_own(vb, v, b, o, other * rank):
         total += ladder.size_at(vb, l, rank)
         rank = ladder.next_worse(vb, l, rank)
     return min(total, reducible(b, o)) if o.flags & REDUCE_ONLY else total
@@ -201,6 +210,14 @@ def meets_own(vb, v, b, o, px):
 
 
 @fn
+def own_market(vb, v, b, o):
+    """Whether a market order of ours waits on the other side."""
+    apart()
+    opposite = b.resting[1 if o.side > 0 else 0]
+    return v.profile != HFTBACKTEST and opposite >= 0 and abs(orders(vb, v)[opposite].px) == NEVER
+
+
+@fn
 def arrive(vb, v, b, slot, ts, new):
     """An order enters the book: take, then rest or expire. A stop that is elected (`new` false) was acknowledged before: what a
     new order is rejected for ends it as expired."""
@@ -211,9 +228,6 @@ def arrive(vb, v, b, slot, ts, new):
     marketable = sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0
     if marketable and o.flags & POST_ONLY:
         report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
-        return
-    if meets_own(vb, v, b, o, o.px):  # an exchange does not let one account trade with itself: the newer order goes
-        report(vb, v, o, ts, refusal, 0, 0, 0)
         return
     if v.profile == HFTBACKTEST:
         if marketable:
@@ -235,11 +249,13 @@ def arrive(vb, v, b, slot, ts, new):
         return
     if new:
         report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
-    if not b.crossed and b.status != HALTED:
+    if trades(b):
         take(vb, v, b, o, ts)
     if o.leaves == 0:
         return
-    if o.tif == IOC or o.tif == FOK or (o.flags & REDUCE_ONLY and reducible(b, o) == 0):
+    # what is left may not wait where it would trade with an order of ours; a market order waits for others' displays
+    opposed = own_market(vb, v, b, o) if abs(o.px) == NEVER else meets_own(vb, v, b, o, o.px)
+    if opposed or o.tif == IOC or o.tif == FOK or (o.flags & REDUCE_ONLY and reducible(b, o) == 0):
         report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
         return
     rest(vb, v, b, slot)
@@ -289,7 +305,7 @@ def change(vb, v, b, r, ts):
     slot = r.handle & SLOT_MASK
     o = orders(vb, v)[slot]
     px = o.px if o.type == MARKET or o.type == STOP else r.px
-    if r.qty <= o.cum or (not o.stopped and meets_own(vb, v, b, o, px)):
+    if r.qty <= o.cum or (not o.stopped and abs(px) != NEVER and meets_own(vb, v, b, o, px)):
         report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, 0)
         return
     report(vb, v, o, ts, EXEC_REPLACED, r.qty, r.px, 0)
@@ -314,7 +330,7 @@ def change(vb, v, b, r, ts):
             b.position += o.side * leaves
             fill(vb, v, o, ts, leaves, px_of(b, -o.side), False)
             return
-        if marketable and not b.crossed and b.status != HALTED:
+        if marketable and trades(b):
             take(vb, v, b, o, ts)
         if o.leaves > 0:
             rest(vb, v, b, slot)

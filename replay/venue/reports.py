@@ -15,6 +15,9 @@ from replay.venue.layout import RESPONSE, reports
 def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
     """Append one report; its room was reserved before the event that caused it."""
     apart()
+    if v.report_tail - v.report_head >= v.reports_n - 1:
+        v.overrun = 1
+        return
     ring = reports(vb, v)
     e = ring[v.report_tail & (v.reports_n - 1)]
     v.report_tail += 1

@@ -82,7 +82,13 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         raise BadInput(f"fill profile: expected one of {', '.join(PROFILES)}, got {profile.name!r}")
     if profile.queue not in QUEUES:
         raise BadInput(f"queue model: expected one of {', '.join(QUEUES)}, got {profile.queue!r}")
+    if m.end_ns - m.start_ns > 30 * 366 * 86_400 * 10**9:
+        raise BadInput("the session spans more than 30 years, which a key of 64 bits cannot order: slice it")
     width, capacity = book_size(m)
+    # an order may walk every level, each a fill and a fee; the ring must hold that twice over
+    burst = 2 * capacity + 64
+    while report_capacity < 2 * burst:
+        report_capacity *= 2
     arena = Arena(
         V.HEADER,
         {
@@ -98,6 +104,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     if width:
         ladder.prepare(arena, width, capacity)
     h = arena.header
+    h.burst = burst
     h.t0 = m.start_ns - (1 << 57)  # years before: every key is positive, and years after still fit
     h.profile = PROFILES[profile.name]
     h.queue = QUEUES[profile.queue]
