@@ -163,7 +163,7 @@ if JIT:
         return dispatcher
 
     def _wide(t):
-        return I64 if isinstance(t, (types.Integer, types.IntegerLiteral)) and not t == types.uint64 else t
+        return I64 if isinstance(t, (types.Integer, types.IntegerLiteral)) and t != types.uint64 else t
 
     def fn(f: Callable) -> Callable:
         """An inner function of the core, compiled into its callers; not callable from Python when compiled."""

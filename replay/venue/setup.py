@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from replay.data.manifest import Manifest
+from replay.data.scan import YEAR_NS
 from replay.errors import BadInput
 from replay.events import CLOSED, EVENT, OPEN
 from replay.kernel import ladder
@@ -82,7 +83,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         raise BadInput(f"fill profile: expected one of {', '.join(PROFILES)}, got {profile.name!r}")
     if profile.queue not in QUEUES:
         raise BadInput(f"queue model: expected one of {', '.join(QUEUES)}, got {profile.queue!r}")
-    if m.end_ns - m.start_ns > 30 * 366 * 86_400 * 10**9:
+    if m.end_ns - m.start_ns > 30 * YEAR_NS:
         raise BadInput("the session spans more than 30 years, which a key of 64 bits cannot order: slice it")
     width, capacity = book_size(m)
     # an order may walk every level, each a fill and a fee; the ring must hold that twice over
