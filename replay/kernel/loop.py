@@ -239,6 +239,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
     t0 = v.t0
     class_local = v.class_local
     stretch = min(limit, i + STRETCH)
+    table = V.books(vb, v)
     while True:
         if i == stretch:
             if v.resting == 0:
@@ -260,6 +261,10 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
             bound = min(bound, report_key(vb, v))
         if local >= bound:
             return -1
+        if v.venue_i == i and v.resting == 0 and order == 0:
+            # an idle venue in step with us: it has seen the row before we do, and this one is at hand, its kind just guessed
+            apply_row(vb, v, table[e.instrument], e)
+            v.venue_i = i + 1
         i += 1
         v.local_i = i
         v.key = local
