@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from replay.events import OPEN
 from replay.kernel.memory import apart, fn
-from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, views
-from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, submit, worst
+from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, positions, views
+from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, spare, submit, worst
 from replay.trader.orders import CANCELED, NEW, TERMINAL
 
 
@@ -82,12 +82,22 @@ def flatten_excess(tb, h, leg, other, lots):
 
 
 @fn
-def flatten(tb, h, instrument, position):
-    """The engine's own reduce-only market order that closes a position after a kill; where the venue is closed, it waits."""
+def flatten(tb, h, instrument):
+    """After a kill, close the account's position in an instrument: the engine's own reduce-only market order for each strategy
+    that holds part of it. Where strategies stand against each other only what is left between them is traded, so that no two
+    flatteners meet; the rows that cancel out stay. Where the venue is closed, it waits."""
     apart()
-    if position == 0 or views(tb, h)[instrument].phase != OPEN or not room(tb, h, 1):
+    v = views(tb, h)[instrument]
+    if v.pos == 0 or v.phase != OPEN:
         return
-    side = -1 if position > 0 else 1
-    h.c_flatten += 1
-    handle = open_order(tb, 0, instrument, side, abs(position), 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
-    submit(tb, h, orders(tb, h)[handle & SLOT_MASK])
+    v.flatten_ts = h.now
+    side = -1 if v.pos > 0 else 1
+    left = abs(v.pos)
+    rows = positions(tb, h)
+    for s in range(h.n_strategies):
+        lots = min(left, -side * rows[(1 + s) * h.n_instruments + instrument].qty)
+        if lots > 0 and spare(tb, h):
+            h.c_flatten += 1
+            left -= lots
+            handle = open_order(tb, s, instrument, side, lots, 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
+            submit(tb, h, orders(tb, h)[handle & SLOT_MASK])

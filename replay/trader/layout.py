@@ -120,6 +120,7 @@ VIEW = record(
     ("pad", "i1"),
     ("close_px", "i8"),
     ("close_ts", "i8"),
+    ("flatten_ts", "i8"),  # when its position was last to be flattened
 )
 
 POSITION = record(
@@ -215,6 +216,7 @@ HEADER = record(
     ("free_tail", "i8"),
     ("live", "i8"),
     ("tombstone_ns", "i8"),
+    ("reserve", "i8"),  # order slots that only the flattener takes
     ("n_fills", "i8"),
     ("n_timers", "i8"),
     ("timer_seq", "i8"),

@@ -64,8 +64,27 @@ from replay.trader.risk import halt, on_reject
 # --- slots and exposure -----------------------------------------------------------------------------------------------------
 @fn
 def room(tb, h, n):
-    """Whether `n` orders can be opened: slots past their tombstone, and commands that fit."""
-    if h.cmd_n + n > h.commands_n - h.orders_n:  # the rest is kept for one cancel an order
+    """Whether `n` orders can be opened: slots past their tombstone beside the reserve, and commands that fit."""
+    if h.live + n > h.orders_n - h.reserve or not spare(tb, h):
+        return False
+    table = orders(tb, h)
+    slot = h.free_head
+    for _ in range(n):
+        if slot < 0:
+            return False
+        o = table[slot]
+        if o.exposed != 0 or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
+            return False
+        slot = o.next
+    return h.cmd_n + n <= h.commands_n - h.orders_n
+
+
+@fn
+def spare(tb, h):
+    """Whether one order can be opened by the engine itself, which does not wait for a tombstone: the head of the free list then
+    is a slot nothing is expected for. What is kept of the commands is one cancel an order."""
+    apart()
+    if h.cmd_n >= h.commands_n - h.orders_n:
         return False
     table = orders(tb, h)
     for _ in range(h.orders_n):  # a slot that still waits for a fill the venue has told of goes to the back of the line
@@ -76,15 +95,7 @@ def room(tb, h, n):
         table[h.free_tail].next = head
         table[head].next = -1
         h.free_tail = head
-    slot = h.free_head
-    for _ in range(n):
-        if slot < 0:
-            return False
-        o = table[slot]
-        if o.exposed != 0 or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
-            return False
-        slot = o.next
-    return True
+    return h.free_head >= 0 and table[h.free_head].exposed == 0
 
 
 @entry

@@ -79,6 +79,8 @@ def build(
     h.out_cap = NO_OUTPUT
     h.n_strategies, h.n_instruments = s, n
     h.tombstone_ns = tombstone_ns
+    # a kill must find room for its flatteners whatever the strategies have out; in a small table they keep half
+    h.reserve = min(n + s, order_capacity // 2) if limits.flatten else 0
     h.now = -(1 << 62)
     phased = m.counts.get("phase", 0) > 0
     for k, v in enumerate(arena.region("views")):
