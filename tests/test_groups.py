@@ -225,3 +225,29 @@ def test_a_leg_outlives_the_memory_of_the_other():
     t.report(second, O.EXEC_CANCEL_REJECTED)
     assert t.fill(second, 5, 110) == [] and int(t.h.c_flatten) == 0
     t.check()
+
+
+def test_a_target_does_not_count_what_only_protects():
+    t, take, stop = bracketed()
+    assert t.target(10) == 0  # both exits work, and still ten are meant to be held
+    t = trader()
+    t.fill(t.bracket(10, 100, 0, 95), 10, 100)
+    more = t.target(14)
+    assert more > 0 and (t.sent[-1].side, t.sent[-1].qty) == (1, 4)
+    assert t.target(14) == 0
+    t.fill(more, 4, 102)
+    assert t.stop(-4, 90) > 0 and t.place(-4, T.STOP_LIMIT, 91, 90) > 0 and t.oco(-4, 120, 90) > 0
+    assert t.target(14) == 0
+    assert t.limit(-3, 130) > 0 and t.target(11) == 0  # a plain limit order is on its way
+    t.check()
+
+
+def test_a_target_counts_the_entry_of_a_bracket_and_announced_fills():
+    t = trader(strategies=2)
+    entry = t.bracket(10, 100, 110, 95)
+    assert t.target(10) == 0 and t.limit(-5, 130, strategy=1) > 0
+    t.report(entry, O.EXEC_CANCELED, cum=6)
+    assert t.target(6) == 0
+    t.fill(entry, 6, 100)
+    assert t.target(6) == 0
+    t.check()

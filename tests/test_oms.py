@@ -13,6 +13,7 @@ from replay import events as ev
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader.limits import Limits
+from replay.trader.output import OUT_REPLACE
 from replay.trader.reasons import REASON_NAMES
 
 HEAVY = int(os.environ.get("REPLAY_TEST_EXAMPLES", "150"))  #: REPLAY_TEST_EXAMPLES=10000 for a release
@@ -316,3 +317,24 @@ def test_timers_fire_in_order_and_once():
         assert t._ask(intents.timer, T0 + 5, k) == 0
     assert t._ask(intents.timer, T0 + 5, 0) == -REASON_NAMES.index("capacity")
     assert entry_of(intents.log)(t.base, 1, 2, 3, 4) == 0
+
+
+def test_a_replace_moves_the_price_the_order_has():
+    t = Trader()
+    t.quote()
+    stop, both = t.stop(-10, 95), t.place(-10, T.STOP_LIMIT, 90, 95)
+    t.sent.clear()
+    assert t.replace(stop, 12, 97) == 0 and t.replace(both, 8, 91) == 0 and t.replace(stop, 12, 98) == 0
+    assert [(c.kind, c.qty, c.px, c.stop_px) for c in t.sent] == [(T.CMD_REPLACE, 12, 0, 97), (T.CMD_REPLACE, 8, 91, 95)]
+    assert t.replace(stop, 12, 0) == -REASON_NAMES.index("bad_price")
+    (moved,) = t.report(stop, O.EXEC_REPLACED, 12, 0)
+    assert (moved.px, moved.stop_px) == (0, 98)
+    (row,) = t.outputs(OUT_REPLACE)
+    assert (int(row.b), int(row.c), int(row.d)) == (12, 0, 98)
+    assert (int(t.order(stop).px), int(t.order(stop).stop_px)) == (0, 97)  # the first is answered, the second under way
+    t.report(stop, O.EXEC_REPLACE_REJECTED)
+    assert int(t.order(stop).stop_px) == 97
+    t.report(both, O.EXEC_REPLACED, 8, 91)
+    assert (int(t.order(both).px), int(t.order(both).stop_px)) == (91, 95)
+    assert t.cancel(stop) == 0 and (t.sent[-1].px, t.sent[-1].stop_px) == (0, 97)
+    t.check()

@@ -168,13 +168,13 @@ def cancel_all(ctx, instrument=-1):
 
 @hot
 def replace(ctx, handle, qty, px):
-    """New total quantity and price for a working order. 0, or a refusal code < 0."""
+    """New total quantity and price for a working order: of a stop the stop price, else the limit price. 0, or a refusal code < 0."""
     return intents.change(ctx, handle, qty, px)
 
 
 @hot
 def target(ctx, instrument, lots):
-    """Market order from position plus working orders to `lots`. 0 when there already, a handle, or a refusal code < 0."""
+    """Market order from position plus working orders, protective ones aside, to `lots`. 0 when there already, a handle, or a refusal code < 0."""
     return intents.target(ctx, instrument, lots)
 
 

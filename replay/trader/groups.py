@@ -10,7 +10,7 @@ from __future__ import annotations
 from replay.events import OPEN
 from replay.kernel.memory import apart, fn
 from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, positions, views
-from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, spare, submit, worst
+from replay.trader.oms import cancel, close_order, expose, find, movable_px, open_order, replace, room, spare, submit, worst
 from replay.trader.orders import CANCELED, NEW, TERMINAL
 
 
@@ -46,7 +46,7 @@ def release(tb, h, entry):
         elif not TERMINAL[c.state] and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
             more = entry.cum - c.group_qty
             c.group_qty = entry.cum
-            replace(tb, h, c, c.qty + more, c.px)
+            replace(tb, h, c, c.qty + more, movable_px(c))
         child = following
 
 
@@ -63,7 +63,7 @@ def balance(tb, h, leg):
         if left <= 0 or (TERMINAL[leg.state] and leg.cum < leg.group_qty):
             cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together
         elif leg.cum > 0 and other.qty > other.cum + left:
-            replace(tb, h, other, other.cum + left, other.px)
+            replace(tb, h, other, other.cum + left, movable_px(other))
         expose(tb, h, other, worst(tb, h, other))
     if left < 0:
         flatten_excess(tb, h, leg, other, -left)

@@ -16,12 +16,14 @@ from replay.trader.layout import (
     INTENT_ROW,
     LIMIT,
     MARKET,
+    NO_GROUP,
     OCO_LEG,
     OUTSIDE,
     POST_ONLY,
     REDUCE_ONLY,
     SLOT_MASK,
     STOP,
+    STOP_LIMIT,
     STOP_LOSS,
     TAKE_PROFIT,
     TIMER_ROW,
@@ -30,6 +32,7 @@ from replay.trader.layout import (
     orders,
     positions,
     strategies,
+    views,
     words,
 )
 from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit
@@ -221,7 +224,8 @@ def pull_all(tb, instrument):
 
 @entry
 def change(tb, handle, qty, px):
-    """Replace quantity (total lots) and price of a working order. 0, or a refusal code < 0."""
+    """Replace quantity (total lots) and price of a working order: of a stop its stop price, else the limit price. 0, or a refusal
+    code < 0."""
     h = header(tb)
     slot = find(tb, h, handle)
     h.figure = 0
@@ -233,7 +237,9 @@ def change(tb, handle, qty, px):
         return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
     exposed = o.exposed
     expose(tb, h, o, 0)
-    code = check(tb, o.strategy, o.instrument, o.side, qty - o.cum, px, o.stop_px, o.type, o.tif, o.flags | CHANGE, 0)
+    limit_px = o.px if o.type == STOP else px
+    stop_px = px if o.type == STOP else o.stop_px
+    code = check(tb, o.strategy, o.instrument, o.side, qty - o.cum, limit_px, stop_px, o.type, o.tif, o.flags | CHANGE, 0)
     expose(tb, h, o, exposed)
     if code == R.OK and h.cmd_n >= h.commands_n - h.orders_n:
         code = refuse(h, R.CAPACITY, h.cmd_n, h.commands_n - h.orders_n)
@@ -243,14 +249,33 @@ def change(tb, handle, qty, px):
     return 0
 
 
+@fn
+def on_the_way(tb, h, instrument):
+    """Signed lots that the calling strategy's orders are to add to its position. Protective ones, stops and the exits of a pair or
+    bracket, are meant to stay: they do not count until they trade."""
+    apart()
+    p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
+    lots = p.buying - p.selling
+    table = orders(tb, h)
+    slot = views(tb, h)[instrument].orders
+    while slot >= 0:
+        o = table[slot]
+        protective = o.type == STOP or o.type == STOP_LIMIT or (o.group != NO_GROUP and o.group != ENTRY)
+        if o.strategy == h.strategy and protective:
+            lots -= o.side * o.exposed
+        slot = o.next
+    return lots
+
+
 @entry
 def target(tb, instrument, lots):
-    """Market order from the strategy's position and its working orders to `lots`; 0 when there already, else as `place`."""
+    """Market order from the strategy's position and its working orders, protective ones aside, to `lots`; 0 when there already,
+    else as `place`."""
     h = header(tb)
     if instrument < 0 or instrument >= h.n_instruments:
         return refused(tb, h, R.UNKNOWN_INSTRUMENT, instrument, lots, 0)
     p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
-    signed = lots - (p.qty + p.buying - p.selling)
+    signed = lots - p.qty - on_the_way(tb, h, instrument)
     if signed == 0:
         return 0
     side = 1 if signed > 0 else -1

@@ -28,7 +28,7 @@ ORDER = record(
     ("paid", "i8"),  # sum of last_qty x last_px: avg_px = paid / cum
     ("exposed", "i8"),  # lots counted against the limits
     ("new_qty", "i8"),  # of the replace that is out
-    ("new_px", "i8"),
+    ("new_px", "i8"),  # the price that a replace moves: of a stop its stop price, else the limit price
     ("next_qty", "i8"),  # of the replace that waits behind it
     ("next_px", "i8"),
     ("intent_id", "i8"),

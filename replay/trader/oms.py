@@ -24,6 +24,7 @@ from replay.trader.layout import (
     REPLACING,
     SLOT_BITS,
     SLOT_MASK,
+    STOP,
     STOP_LOSS,
     header,
     limits,
@@ -212,6 +213,12 @@ def worst(tb, h, o):
 
 
 @hot
+def movable_px(o):
+    """The price of an order that a replace moves."""
+    return o.stop_px if o.type == STOP else o.px
+
+
+@hot
 def find(tb, h, handle):
     """Slot of a handle that is still known, -1 otherwise."""
     slot = handle & SLOT_MASK
@@ -223,16 +230,20 @@ def find(tb, h, handle):
 # --- requests ---------------------------------------------------------------------------------------------------------------
 @entry
 def send(tb, slot, kind, qty, px):
-    """Put one command into the outbox, count it, chain it into the digest."""
+    """Put one command into the outbox, count it, chain it into the digest. `px` is what a replace moves; see `movable_px`."""
     h = header(tb)
     o = orders(tb, h)[slot]
+    stop_px = o.stop_px
+    if o.type == STOP:
+        stop_px = px
+        px = o.px
     c = at(tb + h.commands_at, h.commands_n, COMMAND)[h.cmd_n]
     h.cmd_n += 1
     c.handle = o.handle
     c.ordinal = o.handle >> SLOT_BITS
     c.qty = qty
     c.px = px
-    c.stop_px = o.stop_px
+    c.stop_px = stop_px
     c.instrument = o.instrument
     c.strategy = o.strategy
     c.kind = kind
@@ -249,17 +260,17 @@ def send(tb, slot, kind, qty, px):
         words(tb, h.message_times_at, h.message_times_n)[h.n_messages % l.max_messages] = h.now
     h.n_messages += 1
     h.attend = 1
-    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, o.stop_px)
+    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, stop_px)
     if kind == CMD_NEW:
         if l.max_orders > 0:
             words(tb, h.order_times_at, h.order_times_n)[h.n_sent % l.max_orders] = h.now
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
+        emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, stop_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
-        emit(h, o.strategy, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
+        emit(h, o.strategy, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, stop_px)
     else:
         h.c_cancel += 1
         emit(h, o.strategy, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
@@ -273,7 +284,7 @@ def submit(tb, h, o):
     o.state = SUBMITTED
     o.t_sent = h.now
     expose(tb, h, o, worst(tb, h, o))
-    send(tb, o.handle & SLOT_MASK, CMD_NEW, o.qty, o.px)
+    send(tb, o.handle & SLOT_MASK, CMD_NEW, o.qty, movable_px(o))
 
 
 @fn
@@ -284,7 +295,7 @@ def cancel(tb, h, o):
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
         o.request = CANCELING
-        send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, o.px)
+        send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, movable_px(o))
     elif o.request == REPLACING:
         o.waiting = CANCELING
         expose(tb, h, o, worst(tb, h, o))  # what waited there is given up
@@ -292,7 +303,7 @@ def cancel(tb, h, o):
 
 @fn
 def replace(tb, h, o, qty, px):
-    """Ask for a new quantity and price; the latest further wish waits behind what is outstanding."""
+    """Ask for a new quantity and price (`movable_px`); the latest further wish waits behind what is outstanding."""
     apart()
     if o.request == NO_REQUEST:
         o.request = REPLACING
@@ -449,11 +460,14 @@ def on_trade_report(tb, h, o, e, to):
 @fn
 def on_replaced(tb, h, o, e):
     apart()
-    if o.request != REPLACING or e.b != o.new_qty or e.c != o.new_px:
+    px = o.px if o.type == STOP else o.new_px  # a report names the limit price, which a stop has not
+    if o.request != REPLACING or e.b != o.new_qty or e.c != px:
         h.c_duplicate += 1
         return False
     o.qty = o.new_qty
-    o.px = o.new_px
+    o.px = px
+    if o.type == STOP:
+        o.stop_px = o.new_px
     conclude(tb, h, o)
     return True
 
