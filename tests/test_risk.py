@@ -6,6 +6,7 @@ import pytest
 from drive import CENT, MONEY, SECOND, Trader
 
 from replay import events as ev
+from replay.errors import BadInput
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader import reasons as R
@@ -255,6 +256,24 @@ def test_stale_feed_halts_and_a_fresh_quote_clears():
     t.quote()
     assert t.status == ("active", "stale_feed")
     passed(t.limit(1, 100))
+
+
+def test_a_stale_feed_is_not_cleared_by_another():
+    t = trader(2, max_quote_age_s=5)
+    for k in (0, 1):
+        t.at(6 + 20 * k).quote(instrument=1 - k)
+        refused(t, t.limit(1, 100, instrument=k), R.STALE_FEED)
+        t.quote(instrument=1 - k)
+        t.trade(100, instrument=k)
+        assert t.status == ("halted", "stale_feed")
+        t.quote(instrument=k)
+        assert t.status == ("active", "stale_feed")
+
+
+@pytest.mark.parametrize("name", [f for f in Limits.__struct_fields__ if not f.startswith("max_position") and f not in ("max_order_qty", "max_order_notional")])
+def test_a_limit_that_a_strategy_cannot_have_is_an_error(name):
+    with pytest.raises(BadInput, match=f"strategy limits: {name} is a limit of the account"):
+        Trader(strategies=2, own=[Limits(), Limits(**{name: ("A",) if name == "allow" else 1})])
 
 
 def test_never_heard_is_no_reference_and_does_not_halt():

@@ -200,6 +200,7 @@ HEADER = record(
     ("state", "i8"),
     ("state_reason", "i8"),
     ("state_since", "i8"),
+    ("stale", "i8"),  # the instrument whose feed a halt waits for
     ("halts", "i8"),
     ("equity", "i8"),
     ("peak", "i8"),

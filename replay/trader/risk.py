@@ -276,6 +276,8 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         if l.max_quote_age_ns > 0 and price2 == NOTHING:
             if v.ts > 0:
                 refuse(h, R.STALE_FEED, h.now - v.ts, l.max_quote_age_ns)
+                if h.state == ACTIVE:
+                    h.stale = instrument
                 halt(tb, h, R.STALE_FEED)
                 return R.STALE_FEED
             return R.NO_REFERENCE
@@ -396,7 +398,7 @@ def recover(tb, h, instrument):
     l = limits(tb, h)[0]
     if l.halt_escalate_ns > 0 and h.now - h.state_since >= l.halt_escalate_ns:
         return True
-    if h.state_reason == R.STALE_FEED and instrument < h.n_instruments:
+    if h.state_reason == R.STALE_FEED and instrument == h.stale:
         v = views(tb, h)[instrument]
         if v.ts == h.now and v.bid_sz > 0 and v.ask_sz > 0:
             enter(h, ACTIVE, R.STALE_FEED)

@@ -33,12 +33,15 @@ def build(
     order_capacity: int = 1024,
     tombstone_ns: int = 1_000_000_000,
 ) -> Arena:
-    """The trader for instruments and strategies (`replay.strategy.Loaded`). Raises `BadInput` for limits of unknown symbols."""
+    """The trader for instruments and strategies (`replay.strategy.Loaded`). Raises `BadInput` for limits of unknown symbols, and for a
+    strategy's limit that only an account can have."""
     n, s = len(m.instruments), len(strategies)
     known = {i.symbol for i in m.instruments}
     for symbol in limits.allow:
         if symbol not in known:
             raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
+    for own in strategy_limits:
+        own.check_of_strategy()
     table = FeatureTable([(k, spec) for strategy in strategies for spec in strategy.features.values() for k in range(n)])
     n_features = sum(len(strategy.features) for strategy in strategies)
     width, capacity = book_size(m)
