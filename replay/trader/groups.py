@@ -10,7 +10,7 @@ from __future__ import annotations
 from replay.events import OPEN
 from replay.kernel.memory import apart, fn
 from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, positions, views
-from replay.trader.oms import cancel, close_order, expose, find, movable_px, open_order, replace, room, spare, submit, worst
+from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, spare, submit, wanted_px, wanted_qty, worst
 from replay.trader.orders import CANCELED, NEW, TERMINAL
 
 
@@ -30,12 +30,11 @@ def release(tb, h, entry):
     """The entry is finished: its children go out for what it filled, or are dropped with it."""
     apart()
     table = orders(tb, h)
-    child = find(tb, h, entry.sibling)
-    for _ in range(2):
+    for k in range(2):  # each by its own handle: one may have been given up, and its slot have another order
+        child = find(tb, h, entry.sibling if k == 0 else entry.second)
         if child < 0:
-            return
+            continue
         c = table[child]
-        following = find(tb, h, c.sibling)
         if c.state == NEW:
             if h.state == KILLED or (entry.cum == 0 and entry.exposed == 0):
                 close_order(tb, h, c, CANCELED)
@@ -46,8 +45,7 @@ def release(tb, h, entry):
         elif not TERMINAL[c.state] and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
             more = entry.cum - c.group_qty
             c.group_qty = entry.cum
-            replace(tb, h, c, c.qty + more, movable_px(c))
-        child = following
+            replace(tb, h, c, wanted_qty(c) + more, wanted_px(c))
 
 
 @fn
@@ -60,10 +58,11 @@ def balance(tb, h, leg):
     other = orders(tb, h)[k]
     left = leg.group_qty - leg.cum - other.cum
     if not TERMINAL[other.state]:
-        if left <= 0 or (TERMINAL[leg.state] and leg.cum < leg.group_qty):
-            cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together
+        if left <= 0 or (leg.state == CANCELED and leg.cum < leg.group_qty):
+            cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together. One that was rejected or has expired
+            # leaves the other working: the position it protects is still there
         elif leg.cum > 0 and other.qty > other.cum + left:
-            replace(tb, h, other, other.cum + left, movable_px(other))
+            replace(tb, h, other, other.cum + left, wanted_px(other))
         expose(tb, h, other, worst(tb, h, other))
     if left < 0:
         flatten_excess(tb, h, leg, other, -left)

@@ -147,18 +147,17 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
         first = open_order(tb, h.strategy, instrument, -side, qty, take_px, 0, LIMIT, leg_tif, 0, 0)
         leg = table[first & SLOT_MASK]
         leg.group = TAKE_PROFIT
-        leg.parent = handle
     second = first
     if stop_px != 0:
         second = open_order(tb, h.strategy, instrument, -side, qty, 0, stop_px, STOP, leg_tif, 0, 0)
         leg = table[second & SLOT_MASK]
         leg.group = STOP_LOSS
-        leg.parent = handle
         if first == 0:
             first = second
     if first != second:
         table[first & SLOT_MASK].sibling = second
         table[second & SLOT_MASK].sibling = first
+        o.second = second
     o.sibling = first
     submit(tb, h, o)
     return handle

@@ -35,8 +35,8 @@ ORDER = record(
     ("exec_seq", "i8"),  # newest of this order's fills in the fill ring, -1 none
     ("t_sent", "i8"),
     ("t_last", "i8"),
-    ("parent", "i8"),
-    ("sibling", "i8"),
+    ("sibling", "i8"),  # the other one of a pair; of an entry its first child
+    ("second", "i8"),  # of an entry its second child, 0 none
     ("group_qty", "i8"),
     ("instrument", "i4"),
     ("strategy", "i4"),

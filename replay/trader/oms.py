@@ -124,8 +124,8 @@ def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flag
     o.exec_seq = -1
     o.t_sent = h.now
     o.t_last = h.now
-    o.parent = 0
     o.sibling = 0
+    o.second = 0
     o.group_qty = 0
     o.instrument = instrument
     o.strategy = strategy
@@ -216,6 +216,22 @@ def worst(tb, h, o):
 def movable_px(o):
     """The price of an order that a replace moves."""
     return o.stop_px if o.type == STOP else o.px
+
+
+@hot
+def wanted_qty(o):
+    """The quantity an order is to have once everything asked for is granted."""
+    if o.waiting == REPLACING:
+        return o.next_qty
+    return o.new_qty if o.request == REPLACING else o.qty
+
+
+@hot
+def wanted_px(o):
+    """The same of its price (`movable_px`)."""
+    if o.waiting == REPLACING:
+        return o.next_px
+    return o.new_px if o.request == REPLACING else movable_px(o)
 
 
 @hot
