@@ -47,7 +47,7 @@ ORDER = record(
     ("type", "i1"),
     ("tif", "i1"),
     ("flags", "i1"),
-    ("request", "i1"),
+    ("request", "i1"),  # of a finished order: one that the venue has yet to answer
     ("waiting", "i1"),  # NO_REQUEST, CANCELING or REPLACING wanted once the outstanding one is answered
     ("group", "i1"),
 )
@@ -236,7 +236,7 @@ HEADER = record(
     ("c_filled", "i8"),
     ("c_duplicate", "i8"),
     ("c_late", "i8"),
-    ("c_too_late", "i8"),  # requests that reached the venue after the order had ended
+    ("c_too_late", "i8"),  # answers to requests that came after the order had ended
     ("c_illegal", "i8"),
     ("c_unknown", "i8"),
     ("c_busts", "i8"),

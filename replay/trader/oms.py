@@ -1,7 +1,8 @@
 """How orders are done: slots, requests, reports. A state machine without I/O; the table is `replay.trader.orders.TRANSITIONS`.
 
 A handle is ordinal << 20 | slot: unique for ever, found without a search, and the same order in every run because the ordinal
-counts. A replace chain keeps one handle. Slots of finished orders are reused oldest first, after `tombstone_ns`.
+counts. A replace chain keeps one handle. Slots of finished orders are reused oldest first, after `tombstone_ns` and once the venue
+has answered what was asked about them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ from replay.trader.orders import (
     CANCELED,
     EXEC_BUST,
     EXEC_CANCEL_REJECTED,
+    EXEC_CANCELED,
     EXEC_CORRECT,
+    EXEC_GONE,
     EXEC_REJECTED,
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
@@ -63,6 +66,12 @@ from replay.trader.risk import halt, on_reject
 
 
 # --- slots and exposure -----------------------------------------------------------------------------------------------------
+@hot
+def expected(o):
+    """Whether a report of a finished order is still to come: a fill the venue has told of, or the answer to a request."""
+    return o.exposed != 0 or o.request != NO_REQUEST
+
+
 @fn
 def room(tb, h, n):
     """Whether `n` orders can be opened: slots past their tombstone beside the reserve, and commands that fit."""
@@ -74,7 +83,7 @@ def room(tb, h, n):
         if slot < 0:
             return False
         o = table[slot]
-        if o.exposed != 0 or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
+        if expected(o) or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
             return False
         slot = o.next
     return h.cmd_n + n <= h.commands_n - h.orders_n
@@ -88,15 +97,15 @@ def spare(tb, h):
     if h.cmd_n >= h.commands_n - h.orders_n:
         return False
     table = orders(tb, h)
-    for _ in range(h.orders_n):  # a slot that still waits for a fill the venue has told of goes to the back of the line
+    for _ in range(h.orders_n):  # a slot that something is expected for goes to the back of the line
         head = h.free_head
-        if head < 0 or table[head].exposed == 0 or head == h.free_tail:
+        if head < 0 or not expected(table[head]) or head == h.free_tail:
             break
         h.free_head = table[head].next
         table[h.free_tail].next = head
         table[head].next = -1
         h.free_tail = head
-    return h.free_head >= 0 and table[h.free_head].exposed == 0
+    return h.free_head >= 0 and not expected(table[h.free_head])
 
 
 @entry
@@ -148,12 +157,11 @@ def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flag
 
 @fn
 def close_order(tb, h, o, state):
-    """An order is finished: off the instrument's list, its slot to the end of the free list."""
+    """An order is finished: off the instrument's list, its slot to the end of the free list. A request that is out stays noted."""
     apart()
     table = orders(tb, h)
     slot = o.handle & SLOT_MASK
     o.state = state
-    o.request = NO_REQUEST
     o.waiting = NO_REQUEST
     v = views(tb, h)[o.instrument]
     if o.prev >= 0:
@@ -433,7 +441,7 @@ def correct_fill(tb, h, o, e, bust):
 
 @fn
 def most_of(o):
-    """Lots the venue may have traded of an order: the larger leg of a replace that is out."""
+    """Lots the venue may have traded of an order, finished or not: the larger leg of a replace that is out."""
     return max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
 
 
@@ -474,18 +482,41 @@ def on_trade_report(tb, h, o, e, to):
 
 
 @fn
-def on_replaced(tb, h, o, e):
-    apart()
+def granted(o, e):
+    """Take over the replace that a report grants; False if it is not the one that is out."""
     px = o.px if o.type == STOP else o.new_px  # a report names the limit price, which a stop has not
     if o.request != REPLACING or e.b != o.new_qty or e.c != px:
-        h.c_duplicate += 1
         return False
     o.qty = o.new_qty
     o.px = px
     if o.type == STOP:
         o.stop_px = o.new_px
+    return True
+
+
+@fn
+def on_replaced(tb, h, o, e):
+    apart()
+    if not granted(o, e):
+        h.c_duplicate += 1
+        return False
     conclude(tb, h, o)
     return True
+
+
+@fn
+def after_the_end(h, o, e, kind):
+    """A report, not of a fill, about a finished order: no news, but perhaps the answer its slot waits for."""
+    apart()
+    if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
+        h.c_too_late += 1  # our request crossed the order's end, which another report told
+    else:
+        h.c_duplicate += 1
+    cancel_answered = o.request == CANCELING and (kind == EXEC_CANCEL_REJECTED or kind == EXEC_CANCELED)
+    replace_answered = o.request == REPLACING and (kind == EXEC_REPLACE_REJECTED or (kind == EXEC_REPLACED and granted(o, e)))
+    if cancel_answered or replace_answered or kind == EXEC_GONE:
+        o.request = NO_REQUEST
+    return False
 
 
 @fn
@@ -493,6 +524,7 @@ def conclude(tb, h, o):
     """The outstanding request has its answer: the order is finished if it has traded all it could, else what waited goes out."""
     apart()
     if o.cum >= o.qty:
+        o.request = NO_REQUEST
         expose(tb, h, o, 0)
         close_order(tb, h, o, FILLED)
     else:
@@ -541,11 +573,7 @@ def apply_report(tb, h, o, e, kind, to):
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
         return correct_fill(tb, h, o, e, kind == EXEC_BUST)
     if TERMINAL[o.state]:
-        if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
-            h.c_too_late += 1  # our request crossed the order's end, which another report told
-        else:
-            h.c_duplicate += 1
-        return False
+        return after_the_end(h, o, e, kind)
     if kind == EXEC_REPLACED:
         return on_replaced(tb, h, o, e)
     if kind == EXEC_CANCEL_REJECTED:
@@ -560,6 +588,8 @@ def apply_report(tb, h, o, e, kind, to):
             on_reject(tb, h)
         # fills the venue has told of that have not reached us yet still count
         expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))
+        if kind == EXEC_GONE or (kind == EXEC_CANCELED and o.request == CANCELING):
+            o.request = NO_REQUEST
         close_order(tb, h, o, to)
         return True
     if to == UNKNOWN and o.state == UNKNOWN:
