@@ -325,7 +325,7 @@ def test_bad_orders():
     refused(t, t.limit(0, 100), R.BAD_ORDER)
     refused(t, t.place(1, kind=4), R.BAD_ORDER)
     refused(t, t.place(1, kind=15), R.BAD_ORDER)
-    refused(t, t.limit(1, 100, tif=T.OPG), R.BAD_ORDER)
+    refused(t, t.limit(1, 100, tif=T.FOK + 1), R.BAD_ORDER)
     refused(t, t.limit(1, 100, tif=T.IOC, flags=T.POST_ONLY), R.BAD_ORDER)
     refused(t, t.limit(1, 100, tif=T.FOK, flags=T.POST_ONLY), R.BAD_ORDER)
     refused(t, t.market(1, flags=T.POST_ONLY), R.BAD_ORDER)

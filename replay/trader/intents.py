@@ -9,6 +9,7 @@ from __future__ import annotations
 from replay.kernel.memory import apart, at, entry, fn, mix
 from replay.trader import reasons as R
 from replay.trader.layout import (
+    CANCELING,
     DAY,
     ENGINE,
     ENTRY,
@@ -21,12 +22,14 @@ from replay.trader.layout import (
     OUTSIDE,
     POST_ONLY,
     REDUCE_ONLY,
+    RUN,
     SLOT_MASK,
     STOP,
     STOP_LIMIT,
     STOP_LOSS,
     TAKE_PROFIT,
     TIMER_ROW,
+    WARMUP,
     header,
     instruments,
     orders,
@@ -36,7 +39,7 @@ from replay.trader.layout import (
     words,
 )
 from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit
-from replay.trader.orders import TERMINAL
+from replay.trader.orders import NEW, TERMINAL
 from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
 from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
@@ -206,8 +209,8 @@ def pull(tb, handle):
         return refused(tb, h, R.NOT_WORKING, o.instrument, 0, o.px)
     if o.flags & ENGINE:
         return refused(tb, h, R.NOT_ALLOWED, o.instrument, 0, o.px)
-    if h.mode != 0:
-        return refused(tb, h, R.IN_WARMUP if h.mode == 1 else R.SESSION_OVER, o.instrument, 0, o.px)
+    if h.mode != RUN:
+        return refused(tb, h, R.IN_WARMUP if h.mode == WARMUP else R.SESSION_OVER, o.instrument, 0, o.px)
     cancel(tb, h, o)
     return 0
 
@@ -216,7 +219,7 @@ def pull(tb, handle):
 def pull_all(tb, instrument):
     """Cancel every working order of the calling strategy, of one instrument or (-1) of all. Returns how many were asked."""
     h = header(tb)
-    if h.mode != 0:
+    if h.mode != RUN:
         return 0
     return cancel_all(tb, h, instrument, h.strategy)
 
@@ -232,7 +235,7 @@ def change(tb, handle, qty, px):
     if slot < 0:
         return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, px)
     o = orders(tb, h)[slot]
-    if TERMINAL[o.state] or o.state == 1 or o.request == 1 or o.waiting == 1 or qty <= o.cum:
+    if TERMINAL[o.state] or o.state == NEW or o.request == CANCELING or o.waiting == CANCELING or qty <= o.cum:
         return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
     exposed = o.exposed
     expose(tb, h, o, 0)

@@ -11,7 +11,7 @@ F64 = np.dtype("f8")
 
 # --- orders ---------------------------------------------------------------------------------------------------------------
 MARKET, LIMIT, STOP, STOP_LIMIT = range(4)
-DAY, GTC, IOC, FOK, OPG, CLS = range(6)
+DAY, GTC, IOC, FOK = range(4)
 POST_ONLY, REDUCE_ONLY, ENGINE, OUTSIDE = 1, 2, 4, 8  # order flags; ENGINE: sent by the engine's own flattener
 # the request outstanding at the venue besides the order itself
 NO_REQUEST, CANCELING, REPLACING = range(3)
@@ -87,7 +87,6 @@ INSTRUMENT = record(
     ("max_qty", "i8"),
     ("max_px", "i8"),
     ("currency", "i4"),
-    ("base_currency", "i4"),  # asset that a fee in kind reduces, -1 none
     ("allow_negative", "i4"),
     ("level", "i4"),
 )
@@ -112,12 +111,10 @@ VIEW = record(
     ("orders", "i4"),  # first of our working orders, -1 none
     ("phase", "i1"),
     ("status", "i1"),
-    ("stale", "i1"),
     ("marked", "i1"),
     ("allowed", "i1"),
     ("gapped", "i1"),
     ("level", "i1"),  # the data level that sets this view
-    ("pad", "i1"),
     ("close_px", "i8"),
     ("close_ts", "i8"),
     ("flatten_ts", "i8"),  # when its position was last to be flattened
@@ -155,14 +152,11 @@ N_HOOKS = len(HOOKS)
 STRATEGY = record(
     ("self_at", "i8"),  # its parameters and state, offset in the arena
     ("each_at", "i8"),  # its state per instrument
-    ("each_size", "i8"),
     ("orders", "i8"),
     ("fills", "i8"),
     ("refused", "i8"),
     ("wakes", "i8"),
     ("state", "i8"),
-    ("day_base", "i8"),
-    ("peak", "i8"),
 )
 TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
 
@@ -242,8 +236,6 @@ HEADER = record(
     ("c_busts", "i8"),
     ("c_crossed", "i8"),
     ("c_gaps", "i8"),
-    ("c_bad", "i8"),
-    ("c_dropped_levels", "i8"),
     ("c_flatten", "i8"),
     ("kinds", "i8", (32,)),
     # regions

@@ -101,7 +101,6 @@ def build(
     for strategy, row, (own, each) in zip(strategies, arena.region("strategies"), offsets, strict=False):
         row.self_at = h.selves_at + own
         row.each_at = h.selves_at + each
-        row.each_size = strategy.each_dtype.itemsize
         firsts = {}
         for name, spec in strategy.features.items():
             firsts[name] = at
@@ -134,7 +133,6 @@ def fill_instruments(arena: Arena, m: Manifest) -> None:
         row.max_px = max(4 * max(abs(m.max_px[k]), abs(m.min_px[k])), 1000)
         row.max_qty = max(1, (1 << 58) // (int(row.max_px) * num)) if num else 0
         row.currency = m.currencies.index(i.currency)
-        row.base_currency = m.currencies.index(i.base) if i.base else -1
         row.allow_negative = i.allow_negative_px
         row.level = LEVELS[m.levels[k]]
         row.bar_ns = max(m.bar_intervals_ns, default=0)
