@@ -75,7 +75,8 @@ def expected(o):
 @fn
 def room(tb, h, n):
     """Whether `n` orders can be opened: slots past their tombstone beside the reserve, and commands that fit."""
-    if h.live + n > h.orders_n - h.reserve or not spare(tb, h):
+    beside = h.orders_n - h.reserve - h.live
+    if n > beside or not spare(tb, h):
         return False
     table = orders(tb, h)
     slot = h.free_head
