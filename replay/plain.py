@@ -16,7 +16,7 @@ from replay.kernel.memory import callback, entry_of, record, structure
 from replay.strategy import fields_of
 from replay.trader import intents
 from replay.trader import layout as T
-from replay.trader.orders import FREE, TERMINAL
+from replay.trader.orders import ACCEPTED, FREE, PARTIAL, TERMINAL
 from replay.trader.specs import Spec
 
 _STRUCTS = {
@@ -84,7 +84,7 @@ class Context:
 
     def is_settled(self, handle: int) -> bool:
         o = self._order(handle)
-        return o is not None and o.state in (3, 4) and o.request == 0
+        return o is not None and o.state in (ACCEPTED, PARTIAL) and o.request == T.NO_REQUEST
 
     def order_px(self, handle: int) -> int:
         o = self._order(handle)

@@ -125,8 +125,28 @@ def test_a_reduction_does_not_overtake_a_cancel():
 def test_the_exposure_moves_to_the_leg_that_stays():
     t, take, stop = bracketed()
     assert int(t.order(stop).exposed) == 0
-    assert asked(t.report(take, O.EXEC_REJECTED)) == [("cancel", stop)]  # the pair goes together
+    assert asked(t.report(take, O.EXEC_CANCELED)) == [("cancel", stop)]  # the pair goes together
     assert int(t.order(stop).exposed) == int(t.view().selling) == 10
+    t.check()
+
+
+@pytest.mark.parametrize("end", [O.EXEC_REJECTED, O.EXEC_EXPIRED])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_leg_the_venue_ends_leaves_the_other_working(which, end):
+    t, *legs = bracketed()
+    gone, stays = legs[which], legs[1 - which]
+    assert t.report(gone, end) == [] and t.state(stays) == "SUBMITTED"
+    assert int(t.order(stays).exposed) == int(t.view().selling) == 10
+    assert t.fill(stays, 10, 94) == [] and int(t.position().qty) == 0 and int(t.h.live) == 0
+    t.check()
+
+
+def test_a_leg_that_expires_in_part_leaves_the_rest_protected():
+    t, take, stop = bracketed()
+    t.fill(take, 4, 110)
+    assert t.report(take, O.EXEC_EXPIRED, cum=4) == []
+    t.report(stop, O.EXEC_REPLACED, 6, 0)
+    assert t.fill(stop, 6, 94) == [] and int(t.position().qty) == 0 and int(t.h.c_flatten) == 0
     t.check()
 
 
@@ -224,4 +244,59 @@ def test_a_leg_outlives_the_memory_of_the_other():
     assert t.order(first) is None
     t.report(second, O.EXEC_CANCEL_REJECTED)
     assert t.fill(second, 5, 110) == [] and int(t.h.c_flatten) == 0
+    t.check()
+
+
+def test_a_target_does_not_count_what_only_protects():
+    t, take, stop = bracketed()
+    assert t.target(10) == 0  # both exits work, and still ten are meant to be held
+    t = trader()
+    t.fill(t.bracket(10, 100, 0, 95), 10, 100)
+    more = t.target(14)
+    assert more > 0 and (t.sent[-1].side, t.sent[-1].qty) == (1, 4)
+    assert t.target(14) == 0
+    t.fill(more, 4, 102)
+    assert t.stop(-4, 90) > 0 and t.place(-4, T.STOP_LIMIT, 91, 90) > 0 and t.oco(-4, 120, 90) > 0
+    assert t.target(14) == 0
+    assert t.limit(-3, 130) > 0 and t.target(11) == 0  # a plain limit order is on its way
+    t.check()
+
+
+def test_a_target_counts_the_entry_of_a_bracket_and_announced_fills():
+    t = trader(strategies=2)
+    entry = t.bracket(10, 100, 110, 95)
+    assert t.target(10) == 0 and t.limit(-5, 130, strategy=1) > 0
+    t.report(entry, O.EXEC_CANCELED, cum=6)
+    assert t.target(6) == 0
+    t.fill(entry, 6, 100)
+    assert t.target(6) == 0
+    t.check()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_child_given_up_does_not_hide_the_other(which):
+    t = trader(capacity=16)
+    entry = t.bracket(10, 100, 110, 95)
+    children = int(t.order(entry).sibling), int(t.order(entry).second)
+    assert t.cancel(children[which]) == 0
+    for _ in range(16):
+        t.report(t.market(1), O.EXEC_CANCELED)
+    assert t.order(children[which]) is None
+    (left,) = t.fill(entry, 10, 100)
+    assert left.handle == children[1 - which] and t.state(left.handle) == "SUBMITTED" and int(t.h.live) == 1
+    t.check()
+
+
+def test_late_fills_of_the_entry_add_to_what_was_asked_for():
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    t.fill(entry, 3, 100)
+    take, stop = (c.handle for c in t.report(entry, O.EXEC_CANCELED, cum=7))
+    assert t.replace(stop, 3, 96) == 0  # the price moves, too
+    assert asked(t.fill(entry, 2, 100)) == [("replace", take, 5)]
+    assert asked(t.fill(entry, 2, 100)) == []
+    (more,) = t.report(take, O.EXEC_REPLACED, 5, 110)
+    assert (more.qty, more.px) == (7, 110)
+    (more,) = t.report(stop, O.EXEC_REPLACED, 3, 0)
+    assert (more.qty, more.stop_px) == (7, 96)
     t.check()

@@ -13,6 +13,7 @@ from replay import events as ev
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader.limits import Limits
+from replay.trader.output import OUT_REPLACE
 from replay.trader.reasons import REASON_NAMES
 
 HEAVY = int(os.environ.get("REPLAY_TEST_EXAMPLES", "150"))  #: REPLAY_TEST_EXAMPLES=10000 for a release
@@ -316,3 +317,75 @@ def test_timers_fire_in_order_and_once():
         assert t._ask(intents.timer, T0 + 5, k) == 0
     assert t._ask(intents.timer, T0 + 5, 0) == -REASON_NAMES.index("capacity")
     assert entry_of(intents.log)(t.base, 1, 2, 3, 4) == 0
+
+
+def test_a_replace_moves_the_price_the_order_has():
+    t = Trader()
+    t.quote()
+    stop, both = t.stop(-10, 95), t.place(-10, T.STOP_LIMIT, 90, 95)
+    t.sent.clear()
+    assert t.replace(stop, 12, 97) == 0 and t.replace(both, 8, 91) == 0 and t.replace(stop, 12, 98) == 0
+    assert [(c.kind, c.qty, c.px, c.stop_px) for c in t.sent] == [(T.CMD_REPLACE, 12, 0, 97), (T.CMD_REPLACE, 8, 91, 95)]
+    assert t.replace(stop, 12, 0) == -REASON_NAMES.index("bad_price")
+    (moved,) = t.report(stop, O.EXEC_REPLACED, 12, 0)
+    assert (moved.px, moved.stop_px) == (0, 98)
+    (row,) = t.outputs(OUT_REPLACE)
+    assert (int(row.b), int(row.c), int(row.d)) == (12, 0, 98)
+    assert (int(t.order(stop).px), int(t.order(stop).stop_px)) == (0, 97)  # the first is answered, the second under way
+    t.report(stop, O.EXEC_REPLACE_REJECTED)
+    assert int(t.order(stop).stop_px) == 97
+    t.report(both, O.EXEC_REPLACED, 8, 91)
+    assert (int(t.order(both).px), int(t.order(both).stop_px)) == (91, 95)
+    assert t.cancel(stop) == 0 and (t.sent[-1].px, t.sent[-1].stop_px) == (0, 97)
+    t.check()
+
+
+@pytest.mark.parametrize("ask", ["cancel", "replace"])
+def test_a_slot_waits_for_the_answer_to_a_request(ask):
+    t = Trader(capacity=16)
+    t.quote()
+    first = t.limit(5, 100)
+    assert (t.cancel(first) if ask == "cancel" else t.replace(first, 6, 100)) == 0
+    t.fill(first, 5, 100)
+    t.report(first, O.EXEC_EXPIRED, cum=5)
+    for _ in range(40):
+        t.report(t.limit(1, 100), O.EXEC_CANCELED)
+        t.check()
+    assert t.order(first) is not None
+    t.report(first, O.EXEC_CANCEL_REJECTED if ask == "cancel" else O.EXEC_REPLACE_REJECTED)
+    assert t.status[0] == "active" and int(t.h.c_too_late) == 1
+    for _ in range(16):
+        t.report(t.limit(1, 100), O.EXEC_CANCELED)
+    assert t.order(first) is None
+    t.check()
+
+
+def test_a_table_whose_requests_are_unanswered_is_full():
+    t = Trader(capacity=16)
+    t.quote()
+    handles = [t.limit(5, 100) for _ in range(16)]
+    for h in handles:
+        t.cancel(h)
+        t.report(h, O.EXEC_EXPIRED)
+    assert t.limit(1, 100) == -REASON_NAMES.index("capacity")
+    t.report(handles[3], O.EXEC_GONE)
+    assert t.limit(1, 100) > 0 and t.order(handles[3]) is None
+    t.check()
+
+
+@pytest.mark.parametrize("granted", ["before the fill", "behind it", "never"])
+def test_an_announced_fill_may_use_the_larger_quantity(granted):
+    t = Trader()
+    t.quote()
+    h = t.limit(10, 100)
+    t.replace(h, 20, 100)
+    t.report(h, O.EXEC_CANCELED, cum=15)  # overtook the grant and the fill
+    assert int(t.view().buying) == 15
+    if granted == "before the fill":
+        t.report(h, O.EXEC_REPLACED, 20, 100)
+        assert int(t.order(h).qty) == 20
+    t.fill(h, 15, 100)
+    if granted == "behind it":
+        t.report(h, O.EXEC_REPLACED, 20, 100)
+    assert t.status[0] == "active" and int(t.position().qty) == 15 and int(t.view().buying) == 0
+    t.check()

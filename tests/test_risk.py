@@ -6,6 +6,7 @@ import pytest
 from drive import CENT, MONEY, SECOND, Trader
 
 from replay import events as ev
+from replay.errors import BadInput
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader import reasons as R
@@ -143,7 +144,46 @@ def test_exposure_without_quotes_uses_what_is_known():
     passed(t.limit(100, 100))
     refused(t, t.limit(11, 100, instrument=1), R.MAX_GROSS, 111 * MONEY, 110 * MONEY)
     t = trader(quote=False, max_gross=D("110"))
-    passed(t.limit(100, 100))  # no price known at all: other limits must hold it
+    refused(t, t.limit(100, 100), R.NO_REFERENCE)
+
+
+@pytest.mark.parametrize("name", ["max_gross", "max_net", "max_leverage"])
+def test_exposure_needs_a_reference(name):
+    t = trader(quote=False, **{name: 1})
+    refused(t, t.market(1), R.NO_REFERENCE)
+    refused(t, t.limit(1, 100), R.NO_REFERENCE)
+    t.bar(100)  # a close, which no quote follows
+    assert t.view().mark2 == 200
+    if name == "max_leverage":
+        passed(t.limit(10_000, 100))
+        refused(t, t.limit(1, 100), R.BUYING_POWER, 10_001 * MONEY, 10_000 * MONEY)
+    else:
+        passed(t.limit(1, 100))
+        refused(t, t.limit(1, 100), R.MAX_GROSS if name == "max_gross" else R.MAX_NET, 2 * MONEY, MONEY)
+
+
+def test_a_sale_without_a_reference_has_no_price():
+    t = trader(quote=False, max_order_notional=1)
+    refused(t, t.limit(-1000, 1), R.NO_REFERENCE)
+    passed(t.limit(1, 100))
+
+
+def test_a_flip_is_judged_by_where_it_ends():
+    t = trader(max_position_notional=D("101.00"))
+    t.bought(90, 102)
+    t.quote(bid=150, ask=152)
+    refused(t, t.market(-180), R.MAX_POSITION_NOTIONAL, 90 * 151 * CENT, 101 * MONEY)
+    passed(t.market(-90))
+    refused(t, t.market(-67), R.MAX_POSITION_NOTIONAL, 67 * 151 * CENT, 101 * MONEY)
+    passed(t.market(-66))
+
+
+def test_negative_prices_are_worth_their_size():
+    t = Trader(1, Limits(max_order_notional=D("1.00")), allow_negative_px=True)
+    t.quote(bid=-11, ask=-9)
+    passed(t.limit(10, -10))
+    refused(t, t.limit(1, -101), R.MAX_ORDER_NOTIONAL, 101 * CENT, 100 * CENT)
+    refused(t, t.limit(11, -5), R.MAX_ORDER_NOTIONAL, 110 * CENT, 100 * CENT)
 
 
 def test_a_worth_out_of_range_is_over_every_limit():
@@ -218,6 +258,24 @@ def test_stale_feed_halts_and_a_fresh_quote_clears():
     passed(t.limit(1, 100))
 
 
+def test_a_stale_feed_is_not_cleared_by_another():
+    t = trader(2, max_quote_age_s=5)
+    for k in (0, 1):
+        t.at(6 + 20 * k).quote(instrument=1 - k)
+        refused(t, t.limit(1, 100, instrument=k), R.STALE_FEED)
+        t.quote(instrument=1 - k)
+        t.trade(100, instrument=k)
+        assert t.status == ("halted", "stale_feed")
+        t.quote(instrument=k)
+        assert t.status == ("active", "stale_feed")
+
+
+@pytest.mark.parametrize("name", [f for f in Limits.__struct_fields__ if not f.startswith("max_position") and f not in ("max_order_qty", "max_order_notional")])
+def test_a_limit_that_a_strategy_cannot_have_is_an_error(name):
+    with pytest.raises(BadInput, match=f"strategy limits: {name} is a limit of the account"):
+        Trader(strategies=2, own=[Limits(), Limits(**{name: ("A",) if name == "allow" else 1})])
+
+
 def test_never_heard_is_no_reference_and_does_not_halt():
     t = trader(quote=False, max_quote_age_s=5)
     refused(t, t.limit(1, 100), R.NO_REFERENCE)
@@ -267,7 +325,7 @@ def test_bad_orders():
     refused(t, t.limit(0, 100), R.BAD_ORDER)
     refused(t, t.place(1, kind=4), R.BAD_ORDER)
     refused(t, t.place(1, kind=15), R.BAD_ORDER)
-    refused(t, t.limit(1, 100, tif=T.OPG), R.BAD_ORDER)
+    refused(t, t.limit(1, 100, tif=T.FOK + 1), R.BAD_ORDER)
     refused(t, t.limit(1, 100, tif=T.IOC, flags=T.POST_ONLY), R.BAD_ORDER)
     refused(t, t.limit(1, 100, tif=T.FOK, flags=T.POST_ONLY), R.BAD_ORDER)
     refused(t, t.market(1, flags=T.POST_ONLY), R.BAD_ORDER)

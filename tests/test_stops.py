@@ -13,7 +13,7 @@ from replay.trader.limits import Limits
 
 def trader(n=1, flatten=False, held=100, **limits):
     """A trader that holds 100 lots bought at 102, quoted 100 / 102: equity 9,999.00."""
-    kw = {k: limits.pop(k) for k in ("phased", "strategies") if k in limits}
+    kw = {k: limits.pop(k) for k in ("phased", "strategies", "capacity", "tombstone") if k in limits}
     t = Trader(n, Limits(flatten=flatten, **limits), **kw)
     if "phased" in kw:
         t.phase(ev.OPEN, 1)
@@ -284,15 +284,63 @@ def test_flattening_waits_for_the_venue():
     assert flat.qty == 100 and t.phase(ev.OPEN, 3) == []
 
 
-def test_flattening_waits_for_room():
-    t = trader(flatten=True, held=0)
-    held = [t.limit(1, 100) for _ in range(64)]
-    t.drain()
-    t.fill(held[0], 1, 100)
-    t.limit(1, 100)
-    kill(t)
-    left = t.report(held[1], O.EXEC_CANCELED)
-    assert [(c.kind, c.side, c.qty) for c in left if c.kind == T.CMD_NEW] == [(T.CMD_NEW, -1, 1)]
+def news(commands):
+    return [(c.strategy, c.instrument, c.side, c.qty) for c in commands if c.kind == T.CMD_NEW]
+
+
+def test_a_kill_finds_room_for_its_flatteners():
+    t = trader(flatten=True, capacity=16)  # 14 slots are the strategy's
+    while t.limit(1, 90) > 0:
+        pass
+    assert int(t.h.live) == 14 and t.figures == (14, 16)
+    assert news(kill(t)) == [(0, 0, -1, 100)]
+    t.check()
+
+
+def test_a_flattener_does_not_wait_for_tombstones():
+    t = trader(flatten=True, capacity=16, tombstone=10**12, held=0)
+    h = t.market(100)
+    t.fill(h, 100, 102)
+    for _ in range(13):
+        t.report(t.limit(1, 90), O.EXEC_REJECTED)
+    for _ in range(2):
+        assert t.limit(1, 90) > 0
+    assert t.limit(1, 90) == -R.CAPACITY
+    assert news(kill(t)) == [(0, 0, -1, 100)] and t.order(h) is None
+    t.check()
+
+
+def test_flattening_is_tried_again_on_market_data():
+    t = trader(2, flatten=True, tombstone=10**9)
+    (flat,) = kill(t)
+    assert t.report(flat.handle, O.EXEC_REJECTED) == []
+    assert t.at(1).quote() == [] and t.at(2).quote(instrument=1) == []
+    (again,) = t.quote()
+    assert (again.side, again.qty) == (-1, 100)
+    assert t.at(9).quote() == []  # it works
+    t.report(again.handle, O.EXEC_EXPIRED)  # this report asks anew itself
+    last = t.sent[-1]
+    assert last.kind == T.CMD_NEW and t.report(last.handle, O.EXEC_REJECTED) == []
+    assert news(t.at(20).bar(100)) == [(0, 0, -1, 100)]
+    t.report(t.sent[-1].handle, O.EXEC_REJECTED)
+    t.h.mode = T.DRAIN
+    assert t.at(30).quote() == []
+    t.check()
+
+
+def test_each_strategy_is_flattened_for_itself():
+    t = trader(2, flatten=True, held=0, strategies=4)
+    for strategy, qty in ((0, 30), (1, -20), (2, 50), (3, 5)):
+        t.bought(qty, 102 if qty > 0 else 100, strategy=strategy)
+    t.bought(10, 102, instrument=1, strategy=1)
+    t.sent.clear()
+    left = kill(t)
+    assert news(left) == [(0, 0, -1, 30), (2, 0, -1, 35), (1, 1, -1, 10)]  # 65 are the account's: 20 stand against strategy 1
+    for c in left:
+        assert t.fill(c.handle, c.qty, 100) == []
+    assert [int(t.position(0, s).qty) for s in range(4)] == [0, -20, 15, 5] and int(t.position(0).qty) == 0
+    assert int(t.position(1, 1).qty) == 0
+    t.check()
 
 
 def test_nothing_is_flattened_while_draining():

@@ -165,8 +165,13 @@ class Oms:
         return answer
 
     def _finish(self, o, state):
-        o.state, o.request, o.waiting = state, None, None
+        o.state, o.waiting = state, None  # what it asked for is still to be answered
         return []
+
+    def _late(self, o, *asked):
+        """A report about a finished order: no news, but it may be the answer to what was asked."""
+        if o.request and o.request[: len(asked)] == asked:
+            o.request = None
 
     def _trade(self, o, qty, px, told, exec_id):
         if exec_id in o.fills:
@@ -210,9 +215,14 @@ class Oms:
         return self._finish(o, state)
 
     def _canceled(self, o, qty, px, told, exec_id):
-        return self._end(o, "CANCELED", told)
+        answer = self._end(o, "CANCELED", told)
+        self._late(o, "cancel")
+        return answer
 
-    _gone = _canceled
+    def _gone(self, o, qty, px, told, exec_id):
+        answer = self._end(o, "CANCELED", told)
+        o.request = None
+        return answer
 
     def _expired(self, o, qty, px, told, exec_id):
         return self._end(o, "EXPIRED", told)
@@ -227,19 +237,24 @@ class Oms:
         return []
 
     def _replaced(self, o, qty, px, told, exec_id):
-        if o.done or o.request != ("replace", qty, px):
+        if o.request != ("replace", qty, px):
             return None
         o.qty, o.px = qty, px
-        return self._answered(o)
+        return self._late(o, "replace") if o.done else self._answered(o)
 
     def _cancel_rejected(self, o, *rest):
-        return None if o.done or o.request != ("cancel",) else self._answered(o)
+        if o.done:
+            return self._late(o, "cancel")
+        return None if o.request != ("cancel",) else self._answered(o)
 
     def _replace_rejected(self, o, *rest):
-        return None if o.done or o.request is None or o.request[0] != "replace" else self._answered(o)
+        if o.done:
+            return self._late(o, "replace")
+        return None if o.request is None or o.request[0] != "replace" else self._answered(o)
 
     def _answered(self, o):
         if o.cum >= o.qty:
+            o.request = None
             return self._finish(o, "FILLED")
         wanted, o.request, o.waiting = o.waiting, None, None
         if wanted is None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from replay.kernel.memory import at, bits_of, hot, pure
 from replay.trader import intents
-from replay.trader.layout import DAY, I64, LIMIT, MARKET, STOP, STOP_LIMIT, header, positions, views
+from replay.trader.layout import DAY, I64, LIMIT, MARKET, NO_REQUEST, STOP, STOP_LIMIT, header, positions, views
 from replay.trader.layout import orders as order_table
 from replay.trader.oms import find
-from replay.trader.orders import FREE, TERMINAL
+from replay.trader.orders import ACCEPTED, FREE, PARTIAL, TERMINAL
 from replay.trader.rows import FEATURE
 
 NAN = float("nan")
@@ -79,7 +79,7 @@ def is_settled(ctx, handle):
     if slot < 0:
         return False
     o = order_table(ctx, h)[slot]
-    return (o.state == 3 or o.state == 4) and o.request == 0
+    return (o.state == ACCEPTED or o.state == PARTIAL) and o.request == NO_REQUEST
 
 
 @hot
@@ -168,13 +168,13 @@ def cancel_all(ctx, instrument=-1):
 
 @hot
 def replace(ctx, handle, qty, px):
-    """New total quantity and price for a working order. 0, or a refusal code < 0."""
+    """New total quantity and price for a working order: of a stop the stop price, else the limit price. 0, or a refusal code < 0."""
     return intents.change(ctx, handle, qty, px)
 
 
 @hot
 def target(ctx, instrument, lots):
-    """Market order from position plus working orders to `lots`. 0 when there already, a handle, or a refusal code < 0."""
+    """Market order from position plus working orders, protective ones aside, to `lots`. 0 when there already, a handle, or a refusal code < 0."""
     return intents.target(ctx, instrument, lots)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from replay.events import OPEN
 from replay.kernel.memory import apart, fn
-from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, views
-from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, submit, worst
+from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, positions, views
+from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, spare, submit, wanted_px, wanted_qty, worst
 from replay.trader.orders import CANCELED, NEW, TERMINAL
 
 
@@ -30,12 +30,11 @@ def release(tb, h, entry):
     """The entry is finished: its children go out for what it filled, or are dropped with it."""
     apart()
     table = orders(tb, h)
-    child = find(tb, h, entry.sibling)
-    for _ in range(2):
+    for k in range(2):  # each by its own handle: one may have been given up, and its slot have another order
+        child = find(tb, h, entry.sibling if k == 0 else entry.second)
         if child < 0:
-            return
+            continue
         c = table[child]
-        following = find(tb, h, c.sibling)
         if c.state == NEW:
             if h.state == KILLED or (entry.cum == 0 and entry.exposed == 0):
                 close_order(tb, h, c, CANCELED)
@@ -46,8 +45,7 @@ def release(tb, h, entry):
         elif not TERMINAL[c.state] and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
             more = entry.cum - c.group_qty
             c.group_qty = entry.cum
-            replace(tb, h, c, c.qty + more, c.px)
-        child = following
+            replace(tb, h, c, wanted_qty(c) + more, wanted_px(c))
 
 
 @fn
@@ -60,10 +58,11 @@ def balance(tb, h, leg):
     other = orders(tb, h)[k]
     left = leg.group_qty - leg.cum - other.cum
     if not TERMINAL[other.state]:
-        if left <= 0 or (TERMINAL[leg.state] and leg.cum < leg.group_qty):
-            cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together
+        if left <= 0 or (leg.state == CANCELED and leg.cum < leg.group_qty):
+            cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together. One that was rejected or has expired
+            # leaves the other working: the position it protects is still there
         elif leg.cum > 0 and other.qty > other.cum + left:
-            replace(tb, h, other, other.cum + left, other.px)
+            replace(tb, h, other, other.cum + left, wanted_px(other))
         expose(tb, h, other, worst(tb, h, other))
     if left < 0:
         flatten_excess(tb, h, leg, other, -left)
@@ -82,12 +81,22 @@ def flatten_excess(tb, h, leg, other, lots):
 
 
 @fn
-def flatten(tb, h, instrument, position):
-    """The engine's own reduce-only market order that closes a position after a kill; where the venue is closed, it waits."""
+def flatten(tb, h, instrument):
+    """After a kill, close the account's position in an instrument: the engine's own reduce-only market order for each strategy
+    that holds part of it. Where strategies stand against each other only what is left between them is traded, so that no two
+    flatteners meet; the rows that cancel out stay. Where the venue is closed, it waits."""
     apart()
-    if position == 0 or views(tb, h)[instrument].phase != OPEN or not room(tb, h, 1):
+    v = views(tb, h)[instrument]
+    if v.pos == 0 or v.phase != OPEN:
         return
-    side = -1 if position > 0 else 1
-    h.c_flatten += 1
-    handle = open_order(tb, 0, instrument, side, abs(position), 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
-    submit(tb, h, orders(tb, h)[handle & SLOT_MASK])
+    v.flatten_ts = h.now
+    side = -1 if v.pos > 0 else 1
+    left = abs(v.pos)
+    rows = positions(tb, h)
+    for s in range(h.n_strategies):
+        lots = min(left, -side * rows[(1 + s) * h.n_instruments + instrument].qty)
+        if lots > 0 and spare(tb, h):
+            h.c_flatten += 1
+            left -= lots
+            handle = open_order(tb, s, instrument, side, lots, 0, 0, MARKET, DAY, ENGINE | REDUCE_ONLY, 0)
+            submit(tb, h, orders(tb, h)[handle & SLOT_MASK])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from replay.kernel.memory import apart, at, entry, fn, mix
 from replay.trader import reasons as R
 from replay.trader.layout import (
+    CANCELING,
     DAY,
     ENGINE,
     ENTRY,
@@ -16,24 +17,29 @@ from replay.trader.layout import (
     INTENT_ROW,
     LIMIT,
     MARKET,
+    NO_GROUP,
     OCO_LEG,
     OUTSIDE,
     POST_ONLY,
     REDUCE_ONLY,
+    RUN,
     SLOT_MASK,
     STOP,
+    STOP_LIMIT,
     STOP_LOSS,
     TAKE_PROFIT,
     TIMER_ROW,
+    WARMUP,
     header,
     instruments,
     orders,
     positions,
     strategies,
+    views,
     words,
 )
 from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit
-from replay.trader.orders import TERMINAL
+from replay.trader.orders import NEW, TERMINAL
 from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
 from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
@@ -144,18 +150,17 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
         first = open_order(tb, h.strategy, instrument, -side, qty, take_px, 0, LIMIT, leg_tif, 0, 0)
         leg = table[first & SLOT_MASK]
         leg.group = TAKE_PROFIT
-        leg.parent = handle
     second = first
     if stop_px != 0:
         second = open_order(tb, h.strategy, instrument, -side, qty, 0, stop_px, STOP, leg_tif, 0, 0)
         leg = table[second & SLOT_MASK]
         leg.group = STOP_LOSS
-        leg.parent = handle
         if first == 0:
             first = second
     if first != second:
         table[first & SLOT_MASK].sibling = second
         table[second & SLOT_MASK].sibling = first
+        o.second = second
     o.sibling = first
     submit(tb, h, o)
     return handle
@@ -204,8 +209,8 @@ def pull(tb, handle):
         return refused(tb, h, R.NOT_WORKING, o.instrument, 0, o.px)
     if o.flags & ENGINE:
         return refused(tb, h, R.NOT_ALLOWED, o.instrument, 0, o.px)
-    if h.mode != 0:
-        return refused(tb, h, R.IN_WARMUP if h.mode == 1 else R.SESSION_OVER, o.instrument, 0, o.px)
+    if h.mode != RUN:
+        return refused(tb, h, R.IN_WARMUP if h.mode == WARMUP else R.SESSION_OVER, o.instrument, 0, o.px)
     cancel(tb, h, o)
     return 0
 
@@ -214,14 +219,15 @@ def pull(tb, handle):
 def pull_all(tb, instrument):
     """Cancel every working order of the calling strategy, of one instrument or (-1) of all. Returns how many were asked."""
     h = header(tb)
-    if h.mode != 0:
+    if h.mode != RUN:
         return 0
     return cancel_all(tb, h, instrument, h.strategy)
 
 
 @entry
 def change(tb, handle, qty, px):
-    """Replace quantity (total lots) and price of a working order. 0, or a refusal code < 0."""
+    """Replace quantity (total lots) and price of a working order: of a stop its stop price, else the limit price. 0, or a refusal
+    code < 0."""
     h = header(tb)
     slot = find(tb, h, handle)
     h.figure = 0
@@ -229,11 +235,13 @@ def change(tb, handle, qty, px):
     if slot < 0:
         return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, px)
     o = orders(tb, h)[slot]
-    if TERMINAL[o.state] or o.state == 1 or o.request == 1 or o.waiting == 1 or qty <= o.cum:
+    if TERMINAL[o.state] or o.state == NEW or o.request == CANCELING or o.waiting == CANCELING or qty <= o.cum:
         return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
     exposed = o.exposed
     expose(tb, h, o, 0)
-    code = check(tb, o.strategy, o.instrument, o.side, qty - o.cum, px, o.stop_px, o.type, o.tif, o.flags | CHANGE, 0)
+    limit_px = o.px if o.type == STOP else px
+    stop_px = px if o.type == STOP else o.stop_px
+    code = check(tb, o.strategy, o.instrument, o.side, qty - o.cum, limit_px, stop_px, o.type, o.tif, o.flags | CHANGE, 0)
     expose(tb, h, o, exposed)
     if code == R.OK and h.cmd_n >= h.commands_n - h.orders_n:
         code = refuse(h, R.CAPACITY, h.cmd_n, h.commands_n - h.orders_n)
@@ -243,14 +251,33 @@ def change(tb, handle, qty, px):
     return 0
 
 
+@fn
+def on_the_way(tb, h, instrument):
+    """Signed lots that the calling strategy's orders are to add to its position. Protective ones, stops and the exits of a pair or
+    bracket, are meant to stay: they do not count until they trade."""
+    apart()
+    p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
+    lots = p.buying - p.selling
+    table = orders(tb, h)
+    slot = views(tb, h)[instrument].orders
+    while slot >= 0:
+        o = table[slot]
+        protective = o.type == STOP or o.type == STOP_LIMIT or (o.group != NO_GROUP and o.group != ENTRY)
+        if o.strategy == h.strategy and protective:
+            lots -= o.side * o.exposed
+        slot = o.next
+    return lots
+
+
 @entry
 def target(tb, instrument, lots):
-    """Market order from the strategy's position and its working orders to `lots`; 0 when there already, else as `place`."""
+    """Market order from the strategy's position and its working orders, protective ones aside, to `lots`; 0 when there already,
+    else as `place`."""
     h = header(tb)
     if instrument < 0 or instrument >= h.n_instruments:
         return refused(tb, h, R.UNKNOWN_INSTRUMENT, instrument, lots, 0)
     p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
-    signed = lots - (p.qty + p.buying - p.selling)
+    signed = lots - p.qty - on_the_way(tb, h, instrument)
     if signed == 0:
         return 0
     side = 1 if signed > 0 else -1

@@ -11,7 +11,7 @@ F64 = np.dtype("f8")
 
 # --- orders ---------------------------------------------------------------------------------------------------------------
 MARKET, LIMIT, STOP, STOP_LIMIT = range(4)
-DAY, GTC, IOC, FOK, OPG, CLS = range(6)
+DAY, GTC, IOC, FOK = range(4)
 POST_ONLY, REDUCE_ONLY, ENGINE, OUTSIDE = 1, 2, 4, 8  # order flags; ENGINE: sent by the engine's own flattener
 # the request outstanding at the venue besides the order itself
 NO_REQUEST, CANCELING, REPLACING = range(3)
@@ -28,15 +28,15 @@ ORDER = record(
     ("paid", "i8"),  # sum of last_qty x last_px: avg_px = paid / cum
     ("exposed", "i8"),  # lots counted against the limits
     ("new_qty", "i8"),  # of the replace that is out
-    ("new_px", "i8"),
+    ("new_px", "i8"),  # the price that a replace moves: of a stop its stop price, else the limit price
     ("next_qty", "i8"),  # of the replace that waits behind it
     ("next_px", "i8"),
     ("intent_id", "i8"),
     ("exec_seq", "i8"),  # newest of this order's fills in the fill ring, -1 none
     ("t_sent", "i8"),
     ("t_last", "i8"),
-    ("parent", "i8"),
-    ("sibling", "i8"),
+    ("sibling", "i8"),  # the other one of a pair; of an entry its first child
+    ("second", "i8"),  # of an entry its second child, 0 none
     ("group_qty", "i8"),
     ("instrument", "i4"),
     ("strategy", "i4"),
@@ -47,7 +47,7 @@ ORDER = record(
     ("type", "i1"),
     ("tif", "i1"),
     ("flags", "i1"),
-    ("request", "i1"),
+    ("request", "i1"),  # of a finished order: one that the venue has yet to answer
     ("waiting", "i1"),  # NO_REQUEST, CANCELING or REPLACING wanted once the outstanding one is answered
     ("group", "i1"),
 )
@@ -87,7 +87,6 @@ INSTRUMENT = record(
     ("max_qty", "i8"),
     ("max_px", "i8"),
     ("currency", "i4"),
-    ("base_currency", "i4"),  # asset that a fee in kind reduces, -1 none
     ("allow_negative", "i4"),
     ("level", "i4"),
 )
@@ -112,14 +111,13 @@ VIEW = record(
     ("orders", "i4"),  # first of our working orders, -1 none
     ("phase", "i1"),
     ("status", "i1"),
-    ("stale", "i1"),
     ("marked", "i1"),
     ("allowed", "i1"),
     ("gapped", "i1"),
     ("level", "i1"),  # the data level that sets this view
-    ("pad", "i1"),
     ("close_px", "i8"),
     ("close_ts", "i8"),
+    ("flatten_ts", "i8"),  # when its position was last to be flattened
 )
 
 POSITION = record(
@@ -154,14 +152,11 @@ N_HOOKS = len(HOOKS)
 STRATEGY = record(
     ("self_at", "i8"),  # its parameters and state, offset in the arena
     ("each_at", "i8"),  # its state per instrument
-    ("each_size", "i8"),
     ("orders", "i8"),
     ("fills", "i8"),
     ("refused", "i8"),
     ("wakes", "i8"),
     ("state", "i8"),
-    ("day_base", "i8"),
-    ("peak", "i8"),
 )
 TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
 
@@ -199,6 +194,7 @@ HEADER = record(
     ("state", "i8"),
     ("state_reason", "i8"),
     ("state_since", "i8"),
+    ("stale", "i8"),  # the instrument whose feed a halt waits for
     ("halts", "i8"),
     ("equity", "i8"),
     ("peak", "i8"),
@@ -215,6 +211,7 @@ HEADER = record(
     ("free_tail", "i8"),
     ("live", "i8"),
     ("tombstone_ns", "i8"),
+    ("reserve", "i8"),  # order slots that only the flattener takes
     ("n_fills", "i8"),
     ("n_timers", "i8"),
     ("timer_seq", "i8"),
@@ -233,14 +230,12 @@ HEADER = record(
     ("c_filled", "i8"),
     ("c_duplicate", "i8"),
     ("c_late", "i8"),
-    ("c_too_late", "i8"),  # requests that reached the venue after the order had ended
+    ("c_too_late", "i8"),  # answers to requests that came after the order had ended
     ("c_illegal", "i8"),
     ("c_unknown", "i8"),
     ("c_busts", "i8"),
     ("c_crossed", "i8"),
     ("c_gaps", "i8"),
-    ("c_bad", "i8"),
-    ("c_dropped_levels", "i8"),
     ("c_flatten", "i8"),
     ("kinds", "i8", (32,)),
     # regions

@@ -1,7 +1,8 @@
 """How orders are done: slots, requests, reports. A state machine without I/O; the table is `replay.trader.orders.TRANSITIONS`.
 
 A handle is ordinal << 20 | slot: unique for ever, found without a search, and the same order in every run because the ordinal
-counts. A replace chain keeps one handle. Slots of finished orders are reused oldest first, after `tombstone_ns`.
+counts. A replace chain keeps one handle. Slots of finished orders are reused oldest first, after `tombstone_ns` and once the venue
+has answered what was asked about them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from replay.trader.layout import (
     REPLACING,
     SLOT_BITS,
     SLOT_MASK,
+    STOP,
     STOP_LOSS,
     header,
     limits,
@@ -39,7 +41,9 @@ from replay.trader.orders import (
     CANCELED,
     EXEC_BUST,
     EXEC_CANCEL_REJECTED,
+    EXEC_CANCELED,
     EXEC_CORRECT,
+    EXEC_GONE,
     EXEC_REJECTED,
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
@@ -62,29 +66,47 @@ from replay.trader.risk import halt, on_reject
 
 
 # --- slots and exposure -----------------------------------------------------------------------------------------------------
+@hot
+def expected(o):
+    """Whether a report of a finished order is still to come: a fill the venue has told of, or the answer to a request."""
+    return o.exposed != 0 or o.request != NO_REQUEST
+
+
 @fn
 def room(tb, h, n):
-    """Whether `n` orders can be opened: slots past their tombstone, and commands that fit."""
-    if h.cmd_n + n > h.commands_n - h.orders_n:  # the rest is kept for one cancel an order
+    """Whether `n` orders can be opened: slots past their tombstone beside the reserve, and commands that fit."""
+    beside = h.orders_n - h.reserve - h.live
+    if n > beside or not spare(tb, h):
         return False
     table = orders(tb, h)
-    for _ in range(h.orders_n):  # a slot that still waits for a fill the venue has told of goes to the back of the line
-        head = h.free_head
-        if head < 0 or table[head].exposed == 0 or head == h.free_tail:
-            break
-        h.free_head = table[head].next
-        table[h.free_tail].next = head
-        table[head].next = -1
-        h.free_tail = head
     slot = h.free_head
     for _ in range(n):
         if slot < 0:
             return False
         o = table[slot]
-        if o.exposed != 0 or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
+        if expected(o) or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
             return False
         slot = o.next
-    return True
+    return h.cmd_n + n <= h.commands_n - h.orders_n
+
+
+@fn
+def spare(tb, h):
+    """Whether one order can be opened by the engine itself, which does not wait for a tombstone: the head of the free list then
+    is a slot nothing is expected for. What is kept of the commands is one cancel an order."""
+    apart()
+    if h.cmd_n >= h.commands_n - h.orders_n:
+        return False
+    table = orders(tb, h)
+    for _ in range(h.orders_n):  # a slot that something is expected for goes to the back of the line
+        head = h.free_head
+        if head < 0 or not expected(table[head]) or head == h.free_tail:
+            break
+        h.free_head = table[head].next
+        table[h.free_tail].next = head
+        table[head].next = -1
+        h.free_tail = head
+    return h.free_head >= 0 and not expected(table[h.free_head])
 
 
 @entry
@@ -112,8 +134,8 @@ def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flag
     o.exec_seq = -1
     o.t_sent = h.now
     o.t_last = h.now
-    o.parent = 0
     o.sibling = 0
+    o.second = 0
     o.group_qty = 0
     o.instrument = instrument
     o.strategy = strategy
@@ -136,12 +158,11 @@ def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flag
 
 @fn
 def close_order(tb, h, o, state):
-    """An order is finished: off the instrument's list, its slot to the end of the free list."""
+    """An order is finished: off the instrument's list, its slot to the end of the free list. A request that is out stays noted."""
     apart()
     table = orders(tb, h)
     slot = o.handle & SLOT_MASK
     o.state = state
-    o.request = NO_REQUEST
     o.waiting = NO_REQUEST
     v = views(tb, h)[o.instrument]
     if o.prev >= 0:
@@ -201,6 +222,28 @@ def worst(tb, h, o):
 
 
 @hot
+def movable_px(o):
+    """The price of an order that a replace moves."""
+    return o.stop_px if o.type == STOP else o.px
+
+
+@hot
+def wanted_qty(o):
+    """The quantity an order is to have once everything asked for is granted."""
+    if o.waiting == REPLACING:
+        return o.next_qty
+    return o.new_qty if o.request == REPLACING else o.qty
+
+
+@hot
+def wanted_px(o):
+    """The same of its price (`movable_px`)."""
+    if o.waiting == REPLACING:
+        return o.next_px
+    return o.new_px if o.request == REPLACING else movable_px(o)
+
+
+@hot
 def find(tb, h, handle):
     """Slot of a handle that is still known, -1 otherwise."""
     slot = handle & SLOT_MASK
@@ -212,16 +255,20 @@ def find(tb, h, handle):
 # --- requests ---------------------------------------------------------------------------------------------------------------
 @entry
 def send(tb, slot, kind, qty, px):
-    """Put one command into the outbox, count it, chain it into the digest."""
+    """Put one command into the outbox, count it, chain it into the digest. `px` is what a replace moves; see `movable_px`."""
     h = header(tb)
     o = orders(tb, h)[slot]
+    stop_px = o.stop_px
+    if o.type == STOP:
+        stop_px = px
+        px = o.px
     c = at(tb + h.commands_at, h.commands_n, COMMAND)[h.cmd_n]
     h.cmd_n += 1
     c.handle = o.handle
     c.ordinal = o.handle >> SLOT_BITS
     c.qty = qty
     c.px = px
-    c.stop_px = o.stop_px
+    c.stop_px = stop_px
     c.instrument = o.instrument
     c.strategy = o.strategy
     c.kind = kind
@@ -238,17 +285,17 @@ def send(tb, slot, kind, qty, px):
         words(tb, h.message_times_at, h.message_times_n)[h.n_messages % l.max_messages] = h.now
     h.n_messages += 1
     h.attend = 1
-    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, o.stop_px)
+    chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, stop_px)
     if kind == CMD_NEW:
         if l.max_orders > 0:
             words(tb, h.order_times_at, h.order_times_n)[h.n_sent % l.max_orders] = h.now
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, o.stop_px)
+        emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, stop_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
-        emit(h, o.strategy, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, 0)
+        emit(h, o.strategy, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, stop_px)
     else:
         h.c_cancel += 1
         emit(h, o.strategy, OUT_CANCEL, o.side, 0, o.instrument, 0, o.handle, o.qty - o.cum, px, 0)
@@ -262,7 +309,7 @@ def submit(tb, h, o):
     o.state = SUBMITTED
     o.t_sent = h.now
     expose(tb, h, o, worst(tb, h, o))
-    send(tb, o.handle & SLOT_MASK, CMD_NEW, o.qty, o.px)
+    send(tb, o.handle & SLOT_MASK, CMD_NEW, o.qty, movable_px(o))
 
 
 @fn
@@ -273,7 +320,7 @@ def cancel(tb, h, o):
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
         o.request = CANCELING
-        send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, o.px)
+        send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, movable_px(o))
     elif o.request == REPLACING:
         o.waiting = CANCELING
         expose(tb, h, o, worst(tb, h, o))  # what waited there is given up
@@ -281,7 +328,7 @@ def cancel(tb, h, o):
 
 @fn
 def replace(tb, h, o, qty, px):
-    """Ask for a new quantity and price; the latest further wish waits behind what is outstanding."""
+    """Ask for a new quantity and price (`movable_px`); the latest further wish waits behind what is outstanding."""
     apart()
     if o.request == NO_REQUEST:
         o.request = REPLACING
@@ -395,7 +442,7 @@ def correct_fill(tb, h, o, e, bust):
 
 @fn
 def most_of(o):
-    """Lots the venue may have traded of an order: the larger leg of a replace that is out."""
+    """Lots the venue may have traded of an order, finished or not: the larger leg of a replace that is out."""
     return max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
 
 
@@ -436,15 +483,41 @@ def on_trade_report(tb, h, o, e, to):
 
 
 @fn
-def on_replaced(tb, h, o, e):
-    apart()
-    if o.request != REPLACING or e.b != o.new_qty or e.c != o.new_px:
-        h.c_duplicate += 1
+def granted(o, e):
+    """Take over the replace that a report grants; False if it is not the one that is out."""
+    px = o.px if o.type == STOP else o.new_px  # a report names the limit price, which a stop has not
+    if o.request != REPLACING or e.b != o.new_qty or e.c != px:
         return False
     o.qty = o.new_qty
-    o.px = o.new_px
+    o.px = px
+    if o.type == STOP:
+        o.stop_px = o.new_px
+    return True
+
+
+@fn
+def on_replaced(tb, h, o, e):
+    apart()
+    if not granted(o, e):
+        h.c_duplicate += 1
+        return False
     conclude(tb, h, o)
     return True
+
+
+@fn
+def after_the_end(h, o, e, kind):
+    """A report, not of a fill, about a finished order: no news, but perhaps the answer its slot waits for."""
+    apart()
+    if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
+        h.c_too_late += 1  # our request crossed the order's end, which another report told
+    else:
+        h.c_duplicate += 1
+    cancel_answered = o.request == CANCELING and (kind == EXEC_CANCEL_REJECTED or kind == EXEC_CANCELED)
+    replace_answered = o.request == REPLACING and (kind == EXEC_REPLACE_REJECTED or (kind == EXEC_REPLACED and granted(o, e)))
+    if cancel_answered or replace_answered or kind == EXEC_GONE:
+        o.request = NO_REQUEST
+    return False
 
 
 @fn
@@ -452,6 +525,7 @@ def conclude(tb, h, o):
     """The outstanding request has its answer: the order is finished if it has traded all it could, else what waited goes out."""
     apart()
     if o.cum >= o.qty:
+        o.request = NO_REQUEST
         expose(tb, h, o, 0)
         close_order(tb, h, o, FILLED)
     else:
@@ -500,11 +574,7 @@ def apply_report(tb, h, o, e, kind, to):
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
         return correct_fill(tb, h, o, e, kind == EXEC_BUST)
     if TERMINAL[o.state]:
-        if kind == EXEC_CANCEL_REJECTED or kind == EXEC_REPLACE_REJECTED:
-            h.c_too_late += 1  # our request crossed the order's end, which another report told
-        else:
-            h.c_duplicate += 1
-        return False
+        return after_the_end(h, o, e, kind)
     if kind == EXEC_REPLACED:
         return on_replaced(tb, h, o, e)
     if kind == EXEC_CANCEL_REJECTED:
@@ -519,6 +589,8 @@ def apply_report(tb, h, o, e, kind, to):
             on_reject(tb, h)
         # fills the venue has told of that have not reached us yet still count
         expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))
+        if kind == EXEC_GONE or (kind == EXEC_CANCELED and o.request == CANCELING):
+            o.request = NO_REQUEST
         close_order(tb, h, o, to)
         return True
     if to == UNKNOWN and o.state == UNKNOWN:

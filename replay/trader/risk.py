@@ -128,9 +128,10 @@ def crosses_own(tb, h, v, side, px, kind):
 
 
 @fn
-def exposure(tb, h, instrument, add):
+def exposure(tb, h, instrument, add, reference):
     """(gross, net) of the account in base currency if `add` signed lots more worked in `instrument`, in the worst case: for the
-    gross each instrument's own, for the net all buy orders and no sell order trade, or the reverse."""
+    gross each instrument's own, for the net all buy orders and no sell order trade, or the reverse. `reference`: twice the price
+    of `instrument`, which may have no mark yet."""
     apart()
     gross = 0
     longest = 0
@@ -143,7 +144,9 @@ def exposure(tb, h, instrument, add):
         if v.pos == 0 and v.buying == 0 and v.selling == 0 and extra == 0:
             continue
         price2 = v.mark2
-        if v.bid_sz > 0 and v.ask_sz > 0:
+        if k == instrument:
+            price2 = reference
+        elif v.bid_sz > 0 and v.ask_sz > 0:
             price2 = v.bid_px + v.ask_px
         elif not v.marked:
             price2 = 2 * v.last_px
@@ -161,16 +164,16 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
     apart()
     if l.max_order_qty > 0 and qty > l.max_order_qty:
         return refuse(h, R.MAX_ORDER_QTY, qty, l.max_order_qty)
-    needs = l.max_order_notional + l.max_position_notional + l.max_position_share
-    if needs > 0 and price2 == NOTHING:
+    if price2 == NOTHING and (l.max_order_notional > 0 or l.max_position_notional > 0 or l.max_position_share > 0):
         return R.NO_REFERENCE
     if l.max_order_notional > 0:
         notional = worth2(i, price2, qty)
         if notional > l.max_order_notional:
             return refuse(h, R.MAX_ORDER_NOTIONAL, notional, l.max_order_notional)
-    reach = abs(pos + side * qty + (buying if side > 0 else -selling))
-    if reach <= abs(pos):
-        return R.OK
+    working = buying if side > 0 else selling
+    if side * pos < 0 and qty + working <= abs(pos):
+        return R.OK  # it only reduces; a flip to the other side is judged by where it ends
+    reach = abs(pos + side * (qty + working))
     if l.max_position > 0 and reach > l.max_position:
         return refuse(h, R.MAX_POSITION, reach, l.max_position)
     if l.max_position_notional > 0 or l.max_position_share > 0:
@@ -273,6 +276,8 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         if l.max_quote_age_ns > 0 and price2 == NOTHING:
             if v.ts > 0:
                 refuse(h, R.STALE_FEED, h.now - v.ts, l.max_quote_age_ns)
+                if h.state == ACTIVE:
+                    h.stale = instrument
                 halt(tb, h, R.STALE_FEED)
                 return R.STALE_FEED
             return R.NO_REFERENCE
@@ -280,7 +285,7 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     if price2 == NOTHING:
         if reducing:
             price2 = v.mark2  # a position has a mark: what only reduces it is not held back for want of a fresher price
-        elif li.collar_bps > 0:
+        elif li.collar_bps > 0 or l.max_gross > 0 or l.max_net > 0 or l.max_leverage > 0:
             return R.NO_REFERENCE
     code = price_limits(h, li, v, side, px, kind, price2)
     if code != R.OK:
@@ -288,17 +293,20 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     worst2 = 2 * px
     if kind == MARKET or kind == STOP:
         worst2 = 2 * stop_px if kind == STOP else price2
-    price2 = max(price2, worst2)
-    code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, price2)
+    dearest2 = price2
+    # a limit bounds what a buyer pays; what a seller gets it does not, so without a reference a sale has no price
+    if (price2 == NOTHING and side > 0) or (price2 != NOTHING and abs(worst2) > abs(price2)):
+        dearest2 = worst2
+    code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, dearest2)
     if code != R.OK:
         return code
     ls = limits(tb, h)[(1 + strategy) * h.n_instruments + instrument]
     p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
-    code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, price2)
+    code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, dearest2)
     if code != R.OK:
         return code
     if (l.max_gross > 0 or l.max_net > 0 or l.max_leverage > 0) and not reducing:
-        gross, net = exposure(tb, h, instrument, side * qty)
+        gross, net = exposure(tb, h, instrument, side * qty, price2)
         if l.max_gross > 0 and gross > l.max_gross:
             return refuse(h, R.MAX_GROSS, gross, l.max_gross)
         if l.max_net > 0 and net > l.max_net:
@@ -390,7 +398,7 @@ def recover(tb, h, instrument):
     l = limits(tb, h)[0]
     if l.halt_escalate_ns > 0 and h.now - h.state_since >= l.halt_escalate_ns:
         return True
-    if h.state_reason == R.STALE_FEED and instrument < h.n_instruments:
+    if h.state_reason == R.STALE_FEED and instrument == h.stale:
         v = views(tb, h)[instrument]
         if v.ts == h.now and v.bid_sz > 0 and v.ask_sz > 0:
             enter(h, ACTIVE, R.STALE_FEED)

@@ -33,12 +33,15 @@ def build(
     order_capacity: int = 1024,
     tombstone_ns: int = 1_000_000_000,
 ) -> Arena:
-    """The trader for instruments and strategies (`replay.strategy.Loaded`). Raises `BadInput` for limits of unknown symbols."""
+    """The trader for instruments and strategies (`replay.strategy.Loaded`). Raises `BadInput` for limits of unknown symbols, and for a
+    strategy's limit that only an account can have."""
     n, s = len(m.instruments), len(strategies)
     known = {i.symbol for i in m.instruments}
     for symbol in limits.allow:
         if symbol not in known:
             raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
+    for own in strategy_limits:
+        own.check_of_strategy()
     table = FeatureTable([(k, spec) for strategy in strategies for spec in strategy.features.values() for k in range(n)])
     n_features = sum(len(strategy.features) for strategy in strategies)
     width, capacity = book_size(m)
@@ -79,6 +82,8 @@ def build(
     h.out_cap = NO_OUTPUT
     h.n_strategies, h.n_instruments = s, n
     h.tombstone_ns = tombstone_ns
+    # a kill must find room for its flatteners whatever the strategies have out; in a small table they keep half
+    h.reserve = min(n + s, order_capacity // 2) if limits.flatten else 0
     h.now = -(1 << 62)
     phased = m.counts.get("phase", 0) > 0
     for k, v in enumerate(arena.region("views")):
@@ -96,7 +101,6 @@ def build(
     for strategy, row, (own, each) in zip(strategies, arena.region("strategies"), offsets, strict=False):
         row.self_at = h.selves_at + own
         row.each_at = h.selves_at + each
-        row.each_size = strategy.each_dtype.itemsize
         firsts = {}
         for name, spec in strategy.features.items():
             firsts[name] = at
@@ -129,7 +133,6 @@ def fill_instruments(arena: Arena, m: Manifest) -> None:
         row.max_px = max(4 * max(abs(m.max_px[k]), abs(m.min_px[k])), 1000)
         row.max_qty = max(1, (1 << 58) // (int(row.max_px) * num)) if num else 0
         row.currency = m.currencies.index(i.currency)
-        row.base_currency = m.currencies.index(i.base) if i.base else -1
         row.allow_negative = i.allow_negative_px
         row.level = LEVELS[m.levels[k]]
         row.bar_ns = max(m.bar_intervals_ns, default=0)

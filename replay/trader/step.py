@@ -134,7 +134,7 @@ def kill(tb, reason):
     cancel_all(tb, h, -1, -1)
     if limits(tb, h)[0].flatten:
         for k in range(h.n_instruments):
-            flatten(tb, h, k, views(tb, h)[k].pos)
+            flatten(tb, h, k)
     return 0
 
 
@@ -240,16 +240,23 @@ def on_market(tb, h, e):
                 if v.features >= 0:
                     feature(tb, h, k, 1)
                 wake(tb, h, ON_BOOK)
-    if h.state == HALTED:
+    if h.state != ACTIVE:
         watch_halt(tb, k)
 
 
 @entry
 def watch_halt(tb, instrument):
-    """While halted: is the cause gone, or has it lasted too long?"""
+    """While halted: is the cause gone, or has it lasted too long? While killed: a position that could not be flattened for want of
+    room, or whose flattener came to nothing, is tried again, a tombstone period after the last time."""
     h = header(tb)
-    if recover(tb, h, instrument):
-        kill(tb, h.state_reason)
+    if h.state == HALTED:
+        if recover(tb, h, instrument):
+            kill(tb, h.state_reason)
+    elif limits(tb, h)[0].flatten and h.mode != DRAIN and instrument < h.n_instruments:
+        v = views(tb, h)[instrument]
+        if v.pos != 0 and h.now - v.flatten_ts > h.tombstone_ns:
+            v.flatten_ts = h.now
+            under_kill(tb, h, instrument)
     return 0
 
 
@@ -314,7 +321,7 @@ def under_kill(tb, h, instrument):
             cancel(tb, h, o)
         slot = following
     if limits(tb, h)[0].flatten and not engine:
-        flatten(tb, h, instrument, views(tb, h)[instrument].pos)
+        flatten(tb, h, instrument)
 
 
 @entry
@@ -328,7 +335,7 @@ def report_in(tb):
         if o.group != NO_GROUP:
             on_change(tb, h, o)
         watch(tb, h)
-        # a flattener the venue has rejected is not sent again at once: the next report or session open tries anew
+        # a flattener the venue has rejected is not sent again at once: market data, the next report or session open tries anew
         if h.state == KILLED and h.mode != DRAIN and not (o.flags & ENGINE and o.state == REJECTED):
             under_kill(tb, h, o.instrument)
         wake_one(tb, h, strategy, ON_ORDER)
@@ -422,7 +429,7 @@ def other_in(tb):
     elif kind == INTENT:
         h.strategy = 0
         place(tb, k, e.side * e.a, e.b, e.c, e.d | OUTSIDE << 8, e.id)
-    if h.state == HALTED:
+    if h.state != ACTIVE:
         watch_halt(tb, k)
     return 0
 
