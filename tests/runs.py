@@ -41,6 +41,7 @@ def engine(name):
     profile = {
         "": Profile(**LEGS, maker_fee_ppm=100, taker_fee_ppm=300),
         "hft": Profile(name="hftbacktest", queue="power2", queue_n=2.0, **LEGS),
+        "slow": Profile(entry=Leg("constant", 1_200_000_000_000)),  # what is sent in the last twenty minutes meets a closed venue
         "feed": Profile(**LEGS, feed=Leg("lognormal", 500_000, 0.4)),
     }[more[0] if more else ""]
     return Engine(session(level), strategies, profile, LIMITS, capital={session(level).manifest.instruments[0].currency: Decimal(10**6)})
