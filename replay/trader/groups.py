@@ -10,7 +10,20 @@ from __future__ import annotations
 from replay.events import OPEN
 from replay.kernel.memory import apart, fn
 from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, positions, views
-from replay.trader.oms import cancel, close_order, expose, find, open_order, replace, room, spare, submit, wanted_px, wanted_qty, worst
+from replay.trader.oms import (
+    cancel,
+    close_order,
+    expose,
+    find,
+    open_order,
+    replace,
+    room,
+    spare,
+    submit,
+    wanted_px,
+    wanted_qty,
+    worst,
+)
 from replay.trader.orders import CANCELED, NEW, TERMINAL
 
 
