@@ -68,9 +68,10 @@ from replay.trader.layout import (
     views,
 )
 from replay.trader.ledger import on_fee, revalue
-from replay.trader.oms import cancel, cancel_all, find, on_report
+from replay.trader.oms import cancel, cancel_all, find
 from replay.trader.orders import REJECTED
 from replay.trader.output import OUT_FEE, emit
+from replay.trader.reports import on_report
 from replay.trader.risk import enter, halt, new_peak, recover, set_floor
 
 
