@@ -61,8 +61,6 @@ def room(tb, h, n):
     table = orders(tb, h)
     slot = h.free_head
     for _ in range(n):
-        if slot < 0:
-            return False
         o = table[slot]
         if expected(o) or (o.handle != 0 and h.now - o.t_last < h.tombstone_ns):
             return False

@@ -148,8 +148,6 @@ def exposure(tb, h, instrument, add, reference):
             price2 = reference
         elif v.bid_sz > 0 and v.ask_sz > 0:
             price2 = v.bid_px + v.ask_px
-        elif not v.marked:
-            price2 = 2 * v.last_px
         high = v.pos + v.buying + max(extra, 0)
         low = v.pos - v.selling + min(extra, 0)
         gross += worth2(table[k], price2, max(abs(high), abs(low)))
@@ -276,8 +274,7 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         if l.max_quote_age_ns > 0 and price2 == NOTHING:
             if v.ts > 0:
                 refuse(h, R.STALE_FEED, h.now - v.ts, l.max_quote_age_ns)
-                if h.state == ACTIVE:
-                    h.stale = instrument
+                h.stale = instrument
                 halt(tb, h, R.STALE_FEED)
                 return R.STALE_FEED
             return R.NO_REFERENCE
