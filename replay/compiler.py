@@ -42,6 +42,7 @@ from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIME
 from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, noted as noted_, pure as pure_, record as record_
 from replay.trader import context as ctx_
 from replay.trader.layout import header as header_
+from replay.trader.output import FAULT_STRATEGY as FAULT_STRATEGY_
 SELF_ = {self_dtype}
 EACH_ = {each_dtype}
 """
@@ -54,7 +55,7 @@ def {hook}_(ctx, self_at, each_at):
         {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
     except Exception:
         noted_()
-        h.fault = 1  # FAULT_STRATEGY
+        h.fault = FAULT_STRATEGY_
         h.attend = 1
     return 0
 

@@ -20,6 +20,7 @@ from replay.kernel.memory import entry_of, failing
 from replay.trader import layout as T
 from replay.trader import setup, step
 from replay.trader.limits import Limits
+from replay.trader.output import FAULT_STRATEGY
 
 
 class Build(NamedTuple):
@@ -91,7 +92,7 @@ def verify(journal: Journal) -> Verdict:
     said: list[np.ndarray] = []
 
     def stop(raised: BaseException) -> None:
-        h.fault = h.attend = 1
+        h.fault, h.attend = FAULT_STRATEGY, 1
 
     with failing(stop):
         _step_all(journal, trader, out, said)

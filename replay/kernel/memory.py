@@ -329,7 +329,6 @@ else:
 
 
 _by_address: dict[int, Callable] = {}
-_pending: list[Entry] = []
 
 
 class Entry:
@@ -378,7 +377,6 @@ def entry(f: Callable) -> object:
     Compiled, the decorated name is the external symbol other compiled functions call; `entry_of` gives the `Entry`.
     """
     e = Entry(f, f.__code__.co_argcount)
-    _pending.append(e)
     if not JIT:
         f.entry = e
         return f
@@ -449,8 +447,3 @@ def link(*wanted, progress: Callable[[str, int, int], None] | None = None) -> No
         e.compile()
     if progress and todo:
         progress("", len(todo), len(todo))
-
-
-def is_cached() -> bool:
-    """Whether this machine has compiled these kernel sources before."""
-    return not JIT or KERNEL_CACHE.joinpath("numba").is_dir()
