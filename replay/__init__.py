@@ -6,6 +6,7 @@ A name is imported when it is first used, so that ``replay --help`` does not wai
 from importlib import import_module
 
 _HOME = {
+    "replay.runs.api": "run",
     "replay.strategy": "Each State Strategy compiled",
     "replay.trader.context": "sign",
     "replay.trader.layout": "DAY FOK GTC IOC POST_ONLY REDUCE_ONLY",
@@ -43,6 +44,7 @@ __all__ = [
     "realised_vol",
     "relative_spread",
     "ret",
+    "run",
     "session_return",
     "sign",
     "spread",

@@ -301,7 +301,7 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
     """What lies between two rows: the venue up to the next thing that reaches us, and if that is no row, the thing itself."""
     apart()
     i = v.local_i
-    if i >= n and h.mode == T.RUN:
+    if i >= n and h.mode != T.DRAIN:
         own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
         if h.attend:
             status = attend(tb, vb, h, v)

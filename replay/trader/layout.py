@@ -206,6 +206,7 @@ HEADER = record(
     ("day_base", "i8"),
     ("initial", "i8"),
     ("trading_day", "i8"),
+    ("sample_at", "i8"),  # when the next sample of equity is due
     # orders
     ("free_head", "i8"),
     ("free_tail", "i8"),
