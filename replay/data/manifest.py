@@ -6,6 +6,7 @@ import msgspec
 
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
+from replay.events import CLOSED, OPEN
 
 FORMAT = 1  #: raised when an older reader would misread a newer session
 
@@ -30,6 +31,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - `min_px`, `max_px`, `max_size`: extremes in ticks and lots over every row that can set them, 0 where there are none;
     - `anomalies`: what was found and let through, or dropped (``dropped_...``), by name;
     - `inferred`: fields nobody stated, as ``SYMBOL.field``; `sources`: the files imported;
+    - `sliced_phase`: of a slice, the phase its market was in before its first row; None for a session that is whole;
     - `sha256` of the 64-byte rows in arrival order; `order_sha256` of the venue-order index, None where none is needed.
     """
 
@@ -54,6 +56,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...]
     sha256: str
     order_sha256: str | None
+    sliced_phase: int | None = None
+
+    @property
+    def phase_at_start(self) -> int:
+        """The phase before the first row: without a calendar the market is open, with one it is closed until told."""
+        if self.sliced_phase is not None:
+            return self.sliced_phase
+        return CLOSED if self.counts.get("phase", 0) else OPEN
 
     def encode(self) -> bytes:
         """The text of manifest.json: keys in a fixed order, indented, ending in a newline."""

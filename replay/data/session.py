@@ -20,7 +20,7 @@ from replay.data import scan as _scan
 from replay.data.instruments import MAX_INT, Instrument
 from replay.data.manifest import Manifest, Source, currencies_of
 from replay.errors import BadInput
-from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, QUOTE, TRADE
+from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
 from replay.kernel.memory import entry_of
 
 BLOCK = 1 << 20  #: rows looked at together: 64 MiB
@@ -83,6 +83,7 @@ class Session:
         anomalies: dict[str, int] | None = None,
         inferred: Sequence[str] = (),
         sources: Sequence[Source] = (),
+        sliced_phase: int | None = None,
     ) -> Session:
         """Validate `rows` (an array of EVENT, in arrival order) and compute the manifest. The rows are kept, not copied.
 
@@ -124,6 +125,7 @@ class Session:
             sources=tuple(sources),
             sha256=sha256_of(rows),
             order_sha256=None if order is None else sha256_of(order),
+            sliced_phase=sliced_phase,
         )
         return Session(rows, order, manifest)
 
@@ -177,7 +179,16 @@ class Session:
             bar_intervals_ns=m.bar_intervals_ns,
             inferred=m.inferred,
             sources=m.sources,
+            sliced_phase=self._phase_before(lo) if lo else m.sliced_phase,
         )
+
+    def _phase_before(self, row: int) -> int:
+        """The market's phase when the row-th row comes."""
+        for block in reversed(list(blocks(self.events[:row]))):
+            told = np.flatnonzero(block.kind == PHASE)
+            if len(told):
+                return int(block.side[told[-1]])
+        return self.manifest.phase_at_start
 
     def check(self) -> None:
         """Assert every invariant of rows, order and manifest; for tests. Reads everything, copies a block at a time."""

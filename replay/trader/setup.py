@@ -9,7 +9,7 @@ import numpy as np
 
 from replay.data.manifest import Manifest
 from replay.errors import BadInput
-from replay.events import CLOSED, EVENT, OPEN
+from replay.events import EVENT
 from replay.kernel import ladder
 from replay.kernel.arena import Arena
 from replay.kernel.memory import entry_of
@@ -85,12 +85,11 @@ def build(
     # a kill must find room for its flatteners whatever the strategies have out; in a small table they keep half
     h.reserve = min(n + s, order_capacity // 2) if limits.flatten else 0
     h.now = -(1 << 62)
-    phased = m.counts.get("phase", 0) > 0
     for k, v in enumerate(arena.region("views")):
         v.orders = -1
         v.features = table.first[k] if k < len(table.first) else -1
         v.level = LEVELS[m.levels[k]]
-        v.phase = CLOSED if phased else OPEN
+        v.phase = m.phase_at_start
         v.allowed = not limits.allow or m.instruments[k].symbol in limits.allow
     arena.region("features")[: len(table.features)] = table.features
     fill_instruments(arena, m)

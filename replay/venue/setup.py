@@ -7,7 +7,7 @@ import msgspec
 from replay.data.manifest import Manifest
 from replay.data.scan import YEAR_NS
 from replay.errors import BadInput
-from replay.events import CLOSED, EVENT, OPEN
+from replay.events import EVENT
 from replay.kernel import ladder
 from replay.kernel.arena import Arena
 from replay.trader.layout import INSTRUMENT
@@ -120,7 +120,6 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         h.last_arrival[k] = -(1 << 62)
         h.last_send[k] = -(1 << 62)
     h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
-    phased = m.counts.get("phase", 0) > 0
     for k, book in enumerate(arena.region("books")):
         book.resting[:] = -1
         book.stops = -1
@@ -128,7 +127,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         book.worst_rank[:] = -V.NOBODY
         book.last_px = V.UNPRINTED
         book.level = LEVELS[m.levels[k]]
-        book.phase = CLOSED if phased else OPEN
+        book.phase = m.phase_at_start
     fill_instruments(arena, m)
     arena.check()
     return arena
