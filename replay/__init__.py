@@ -6,7 +6,7 @@ A name is imported when it is first used, so that ``replay --help`` does not wai
 from importlib import import_module
 
 _HOME = {
-    "replay.runs.api": "run",
+    "replay.runs.api": "run sweep",
     "replay.strategy": "Each State Strategy compiled",
     "replay.trader.context": "sign",
     "replay.trader.layout": "DAY FOK GTC IOC POST_ONLY REDUCE_ONLY",
@@ -48,6 +48,7 @@ __all__ = [
     "session_return",
     "sign",
     "spread",
+    "sweep",
     "trade_flow",
     "trade_imbalance",
     "variance",

@@ -8,6 +8,7 @@ numba caches only functions whose source is a file, and an unchanged strategy is
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -70,7 +71,7 @@ def raise_{hook}(ctx, self_at, each_at):
 class _Rewrite(ast.NodeTransformer):
     """One method body; see the module's text."""
 
-    def __init__(self, cls: type, fields, features: dict[str, Spec], methods: set[str], path: str, first_line: int):
+    def __init__(self, cls: type, fields, features: tuple[str, ...], methods: set[str], path: str, first_line: int):
         self.cls, self.fields, self.features, self.methods = cls, fields, features, methods
         self.path, self.first_line = path, first_line
         self.event, self.event_fields = "", ()  # name and fields of the event in the hook being rewritten
@@ -132,8 +133,9 @@ def _dtype_text(dtype) -> str:
     return "record_(" + ", ".join(f"({n!r}, {dtype.fields[n][0].str[1:]!r})" for n in dtype.names) + ")"
 
 
-def generate(cls: type, features: dict[str, Spec]) -> tuple[str, list[str]]:
-    """The module text of a strategy class and the hooks it handles."""
+@functools.cache
+def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The module text of a strategy class with features of these names, and the hooks it handles."""
     try:
         path = inspect.getsourcefile(cls)
         lines, first = inspect.getsourcelines(cls)
@@ -198,7 +200,7 @@ class CompiledStrategy:
         self.cls, self.name, self.values, self.features = cls, cls.__name__, values, features
         self.fields = fields_of(cls)
         self.self_dtype, self.each_dtype = self_dtype(self.fields, features), each_dtype(self.fields)
-        self.text, self.hooks = generate(cls, features)
+        self.text, self.hooks = generate(cls, tuple(features))
         self.module = _write_and_import(self.text)
 
     def entries(self) -> list:

@@ -144,7 +144,7 @@ def load(source: str | type, given: dict[str, object] | None = None):
     from replay.compiler import CompiledStrategy
     from replay.plain import PlainStrategy
 
-    cls = source if isinstance(source, type) else _find(source)
+    cls = class_of(source)
     if not issubclass(cls, Strategy):
         raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")
     for name in dir(cls):
@@ -167,7 +167,10 @@ def load(source: str | type, given: dict[str, object] | None = None):
     return made(cls, instance, values, features)
 
 
-def _find(source: str) -> type:
+def class_of(source: str | type) -> type:
+    """The strategy class meant by ``file.py``, ``file.py:Class`` or a name under ``strategies``. Raises `BadInput`."""
+    if isinstance(source, type):
+        return source
     path, _, wanted = source.partition(":")
     if not path.endswith(".py") and "/" not in path:
         spec = importlib.util.find_spec(f"strategies.{path}")

@@ -49,9 +49,9 @@ def engine(name):
 
 def plain(name):
     """The class of an example, not compiled."""
-    from replay.strategy import _find
+    from replay.strategy import class_of
 
-    cls = _find(name)
+    cls = class_of(name)
     return type(cls.__name__, (cls,), {"__compiled__": False, "__module__": cls.__module__})
 
 

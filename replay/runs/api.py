@@ -1,14 +1,17 @@
-"""``replay.run``: what the command does, for a notebook or a program."""
+"""``replay.run`` and ``replay.sweep``: what the commands do, for a notebook or a program."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
 from replay.data.session import Session
 from replay.errors import BadInput
+from replay.runs import sweep as sweeping
 from replay.runs.config import Chosen, RunConfig
 from replay.runs.result import Result
 from replay.strategy import load
@@ -40,7 +43,7 @@ def run(
     config = configure(
         session=str(session) if isinstance(session, (str, Path)) else "",
         strategies=tuple(Chosen(source=_source(s), parameters=x.values) for (s, _), x in zip(several, loaded, strict=True)),
-        limits=limits if isinstance(limits, Limits) else msgspec.convert(limits or {}, Limits, strict=False),
+        limits=as_limits(limits),
         initial_capital=Decimal(str(initial_capital)),
         **options,
     )
@@ -49,6 +52,36 @@ def run(
     if out is not None:
         result.save(out)
     return result
+
+
+def sweep(
+    session: str | Path | Session | None = None,
+    strategy: str | type = "ema_cross",
+    grid: Mapping[str, Sequence] = {},  # noqa: B006  (never changed)
+    *,
+    jobs: int = 1,
+    limits: Limits | dict | None = None,
+    initial_capital: Decimal | int | str = 10_000,
+    **options: object,
+) -> pa.Table:
+    """A run for each combination of `grid`, one row each (`replay.runs.sweep`); otherwise as `run`.
+
+    >>> import replay
+    >>> replay.sweep(strategy="ema_cross", grid={"fast": [50, 100]}).column("orders").null_count
+    0
+    """
+    config = configure(limits=as_limits(limits), initial_capital=Decimal(str(initial_capital)), **options)
+    return sweeping.sweep(config, recording(session, config), strategy, grid, jobs)
+
+
+def as_limits(given: Limits | dict | None) -> Limits:
+    """Limits from their TOML table's content. Raises `BadInput`."""
+    if isinstance(given, Limits):
+        return given
+    try:
+        return msgspec.convert(given or {}, Limits, strict=False)
+    except (msgspec.ValidationError, ValueError) as e:
+        raise BadInput(f"limits: {e}: correct it; docs/limits.md lists every limit with its unit") from None
 
 
 def configure(**options: object) -> RunConfig:

@@ -163,9 +163,9 @@ def _fill_capital(arena: Arena, m: Manifest, capital: dict[str, Decimal]) -> Non
 
 def _fill_orders(arena: Arena) -> None:
     rows = arena.region("orders")
-    for k, o in enumerate(rows):
-        o.next = k + 1 if k + 1 < len(rows) else -1
-        o.prev = -1
+    rows["next"] = np.arange(1, len(rows) + 1)
+    rows["next"][-1] = -1
+    rows["prev"] = -1
     arena.header.free_head, arena.header.free_tail = 0, len(rows) - 1
 
 
