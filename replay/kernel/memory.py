@@ -19,12 +19,12 @@ function itself, not of what it calls, and would otherwise run stale code after 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import hashlib
 import os
 import platform
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -297,7 +297,7 @@ else:
         pass
 
     def noted():
-        _told()[-1](sys.exc_info()[1])
+        _told.get()(sys.exc_info()[1])
 
     def prefetch(address):
         pass
@@ -388,11 +388,8 @@ def entry(f: Callable) -> object:
 _entries: dict[object, Entry] = {}
 
 
-_watching = threading.local()  #: `told`: who is told of exceptions in callbacks of this thread, innermost last
-
-
-def _told() -> list[Callable[[BaseException], None]]:
-    return _watching.__dict__.setdefault("told", [])
+#: who is told of exceptions in callbacks, in this context (each thread has its own)
+_told: contextvars.ContextVar[Callable[[BaseException], None] | None] = contextvars.ContextVar("told", default=None)
 
 
 def callback(f: Callable[[], None]) -> tuple[int, object]:
@@ -408,7 +405,7 @@ def callback(f: Callable[[], None]) -> tuple[int, object]:
         try:
             f()
         except BaseException as e:
-            _told()[-1](e)
+            _told.get()(e)
 
     _by_address[id(caught)] = caught
     return id(caught), caught
@@ -420,11 +417,11 @@ def failing(told: Callable[[BaseException], None]) -> Iterator[None]:
     instead of in a wrapper saves a Python frame on every wake."""
     if not isinstance(sys.unraisablehook, _Dispatch):
         sys.unraisablehook = _Dispatch(sys.unraisablehook)
-    _told().append(told)
+    token = _told.set(told)
     try:
         yield
     finally:
-        _told().pop()
+        _told.reset(token)
 
 
 class _Dispatch:
@@ -434,8 +431,9 @@ class _Dispatch:
         self.before = before
 
     def __call__(self, u) -> None:
-        if "ctypes callback" in (u.err_msg or "") and _told():
-            _told()[-1](u.exc_value)
+        told = _told.get()
+        if told and "ctypes callback" in (u.err_msg or ""):
+            told(u.exc_value)
         else:
             self.before(u)
 
