@@ -15,6 +15,7 @@ from replay import events as ev
 from replay.data.session import Session, sha256_of
 from replay.data.store import MANIFEST, ROWS, read_manifest
 from replay.data.synth import equity_day
+from replay.runs.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY = str(ROOT / "fixtures" / "equity-day")
@@ -106,7 +107,11 @@ def test_times_cut_the_session(replay):
 
 
 def test_legs_and_profiles(replay):
-    s = summary(replay("run", DAY, "--latency", "feed=2ms,entry=lognormal:1ms:0.5", "--fill", "hftbacktest", "--queue", "power3:2", "--json"))
+    s = summary(
+        replay(
+            "run", DAY, "--latency", "feed=2ms,entry=lognormal:1ms:0.5", "--fill", "hftbacktest", "--queue", "power3:2", "--json"
+        )
+    )
     assert s["latency"] == {"feed": "2ms", "entry": "lognormal:1ms:0.5", "response": "1ms"}
     assert s["profile"] == "hftbacktest, queue power3"
 
@@ -127,6 +132,56 @@ def test_a_kill_is_told(replay, tmp_path):
     s = summary(replay("run", DAY, "--limits", "limits.toml", "--json"))
     assert s["state"] == "killed" and s["stops"][0]["reason"] == "drawdown"
     assert all(p["position_lots"] == 0 for p in s["positions"])
+
+
+# --- what a run leaves --------------------------------------------------------------------------------------------------------
+def test_a_run_leaves_a_folder_and_last_points_at_it(replay, tmp_path):
+    first = summary(replay("run", DAY, "--json"))
+    second = summary(replay("run", DAY, "-p", "fast=200", "--json"))
+    assert first["run"] != second["run"]
+    assert Result.open("runs/last").digest == second["digest"] != first["digest"] == Result.open(first["run"]).digest
+    mine = summary(replay("run", DAY, "--out", "mine", "--json"))
+    assert (
+        mine["run"] == "mine"
+        and Result.open("runs/last").digest == second["digest"]
+        and Result.open("mine").digest == first["digest"]
+    )
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+def test_a_run_that_ended_early_leaves_a_readable_folder(replay, tmp_path):
+    path = strategy(tmp_path, "ctx.market(0, 1) if ctx.position(0) < 3 else 1 // 0")
+    code, _, _ = replay("run", DAY, "-s", path)
+    run = Result.open("runs/last")
+    assert code == 2 and not run.manifest.complete and run.table("fills").num_rows == run.summary.fills >= 3
+
+
+def test_a_configuration_says_what_the_command_line_says(replay, tmp_path):
+    (tmp_path / "limits.toml").write_text("max_position = 500\n")
+    given = (
+        DAY,
+        "-s",
+        "ema_cross",
+        "-p",
+        "fast=300",
+        "--latency",
+        "2ms",
+        "--limits",
+        "limits.toml",
+        "--from",
+        "2026-03-02T15:00",
+        "--warmup",
+        "20m",
+    )
+    code, text, err = replay("run", *given, "--show-config")
+    assert (code, err) == (0, "")
+    (tmp_path / "run.toml").write_text(text)
+    told = summary(replay("run", *given, "--json"))
+    read = summary(replay("run", "--config", "run.toml", "--json"))
+    assert read["digest"] == told["digest"] and read["orders"] == told["orders"] > 0
+    over = summary(replay("run", "--config", "run.toml", "-p", "fast=400", "--latency", "7ms", "--json"))
+    assert over["latency"]["entry"] == "7ms" and over["strategies"][0]["parameters"]["fast"] == 400
+    assert over["strategies"][0]["parameters"]["slow"] == 5000
 
 
 # --- it ends early ----------------------------------------------------------------------------------------------------------
@@ -250,7 +305,9 @@ def test_a_made_session_validates(replay, kind, level):
 
 
 def test_help_does_not_wait_for_the_compiler():
-    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "replay", "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "replay", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "validate" in done.stdout
     assert "numba" not in done.stderr and "pyarrow" not in done.stderr
 
