@@ -1,7 +1,7 @@
 """The strategy API: what to do, and nothing else.
 
 A strategy is a class with annotated parameters and state and any of the handlers ``on_start on_quote on_trade on_book on_bar
-on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
+on_bars on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
 inside it); with `compiled` the same class runs inside the kernel. Replay and live run either without a change.
 
     from replay import Each, Strategy, compiled
