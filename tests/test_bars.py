@@ -1,0 +1,226 @@
+"""Execution on bars: the kernel against a naive twin, against itself in pieces, and what may not know the future."""
+
+import os
+
+import bar_twin
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replay import events as ev
+from replay.data.instruments import Instrument
+from replay.data.session import Session
+from replay.engine import KERNELS
+from replay.kernel.loop import NEVER, report_key, venue_until
+from replay.kernel.memory import entry, entry_of, link
+from replay.trader import layout as T
+from replay.trader import orders as O
+from replay.venue import layout as V
+from replay.venue import setup
+from replay.venue.setup import Profile
+
+SECOND = 10**9
+MINUTE = 60 * SECOND
+T0 = 1_772_461_800 * SECOND
+CALM = settings(deadline=None, max_examples=int(os.environ.get("REPLAY_TEST_EXAMPLES", "150")))
+TIFS = {"day": T.DAY, "gtc": T.GTC, "ioc": T.IOC, "fok": T.FOK}
+
+
+@entry
+def drive(vb, events, n, order, until):
+    """To `until`, or to the report that is due before."""
+    v = V.header(vb)
+    return venue_until(vb, v, events, n, order, min(until, report_key(vb, v)))
+
+
+class Venue:
+    """A venue with its whole session and the requests that will reach it; `run` gives the reports of each instrument, in order."""
+
+    def __init__(self, session, profile=Profile()):
+        link(*KERNELS, drive)
+        self.session, self.arena = session, setup.build(session.manifest, profile, 256)
+        self.h = self.arena.header
+
+    def key(self, ts, rank):
+        return (ts - int(self.h.t0)) << 3 | rank
+
+    def request(self, ts, instrument, kind, handle, side=1, qty=0, px=0, stop_px=0, type_=T.LIMIT, tif=T.DAY, flags=0):
+        ring = self.arena.region("requests")
+        r = ring[int(self.h.request_tail)]
+        self.h.request_tail += 1
+        r.key, r.handle, r.qty, r.px, r.stop_px = self.key(ts, int(self.h.class_request)), handle, qty, px, stop_px
+        r.instrument, r.kind, r.side, r.type, r.tif, r["flags"] = instrument, kind, side, type_, tif, flags
+
+    def run(self, stops=()):
+        rows, out = self.session.events, [[] for _ in self.session.instruments]
+        for until in [*(self.key(t, 7) for t in stops), NEVER]:
+            while entry_of(drive)(self.arena.base, rows.ctypes.data, len(rows), 0, until) < until:
+                r = self.arena.region("reports")[int(self.h.report_head) & (int(self.h.reports_n) - 1)]
+                self.h.report_head += 1
+                what = O.EXEC_NAMES[int(r["flags"]) >> 8]
+                out[int(r.instrument)].append((int(r.ts_event), int(r.a), what, int(r.b), int(r.c), 0 if "_rejected" in what else int(r.d)))
+        assert int(self.h.overrun) == 0
+        return out
+
+
+def session_of(bars, phases=(), intervals=(MINUTE,), n=1):
+    """`bars`: (instrument, interval index, open time in ns after T0, open, high, low, close, volume); `phases`: (time, kind, side)."""
+    rows = ev.empty(len(bars) + len(phases) + 1)
+    rows["flags"][:] = ev.LAST
+    made = [(T0 + t + intervals[k], 0, ev.BAR, k, i, (v, *p)) for i, k, t, *p, v in bars]
+    made += [(T0 + t, 1, kind, side, 0, (0, 0, 0, 0, 0)) for t, kind, side in phases]
+    made.append((T0 + 10**6 * SECOND, 1, ev.CUSTOM, 0, 0, (0, 0, 0, 0, 0)))
+    for r, (ts, _, kind, side, i, words) in zip(rows, sorted(made, key=lambda m: m[:2]), strict=True):
+        r.ts_event = r.ts_recv = ts
+        r.kind, r.side, r.instrument = kind, side, i
+        r.id, r.a, r.b, r.c, r.d = words
+    same = (np.diff(rows.ts_event, append=0) == 0) & (rows.kind == ev.BAR) & (np.roll(rows.kind, -1) == ev.BAR)
+    rows["flags"][same] = 0
+    instruments = [Instrument(symbol=chr(65 + k), tick_size="0.01") for k in range(n)]
+    return Session.from_rows(rows, instruments, name="bars", bar_intervals_ns=intervals)
+
+
+# --- against the naive twin ---------------------------------------------------------------------------------------------------
+px = st.integers(95, 106)
+BAR = st.tuples(st.sampled_from([0, 0, 0, 1, 7]), px, px, px, px, st.integers(0, 60))
+WHEN = st.tuples(st.integers(-1, 12), st.sampled_from([0, 0, 1, SECOND, SECOND + 1, 30 * SECOND, MINUTE - 1]))
+KIND = st.sampled_from(["market", "limit", "limit", "limit", "stop", "stop", "stop-limit"])
+REQUEST = st.one_of(
+    *[
+        st.tuples(
+            WHEN, st.integers(0, 1), st.just("new"), st.sampled_from([-1, 1]), st.integers(1, 9), KIND, px, px,
+            st.sampled_from(["day", "day", "gtc", "ioc", "fok"]), st.sampled_from(["", "", "", "post", "reduce"]),
+        )
+    ] * 3,
+    st.tuples(WHEN, st.integers(0, 1), st.just("cancel"), st.integers(0, 9)),
+    st.tuples(WHEN, st.integers(0, 1), st.just("replace"), st.integers(0, 9), st.integers(1, 12), px),
+)  # fmt: skip
+PHASES = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["closed", "open", "halt", "resume"])), max_size=3)
+PROFILE = st.tuples(st.sampled_from([0, 500, 10_000, 30_000]), st.sampled_from([0, 100_000, 500_000]))
+
+
+def laid_out(bars_of, n):
+    """Bars one after another, each behind a gap of so many intervals; the second instrument's last two minutes. Times are open times."""
+    out = []
+    for i in range(n):
+        t, length = 0, (i + 1) * MINUTE
+        for gap, o, h, l, c, v in bars_of[i]:
+            t += gap * length
+            out.append((i, i, t, o, h, l, c, v))
+            t += length
+    return out
+
+
+def steps_of(requests):
+    """Requests in time order with handles given: (ts, instrument, what, handle, ...)."""
+    handles, out = [[], []], []
+    for (minute, ns), i, what, *rest in sorted(requests, key=lambda r: r[0]):
+        ts = T0 + minute * MINUTE + ns
+        if what == "new":
+            handles[i].append((len(out) + 1) << T.SLOT_BITS | len(out) + 1)
+            out.append((ts, i, what, handles[i][-1], *rest))
+        elif handles[i]:
+            out.append((ts, i, what, handles[i][rest[0] % len(handles[i])], *rest[1:]))
+    return out
+
+
+def fast_run(session, steps, slip, share, stops=()):
+    venue = Venue(session, Profile(slippage_ppm=slip, participation_ppm=share))
+    for ts, i, what, handle, *rest in steps:
+        if what == "new":
+            side, qty, kind, limit, stop, tif, extra = rest
+            flags = {"post": T.POST_ONLY if kind == "limit" and tif in ("day", "gtc") else 0, "reduce": T.REDUCE_ONLY}.get(extra, 0)
+            type_ = {"market": T.MARKET, "limit": T.LIMIT, "stop": T.STOP, "stop-limit": T.STOP_LIMIT}[kind]
+            venue.request(ts, i, T.CMD_NEW, handle, side, qty, limit, stop, type_, TIFS[tif], flags)
+        elif what == "cancel":
+            venue.request(ts, i, T.CMD_CANCEL, handle)
+        else:
+            qty, price = rest
+            venue.request(ts, i, T.CMD_REPLACE, handle, 1, qty, price, price)
+    return venue, venue.run(stops)
+
+
+def naive_run(bars, phases, steps, slip, share, i):
+    twin = bar_twin.Bars(slip, share, SECOND)
+    length = (i + 1) * MINUTE
+    twin.phase = "closed" if any(kind == ev.PHASE for _, kind, _ in phases) else "open"
+    events = []
+    for k, _, t, *ohlc, v in bars:
+        if k == i:
+            events.append((T0 + t + length, 0, "closes", (*ohlc, v)))
+            events.append((T0 + t, 2, "opens", (ohlc[0],)))
+    events += [(T0 + t, 1, "turn", (kind, side)) for t, kind, side in phases]
+    events += [(s[0], 3, s[2], s[3:]) for s in steps if s[1] == i]
+    for ts, _, what, args in sorted(events, key=lambda e: e[:2]):
+        if what == "opens":
+            twin.opens(ts, *args)
+        elif what == "closes":
+            twin.closes(ts, *args)
+        elif what == "turn":
+            kind, side = args
+            if kind == ev.STATUS:
+                twin.halted = side == ev.HALTED if i == 0 else twin.halted
+            elif side == ev.CLOSED:
+                twin.closed(ts)
+            else:
+                twin.phase = "open"
+        elif what == "new":
+            handle, side, qty, kind, limit, stop, tif, extra = args
+            limit = limit if kind in ("limit", "stop-limit") else None
+            stop = stop if kind in ("stop", "stop-limit") else None
+            post = extra == "post" and kind == "limit" and tif in ("day", "gtc")
+            twin.new(ts, handle, side, qty, limit, stop, tif, post, extra == "reduce")
+        else:
+            getattr(twin, what)(ts, *args)
+    return twin.out
+
+
+def turns(phases):
+    """Rows for the drawn phases, an opening first where there is a phase at all."""
+    table = {"closed": (ev.PHASE, ev.CLOSED), "open": (ev.PHASE, ev.OPEN), "halt": (ev.STATUS, ev.HALTED), "resume": (ev.STATUS, ev.TRADING)}
+    out = [(t * MINUTE, *table[what]) for t, what in sorted(phases, key=lambda p: p[0])]
+    return [(-MINUTE, ev.PHASE, ev.OPEN), *out] if any(kind == ev.PHASE for _, kind, _ in out) else out
+
+
+CASE = st.tuples(st.lists(BAR, min_size=1, max_size=10), st.lists(BAR, min_size=1, max_size=5), PHASES, st.lists(REQUEST, max_size=14), PROFILE)
+
+
+def case_of(case):
+    first, second, phases, requests, (slip, share) = case
+    bars, phases = laid_out((first, second), 2), turns(phases)
+    return bars, phases, session_of(bars, phases, (MINUTE, 2 * MINUTE), 2), steps_of(requests), slip, share
+
+
+@CALM
+@given(CASE)
+def test_against_the_twin(case):
+    bars, phases, session, steps, slip, share = case_of(case)
+    venue, got = fast_run(session, steps, slip, share)
+    for i in range(2):
+        assert got[i] == naive_run(bars, phases, steps, slip, share, i)
+    resting = sum(1 for o in venue.arena.region("orders") if int(o.live))
+    assert resting == int(venue.h.resting) == sum(int(b.n_resting) for b in venue.arena.region("books"))
+
+
+@CALM
+@given(CASE, st.lists(WHEN, max_size=8))
+def test_in_pieces(case, cuts):
+    *_, session, steps, slip, share = case_of(case)
+    whole, want = fast_run(session, steps, slip, share)
+    venue, got = fast_run(session, steps, slip, share, sorted(T0 + m * MINUTE + ns for m, ns in cuts))
+    assert got == want and venue.arena.digest() == whole.arena.digest()
+
+
+@CALM
+@given(CASE, st.integers(0, 14), st.tuples(px, px, px, px, st.integers(0, 60)))
+def test_nothing_knows_the_rest_of_a_bar(case, k, other):
+    bars, phases, session, steps, slip, share = case_of(case)
+    i, interval, t, o, *_ = bars[k % len(bars)]
+    _, want = fast_run(session, steps, slip, share)
+    length = (interval + 1) * MINUTE
+    for changed, known in (((o, *other[1:]), T0 + t + length), (other, T0 + t)):
+        bars[k % len(bars)] = (i, interval, t, *changed)
+        _, got = fast_run(session_of(bars, phases, (MINUTE, 2 * MINUTE), 2), steps, slip, share)
+        for a, b in zip(got, want, strict=True):
+            assert [r for r in a if r[0] < known] == [r for r in b if r[0] < known]
