@@ -99,7 +99,7 @@ class Bars:
 
     def closed(self, ts):
         self.ts, self.phase = ts, "closed"
-        for o in [o for o in self.stop_orders() + self.resting(1) + self.resting(-1) if o["tif"] != "gtc"]:
+        for o in [o for o in self.resting(1) + self.resting(-1) + self.stop_orders()[::-1] if o["tif"] != "gtc"]:
             self.end(o, "expired")
 
     # --- what it needs -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Execution on bars: the kernel against a naive twin, against itself in pieces, and what may not know the future."""
 
+import collections
 import os
+import random
 
 import bar_twin
 import numpy as np
@@ -201,6 +203,43 @@ def test_against_the_twin(case):
         assert got[i] == naive_run(bars, phases, steps, slip, share, i)
     resting = sum(1 for o in venue.arena.region("orders") if int(o.live))
     assert resting == int(venue.h.resting) == sum(int(b.n_resting) for b in venue.arena.region("books"))
+
+
+def long_case(seed):
+    """Sixty bars and two hundred requests, prices near each other, so that a great deal happens."""
+    r = random.Random(seed)
+
+    def price():
+        return r.randint(96, 105)
+
+    def bars(n):
+        return [(r.choice([0] * 9 + [1]), price(), price(), price(), price(), r.randint(0, 90)) for _ in range(n)]
+
+    def request():
+        when = r.randint(-1, 64), r.choice([0, 1, SECOND, SECOND + 1, 30 * SECOND])
+        what = r.choice(["new"] * 8 + ["cancel", "replace"])
+        if what == "cancel":
+            return when, r.randint(0, 1), what, r.randint(0, 60)
+        if what == "replace":
+            return when, r.randint(0, 1), what, r.randint(0, 60), r.randint(1, 12), price()
+        kind, tif = r.choice(["market", "limit", "limit", "stop", "stop-limit"]), r.choice(["day", "day", "gtc", "ioc", "fok"])
+        extra = r.choice(["", "", "", "post", "reduce"])
+        return when, r.randint(0, 1), what, r.choice([-1, 1]), r.randint(1, 9), kind, price(), price(), tif, extra
+
+    phases = [(30, "closed"), (33, "open"), (40, "halt"), (43, "resume")] if seed % 2 else []
+    profile = r.choice([0, 500, 10_000]), r.choice([0, 100_000, 500_000])
+    return bars(60), bars(30), phases, [request() for _ in range(200)], profile
+
+
+def test_long_days_against_the_twin():
+    happened = collections.Counter()
+    for seed in range(40):
+        bars, phases, session, steps, slip, share = case_of(long_case(seed))
+        _, got = fast_run(session, steps, slip, share)
+        for i in range(2):
+            assert got[i] == naive_run(bars, phases, steps, slip, share, i), (seed, i)
+            happened.update(r[2] for r in got[i])
+    assert happened["trade"] > 2000 and min(happened[k] for k in ("expired", "rejected", "canceled", "replaced")) > 50, happened
 
 
 @CALM
