@@ -25,6 +25,10 @@ def session(name):
         return synth.equity_day(("A", "B"), 1_500, seed=11)
     if name == "l2":
         return synth.l2_book(1_500, seed=12)
+    if name == "w4":
+        from bench import bars
+
+        return bars.session(bars.walk(2, 5))
     if name == "bars":
         return two_intervals(synth.bar_days(("A", "B"), 800, seed=13))
     raise KeyError(name)
@@ -59,6 +63,8 @@ def engine(name):
         "two": lambda: [load(Busy), load(Busy, {"every": 5, "qty": 1})],
         "cross": lambda: [load("ema_cross", cross)],
         "plaincross": lambda: [load(plain("ema_cross"), cross)],
+        "sma": lambda: [load("sma_cross", {"fast": 3, "slow": 7, "qty": 2})],
+        "plainsma": lambda: [load(plain("sma_cross"), {"fast": 3, "slow": 7, "qty": 2})],
         "passive": lambda: [load("passive_quoting", {"qty": 5, "max_position": 30})],
     }[what]()
     profile = {

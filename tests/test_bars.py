@@ -83,6 +83,93 @@ def session_of(bars, phases=(), intervals=(MINUTE,), n=1):
     return Session.from_rows(rows, instruments, name="bars", bar_intervals_ns=intervals)
 
 
+# --- the rules, one by one -----------------------------------------------------------------------------------------------------
+FREE = Profile(slippage_ppm=0, participation_ppm=0)
+DAY = [(0, 0, 0, 100, 103, 99, 102, 1000), (0, 0, MINUTE, 104, 108, 101, 105, 400), (0, 0, 10 * MINUTE, 90, 95, 88, 94, 50)]
+
+
+def said(requests, bars=DAY, profile=FREE, phases=()):
+    """Reports of one instrument as (seconds, order, what, qty, px); `requests`: (seconds, number, then the arguments of `request`)."""
+    venue = Venue(session_of(bars, phases), profile)
+    for ts, number, *args in requests:
+        kind = T.CMD_NEW if args else T.CMD_CANCEL
+        side, qty, px, stop, type_, *rest = args or (1, 0, 0, 0, T.LIMIT)
+        venue.request(T0 + round(ts * SECOND), 0, kind, number << T.SLOT_BITS | number, side, qty, px, stop, type_, *rest)
+    return [((ts - T0) / SECOND, h & T.SLOT_MASK, what, q, p) for ts, h, what, q, p, _ in venue.run()[0]]
+
+
+def market(side, qty, *rest):
+    return side, qty, 0, 0, T.MARKET, *rest
+
+
+def test_the_first_second_of_a_bar_gets_its_open_and_later_the_next():
+    for ts in (0, 0.001, 1):
+        assert said([(ts, 1, *market(1, 5))])[1:] == [(ts, 1, "trade", 5, 100)]
+    for ts in (-1, -0.001):
+        assert said([(ts, 1, *market(1, 5))])[1:] == [(0, 1, "trade", 5, 100)]
+    for ts in (1.001, 30, 59.999):
+        assert said([(ts, 1, *market(1, 5))])[1:] == [(60, 1, "trade", 5, 104)]
+
+
+def test_a_gap_is_waited_for_and_after_the_last_bar_nothing_comes():
+    assert said([(130, 1, *market(-1, 5))]) == [(130, 1, "new", 0, 0), (600, 1, "trade", 5, 90)]
+    assert said([(601.5, 1, *market(-1, 5))]) == [(601.5, 1, "new", 0, 0)]
+
+
+def test_a_limit_order_is_not_filled_by_a_touch():
+    assert said([(0, 1, 1, 5, 99, 0, T.LIMIT)], DAY[:1]) == [(0, 1, "new", 0, 0)]
+    bar = [(0, 0, 0, 100, 103, 98, 102, 1000)]
+    assert said([(0, 1, 1, 5, 99, 0, T.LIMIT)], bar)[1:] == [(60, 1, "trade", 5, 99)]
+    assert said([(0, 1, 1, 5, 100, 0, T.LIMIT)], bar)[1:] == [(0, 1, "trade", 5, 100)]  # it could trade when it came
+    assert said([(2, 1, 1, 5, 99, 0, T.LIMIT)], bar) == [(2, 1, "new", 0, 0)]  # the low may have been before it came
+
+
+def test_a_gap_fills_at_the_open():
+    assert said([(0, 1, 1, 5, 95, 0, T.LIMIT)])[1:] == [(600, 1, "trade", 5, 90)]
+    assert said([(0, 1, -1, 5, 0, 95, T.STOP)])[1:] == [(600, 1, "trade", 5, 90)]
+    assert said([(0, 1, 1, 5, 90, 0, T.LIMIT)])[1:] == [(660, 1, "trade", 5, 90)]  # an open at its price is a touch
+
+
+@pytest.mark.parametrize("bar", [(100, 110, 90, 100), (100, 104, 90, 100), (100, 110, 98, 100)])
+def test_the_stop_before_the_target(bar):
+    got = said([(0, 1, -1, 5, 103, 0, T.LIMIT), (0, 2, -1, 5, 0, 98, T.STOP)], [(0, 0, 0, *bar, 1000)])
+    assert got[2:] == [(60, 2, "trade", 5, 98)]
+
+
+def test_slippage_is_against_us_and_rounded_up():
+    slips = Profile(slippage_ppm=500, participation_ppm=0)
+    bars = [(0, 0, 0, 10_000, 10_100, 9_900, 10_001, 1000), (0, 0, MINUTE, 10_001, 10_001, 10_001, 10_001, 1)]
+    got = {(n, p) for _, n, what, _, p in said([(0, 1, *market(1, 5)), (0, 2, -1, 5, 0, 9_950, T.STOP)], bars, slips) if what == "trade"}
+    assert got == {(1, 10_005), (2, 9_945)}
+    assert said([(60, 1, *market(-1, 5))], bars, slips)[1:] == [(60, 1, "trade", 5, 9_995)]
+    assert said([(0, 1, 1, 5, 10_000, 0, T.LIMIT)], bars, slips)[1:] == [(0, 1, "trade", 5, 10_000)]
+
+
+def test_no_more_than_our_share_of_the_volume():
+    tenth = Profile(slippage_ppm=0)
+    # of the first bar no volume is known before its close; at an open it is the last bar's that counts
+    got = said([(0, 1, *market(1, 150)), (0, 2, 1, 80, 102, 0, T.LIMIT)], DAY, tenth)
+    assert [r for r in got if r[2] == "trade"] == [(60, 2, "trade", 80, 102), (60, 1, "trade", 100, 104), (600, 1, "trade", 40, 90)]
+    assert said([(60, 1, *market(1, 150, T.IOC))], DAY, tenth)[1:] == [(60, 1, "trade", 100, 104), (60, 1, "expired", 0, 0)]
+    assert said([(60, 1, *market(1, 150, T.FOK))], DAY, tenth)[1:] == [(60, 1, "expired", 0, 0)]
+    assert said([(60, 1, *market(1, 100, T.FOK))], DAY, tenth)[1:] == [(60, 1, "trade", 100, 104)]
+
+
+def test_closed_phases_as_on_quotes():
+    phases = [(0, ev.PHASE, ev.OPEN), (2 * MINUTE, ev.PHASE, ev.CLOSED), (10 * MINUTE, ev.PHASE, ev.OPEN)]
+    got = said([(0, 1, 1, 5, 95, 0, T.LIMIT), (0, 2, 1, 5, 95, 0, T.LIMIT, T.GTC), (130, 3, *market(1, 5))], DAY, FREE, phases)
+    assert got[2:] == [(120, 1, "expired", 0, 0), (130, 3, "rejected", 0, 0), (600, 2, "trade", 5, 90)]
+
+
+def test_the_finest_bars_execute():
+    rows = [(0, 0, 0, 100, 101, 99, 100, 10), (0, 0, MINUTE, 105, 106, 104, 105, 10), (0, 1, 0, 100, 200, 50, 105, 20)]
+    venue = Venue(session_of(rows, (), (MINUTE, 2 * MINUTE)), FREE)
+    venue.request(T0 + 2, 0, T.CMD_NEW, 1 << T.SLOT_BITS | 1, 1, 5, 60)
+    venue.request(T0 + 30 * SECOND, 0, T.CMD_NEW, 2 << T.SLOT_BITS | 2, 1, 5, 0, 0, T.MARKET)
+    assert [r[2:5] for r in venue.run()[0]] == [("new", 0, 0), ("new", 0, 0), ("trade", 5, 105)]
+    assert venue.session.manifest.finest_bar_ns == (MINUTE,)
+
+
 # --- against the naive twin ---------------------------------------------------------------------------------------------------
 px = st.integers(95, 106)
 BAR = st.tuples(st.sampled_from([0, 0, 0, 1, 7]), px, px, px, px, st.integers(0, 60))

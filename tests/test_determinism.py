@@ -11,7 +11,7 @@ import pytest
 from runs import digests, engine
 
 HERE = Path(__file__).parent
-RUNS = ["l1-busy", "l1-busy-slow", "l2-busy", "l1-two", "l1-cross", "l2-passive", "l2-busy-hft", "l1-busy-feed", "bars-busy", "bars-busy-feed"]
+RUNS = ["l1-busy", "l1-busy-slow", "l2-busy", "l1-two", "l1-cross", "l2-passive", "l2-busy-hft", "l1-busy-feed", "bars-busy", "bars-busy-feed", "w4-sma"]
 
 
 def elsewhere(*names, **environment):
@@ -93,6 +93,7 @@ def test_plain_and_compiled_strategies_decide_alike(here):
     assert digests("l1-plainbusy")[0] == here["l1-busy"][0]
     assert digests("l2-plainbusy")[0] == here["l2-busy"][0]
     assert digests("bars-plainbusy")[0] == here["bars-busy"][0]
+    assert digests("w4-plainsma")[0] == here["w4-sma"][0]
 
 
 def test_the_sessions_of_the_runs_reach_what_they_should(here):
