@@ -72,7 +72,9 @@ def sma_cross(rows: np.ndarray, fast: int = 20, slow: int = 50, qty: int = 100) 
         total = np.r_[0, np.cumsum(bars["d"])]
         first = max(fast, slow)
         newest = total[first:]
-        above = (newest - total[first - fast : len(total) - fast]) * slow > (newest - total[first - slow : len(total) - slow]) * fast
+        above = (newest - total[first - fast : len(total) - fast]) * slow > (
+            newest - total[first - slow : len(total) - slow]
+        ) * fast
         change = np.diff(np.r_[np.zeros(first, np.int64), above.astype(np.int64)])
         orders += int(np.abs(change).sum())
         change = change[:-1]  # an order on the last bar finds no open

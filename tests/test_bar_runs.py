@@ -29,7 +29,9 @@ MINUTE = 60 * 10**9
 @pytest.mark.skipif(not JIT, reason="a million bars")
 def test_the_known_result_of_the_sma_cross():
     source = workloads.bars_source()
-    assert source.known == workloads.KNOWN_W4, "NumPy made other bars than the peers' harness has: the result is not known on them"
+    assert source.known == workloads.KNOWN_W4, (
+        "NumPy made other bars than the peers' harness has: the result is not known on them"
+    )
     engine = workloads.build(workloads.CASES["w4"], source.session).run()
     got = workloads.check("w4", engine, workloads.expected("w4", source))
     assert (got["orders"], got["fills"], got["pnl_cents"]) == (22_142, 22_142, 1_152_700)
@@ -106,7 +108,13 @@ def test_costs_of_a_configuration():
     assert (p.maker_fee_ppm, p.taker_fee_ppm, p.fee_per_lot) == (-20, 500, 500_000)
     lots = [Instrument(symbol="A", tick_size="0.01", lot_size=size) for size in ("1", "0.001")]
     assert RunConfig(commission="0.005/share").profile(lots[1:]).fee_per_lot == 500
-    for wrong in ({"slippage": "5"}, {"slippage": "-1bps"}, {"slippage": "0.001bps"}, {"participation": Decimal("1.1")}, {"commission": "5"}):
+    for wrong in (
+        {"slippage": "5"},
+        {"slippage": "-1bps"},
+        {"slippage": "0.001bps"},
+        {"participation": Decimal("1.1")},
+        {"commission": "5"},
+    ):
         with pytest.raises(BadInput, match="expected"):
             RunConfig(**wrong).profile()
     with pytest.raises(BadInput, match="lots of 0.001, 1"):
@@ -135,7 +143,15 @@ def real_bars():
                 if datetime.time(9, 30) <= when.time() < datetime.time(16):
                     close = in_new_york(when.date(), when.hour, when.minute) + 5 * MINUTE
                     days.add(when.date())
-                    made.append((close, 0, i, *(round(float(line[k]) * 100) for k in ("open", "high", "low", "close")), int(float(line["volume"]))))
+                    made.append(
+                        (
+                            close,
+                            0,
+                            i,
+                            *(round(float(line[k]) * 100) for k in ("open", "high", "low", "close")),
+                            int(float(line["volume"])),
+                        )
+                    )
     made += [(in_new_york(d, 9, 30), 1, ev.OPEN, trading_day(d)) for d in days]
     made += [(in_new_york(d, 16), 1, ev.CLOSED, trading_day(d)) for d in days]
     rows = ev.empty(len(made))
@@ -147,7 +163,9 @@ def real_bars():
             r.kind, (r.instrument, r.a, r.b, r.c, r.d, r.id) = ev.BAR, words
     ends = (np.diff(rows.ts_event, append=0) != 0) | (np.roll(rows.kind, -1) != rows.kind)
     rows["flags"][:] = np.where(ends, ev.LAST, 0)
-    return Session.from_rows(rows, [Instrument(symbol=s, tick_size="0.01") for s in SYMBOLS], name="real", bar_intervals_ns=[5 * MINUTE])
+    return Session.from_rows(
+        rows, [Instrument(symbol=s, tick_size="0.01") for s in SYMBOLS], name="real", bar_intervals_ns=[5 * MINUTE]
+    )
 
 
 def test_real_bars_of_five_symbols():

@@ -61,7 +61,9 @@ class Venue:
                 r = self.arena.region("reports")[int(self.h.report_head) & (int(self.h.reports_n) - 1)]
                 self.h.report_head += 1
                 what = O.EXEC_NAMES[int(r["flags"]) >> 8]
-                out[int(r.instrument)].append((int(r.ts_event), int(r.a), what, int(r.b), int(r.c), 0 if "_rejected" in what else int(r.d)))
+                out[int(r.instrument)].append(
+                    (int(r.ts_event), int(r.a), what, int(r.b), int(r.c), 0 if "_rejected" in what else int(r.d))
+                )
         assert int(self.h.overrun) == 0
         return out
 
@@ -139,7 +141,11 @@ def test_the_stop_before_the_target(bar):
 def test_slippage_is_against_us_and_rounded_up():
     slips = Profile(slippage_ppm=500, participation_ppm=0)
     bars = [(0, 0, 0, 10_000, 10_100, 9_900, 10_001, 1000), (0, 0, MINUTE, 10_001, 10_001, 10_001, 10_001, 1)]
-    got = {(n, p) for _, n, what, _, p in said([(0, 1, *market(1, 5)), (0, 2, -1, 5, 0, 9_950, T.STOP)], bars, slips) if what == "trade"}
+    got = {
+        (n, p)
+        for _, n, what, _, p in said([(0, 1, *market(1, 5)), (0, 2, -1, 5, 0, 9_950, T.STOP)], bars, slips)
+        if what == "trade"
+    }
     assert got == {(1, 10_005), (2, 9_945)}
     assert said([(60, 1, *market(-1, 5))], bars, slips)[1:] == [(60, 1, "trade", 5, 9_995)]
     assert said([(0, 1, 1, 5, 10_000, 0, T.LIMIT)], bars, slips)[1:] == [(0, 1, "trade", 5, 10_000)]
@@ -149,7 +155,11 @@ def test_no_more_than_our_share_of_the_volume():
     tenth = Profile(slippage_ppm=0)
     # of the first bar no volume is known before its close; at an open it is the last bar's that counts
     got = said([(0, 1, *market(1, 150)), (0, 2, 1, 80, 102, 0, T.LIMIT)], DAY, tenth)
-    assert [r for r in got if r[2] == "trade"] == [(60, 2, "trade", 80, 102), (60, 1, "trade", 100, 104), (600, 1, "trade", 40, 90)]
+    assert [r for r in got if r[2] == "trade"] == [
+        (60, 2, "trade", 80, 102),
+        (60, 1, "trade", 100, 104),
+        (600, 1, "trade", 40, 90),
+    ]
     assert said([(60, 1, *market(1, 150, T.IOC))], DAY, tenth)[1:] == [(60, 1, "trade", 100, 104), (60, 1, "expired", 0, 0)]
     assert said([(60, 1, *market(1, 150, T.FOK))], DAY, tenth)[1:] == [(60, 1, "expired", 0, 0)]
     assert said([(60, 1, *market(1, 100, T.FOK))], DAY, tenth)[1:] == [(60, 1, "trade", 100, 104)]
@@ -219,7 +229,9 @@ def fast_run(session, steps, slip, share, stops=()):
     for ts, i, what, handle, *rest in steps:
         if what == "new":
             side, qty, kind, limit, stop, tif, extra = rest
-            flags = {"post": T.POST_ONLY if kind == "limit" and tif in ("day", "gtc") else 0, "reduce": T.REDUCE_ONLY}.get(extra, 0)
+            flags = {"post": T.POST_ONLY if kind == "limit" and tif in ("day", "gtc") else 0, "reduce": T.REDUCE_ONLY}.get(
+                extra, 0
+            )
             type_ = {"market": T.MARKET, "limit": T.LIMIT, "stop": T.STOP, "stop-limit": T.STOP_LIMIT}[kind]
             venue.request(ts, i, T.CMD_NEW, handle, side, qty, limit, stop, type_, TIFS[tif], flags)
         elif what == "cancel":
@@ -267,12 +279,19 @@ def naive_run(bars, phases, steps, slip, share, i):
 
 def turns(phases):
     """Rows for the drawn phases, an opening first where there is a phase at all."""
-    table = {"closed": (ev.PHASE, ev.CLOSED), "open": (ev.PHASE, ev.OPEN), "halt": (ev.STATUS, ev.HALTED), "resume": (ev.STATUS, ev.TRADING)}
+    table = {
+        "closed": (ev.PHASE, ev.CLOSED),
+        "open": (ev.PHASE, ev.OPEN),
+        "halt": (ev.STATUS, ev.HALTED),
+        "resume": (ev.STATUS, ev.TRADING),
+    }
     out = [(t * MINUTE, *table[what]) for t, what in sorted(phases, key=lambda p: p[0])]
     return [(-MINUTE, ev.PHASE, ev.OPEN), *out] if any(kind == ev.PHASE for _, kind, _ in out) else out
 
 
-CASE = st.tuples(st.lists(BAR, min_size=1, max_size=10), st.lists(BAR, min_size=1, max_size=5), PHASES, st.lists(REQUEST, max_size=14), PROFILE)
+CASE = st.tuples(
+    st.lists(BAR, min_size=1, max_size=10), st.lists(BAR, min_size=1, max_size=5), PHASES, st.lists(REQUEST, max_size=14), PROFILE
+)
 
 
 def case_of(case):
