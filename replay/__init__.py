@@ -7,7 +7,7 @@ from importlib import import_module
 
 _HOME = {
     "replay.runs.api": "run sweep",
-    "replay.strategy": "Each State Strategy compiled",
+    "replay.strategy": "Array Each State Strategy compiled",
     "replay.trader.context": "sign",
     "replay.trader.layout": "DAY FOK GTC IOC POST_ONLY REDUCE_ONLY",
     "replay.trader.orders": "ACCEPTED CANCELED EXPIRED FILLED NEW PARTIAL REJECTED SUBMITTED UNKNOWN",
@@ -17,6 +17,7 @@ _WHERE = {name: module for module, names in _HOME.items() for name in names.spli
 
 __all__ = [
     "ACCEPTED",
+    "Array",
     "CANCELED",
     "DAY",
     "EXPIRED",

@@ -21,7 +21,7 @@ from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
 from replay.trader.limits import Limits
 from replay.trader.output import FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
-from replay.venue import fills, matching
+from replay.venue import bars, fills, matching
 from replay.venue import setup as venue_setup
 from replay.venue.setup import Profile
 
@@ -48,6 +48,7 @@ KERNELS = (
     step.start_account,
     step.step,
     step.wake_hook,
+    bars.open_on_orders,
     matching.on_request,
     fills.on_level,
     fills.on_row,

@@ -1,7 +1,7 @@
 """The strategy API: what to do, and nothing else.
 
 A strategy is a class with annotated parameters and state and any of the handlers ``on_start on_quote on_trade on_book on_bar
-on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
+on_bars on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
 inside it); with `compiled` the same class runs inside the kernel. Replay and live run either without a change.
 
     from replay import Each, Strategy, compiled
@@ -51,6 +51,13 @@ class State(Generic[V]):
     """Annotation for one value of state that is not a parameter: ``count: State[int] = 0``, read as ``self.count``."""
 
 
+class Array(typing.NamedTuple):
+    """Several values an instrument: ``closes: Each[int] = Array("slow")`` holds as many zeros for each as the parameter `slow` says
+    (or as a number says), read and set as ``self.closes[instrument, k]``. An index outside is not checked in compiled code."""
+
+    length: int | str
+
+
 class Strategy:
     """Base of every strategy. Annotated fields of type int, float, bool or str are parameters; `State` and `Each` are state."""
 
@@ -74,6 +81,7 @@ class Fields(typing.NamedTuple):
     params: dict[str, tuple[type, object]]
     state: dict[str, tuple[type, object]]
     each: dict[str, tuple[type, object]]
+    arrays: dict[str, tuple[type, Array]]
 
 
 _TYPES = {int: "i8", float: "f8", bool: "u1"}
@@ -81,7 +89,7 @@ _TYPES = {int: "i8", float: "f8", bool: "u1"}
 
 def fields_of(cls: type) -> Fields:
     """Read a class's annotations. Raises `BadInput` for a missing default or a type that cannot be stored."""
-    found = Fields({}, {}, {})
+    found = Fields({}, {}, {}, {})
     hints: dict[str, object] = {}
     for base in reversed(cls.__mro__):
         if issubclass(base, Strategy):
@@ -93,9 +101,24 @@ def fields_of(cls: type) -> Fields:
             raise BadInput(f"strategy {cls.__name__}: {name} must be int, float, bool, str, State[...] or Each[...], got {hint}")
         if not hasattr(cls, name):
             raise BadInput(f"strategy {cls.__name__}: {name} needs a default: write `{name}: {getattr(kind, '__name__', kind)} = ...`")
+        if origin is Each and isinstance(getattr(cls, name), Array):
+            found.arrays[name] = (kind, getattr(cls, name))
+            continue
         where = found.each if origin is Each else found.state if origin is State else found.params
         where[name] = (kind, getattr(cls, name))
+    for name, (_, array) in found.arrays.items():
+        if not isinstance(array.length, int) and found.params.get(array.length, (None,))[0] is not int:
+            raise BadInput(f"strategy {cls.__name__}: {name} = Array({array.length!r}): a number or the name of an int parameter expected")
     return found
+
+
+def lengths(cls: type, fields: Fields, values: dict[str, object]) -> dict[str, int]:
+    """Values an instrument of each `Array`. Raises `BadInput` for less than one."""
+    out = {name: values[a.length] if isinstance(a.length, str) else a.length for name, (_, a) in fields.arrays.items()}
+    for name, n in out.items():
+        if not 1 <= n <= 1 << 24:
+            raise BadInput(f"strategy {cls.__name__}: {name} has {n} values an instrument, 1 to {1 << 24} expected: correct {fields.arrays[name][1].length}")
+    return out
 
 
 def parameters(cls: type, given: dict[str, object], source: str = "") -> dict[str, object]:
@@ -227,9 +250,11 @@ def examples() -> list[str]:
 
 
 def self_dtype(fields: Fields, features: Iterable[str]) -> np.dtype:
-    """The record of a compiled strategy: numeric parameters, state, and where its features' rows start."""
+    """The record of a compiled strategy: numeric parameters, state, where its features' rows start, and where its arrays are: offset from
+    the record, values in all, values an instrument."""
     numeric = [(n, _TYPES[t]) for n, (t, _) in (fields.params | fields.state).items() if t in _TYPES]
-    return record(("pad_", "i8"), *numeric, *((f"feature_{n}", "i8") for n in features))
+    arrays = [(f"array_{n}_{part}", "i8") for n in fields.arrays for part in ("at", "size", "n")]
+    return record(("pad_", "i8"), *numeric, *((f"feature_{n}", "i8") for n in features), *arrays)
 
 
 def each_dtype(fields: Fields) -> np.dtype:
@@ -237,4 +262,4 @@ def each_dtype(fields: Fields) -> np.dtype:
     return record(*((n, _TYPES[t]) for n, (t, _) in fields.each.items())) if fields.each else record(("pad_", "i8"))
 
 
-__all__ = ["JIT", "Each", "State", "Strategy", "compiled", "examples", "load", "parameters"]
+__all__ = ["JIT", "Array", "Each", "State", "Strategy", "compiled", "examples", "load", "parameters"]

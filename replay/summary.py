@@ -169,7 +169,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
                 StrategyPart(name=n, kind=s.kind, parameters=s.values, orders=int(r.orders), refused=int(r.refused))
                 for n, s, r in zip(names, engine.strategies, rows, strict=True)
             ),
-            profile=p.name if p.name == "realistic" else f"{p.name}, queue {p.queue}",
+            profile=", ".join(_profile(engine)),
             latency={leg: leg_text(getattr(p, leg)) for leg in ("feed", "entry", "response")},
             events={name: int(n) for name, n in zip(KIND_NAMES, h.kinds, strict=False) if n},
             orders=int(h.c_new),
@@ -324,6 +324,17 @@ def _holdings(engine: Engine, names: list[str]):
                 fees=money(fees),
                 pnl=money(realised + unrealised - fees),
             )
+
+
+def _profile(engine: Engine):
+    """The fill profile, and what of it these data bring into play."""
+    p = engine.profile
+    yield p.name
+    if p.name != "realistic":
+        yield f"queue {p.queue}"
+    if "bars" in engine.session.manifest.levels:
+        yield f"slippage {p.slippage_ppm / 100:g} bps"
+        yield f"participation {p.participation_ppm / 10_000:g} %" if p.participation_ppm else "any participation"
 
 
 def _left_out(engine: Engine, replayed: int):

@@ -87,7 +87,7 @@ def test_by_name_by_class_and_one_of_several(write):
 
 def test_every_hook_and_the_whole_of_ctx(write, session):
     text = HEAD + "@compiled\nclass All(Strategy):\n    n: State[int] = 0\n"
-    for hook in ("on_start", "on_stop"):
+    for hook in ("on_start", "on_bars", "on_stop"):
         text += f"    def {hook}(self, ctx):\n        self.n += 1\n        ctx.log(self.n)\n"
     for hook in ("on_quote", "on_trade", "on_book", "on_bar", "on_data", "on_order", "on_timer"):
         text += f"    def {hook}(self, ctx, e):\n        self.n += 1\n"
@@ -98,7 +98,7 @@ def test_every_hook_and_the_whole_of_ctx(write, session):
     digests = []
     for k, t in enumerate((text, text.replace("@compiled\n", ""))):
         strategy = load(write(t, f"all{k}.py"))
-        assert len(strategy.hooks) == 9
+        assert len(strategy.hooks) == 10
         engine = Engine(session, [strategy]).run()
         logs = engine.output()
         assert (logs.kind == OUT_LOG).sum() == 2

@@ -44,6 +44,8 @@ def generate(kind: str, events: int, seed: int) -> Session:
 
     if kind == "l2":
         return synth.l2_book(events, seed)
+    if kind == "bars":
+        return synth.bar_days(n_events=events, seed=seed)
     return synth.many_symbols(500, events, seed) if kind == "many" else synth.equity_day(n_events=events, seed=seed)
 
 

@@ -46,6 +46,9 @@ def run(
     latency: Annotated[str | None, typer.Option(help="Entry and response leg, as 1ms; or legs by name: feed=recorded,entry=1ms,response=lognormal:1ms:0.5", show_default="1ms")] = None,
     fill: Annotated[Fill | None, typer.Option(help="Fill profile: docs/assumptions.md.", show_default="realistic")] = None,
     queue: Annotated[str | None, typer.Option(help="Queue model of the hftbacktest profile: risk_averse, log, log2, or power, power2, power3 with an exponent as power3:2.", show_default="risk_averse")] = None,
+    slippage: Annotated[str | None, typer.Option(help="Of market orders and stops that trade on bars, against us.", show_default="5bps")] = None,
+    participation: Annotated[float | None, typer.Option(metavar="SHARE", help="Most of a bar's volume that our orders may have; 0: any.", show_default="0.1")] = None,
+    commission: Annotated[str | None, typer.Option(help="Such as 0.005/share, 2bps, or maker=1bps,taker=5bps.", show_default="0")] = None,
     limits: Annotated[Path | None, typer.Option(help="TOML file of limits: docs/limits.md. Left out: none.", show_default=False)] = None,
     initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash at the start, in the currency of the session's first symbol.", show_default="10000")] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Replay from this time on, such as 2026-03-02T14:30 (UTC unless it says otherwise).", show_default=False)] = None,
@@ -69,6 +72,8 @@ def run(
 
         replay run --config run.toml --from 2026-03-02T15:00 --warmup 30m
     """
+    from decimal import Decimal
+
     from replay.runs.config import Chosen, money
     from replay.trader.limits import Limits
 
@@ -80,6 +85,9 @@ def run(
         "latency": latency,
         "fill": fill and fill.value,
         "queue": queue,
+        "slippage": slippage,
+        "participation": Decimal(str(participation)) if participation is not None else None,
+        "commission": commission,
         "limits": Limits.load(limits) if limits else None,
         "initial_capital": money(initial_capital) if initial_capital is not None else None,
         "from_": from_,

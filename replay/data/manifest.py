@@ -27,6 +27,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - `counts`: rows by kind name; `start_ns`, `end_ns`: first and last `ts_recv`;
     - `clock_shift_ns`: what the import added to every recorded receive time (the rows already contain it);
     - `bar_intervals_ns`: what the `side` of a BAR row is an index of;
+    - `finest_bar_ns`: the shortest interval of the instrument's bars, 0 where it has none;
     - `max_levels`: most live price levels at any moment, (bid, ask); `max_orders`: most live L3 orders;
     - `min_px`, `max_px`, `max_size`: extremes in ticks and lots over every row that can set them, 0 where there are none;
     - `anomalies`: what was found and let through, or dropped (``dropped_...``), by name;
@@ -45,6 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int
     clock_shift_ns: int
     bar_intervals_ns: tuple[int, ...]
+    finest_bar_ns: tuple[int, ...]
     max_levels: tuple[tuple[int, int], ...]
     max_orders: tuple[int, ...]
     min_px: tuple[int, ...]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import msgspec
 
+from replay.data.instruments import Instrument
 from replay.data.session import Session
 from replay.data.times import ns_of
 from replay.engine import Engine
 from replay.errors import BadInput
+from replay.runs.charges import commission, participation_ppm, slippage_ppm
 from replay.strategy import load
 from replay.trader.limits import Limits
 from replay.trader.specs import duration_ns
@@ -50,6 +52,9 @@ class RunConfig(
     latency: str = "1ms"
     fill: str = "realistic"
     queue: str = "risk_averse"
+    slippage: str = "5bps"
+    participation: Decimal = Decimal("0.1")
+    commission: str = "0"
     limits: Limits = Limits()
     initial_capital: Decimal = Decimal(10_000)
     from_: str | None = None
@@ -83,8 +88,8 @@ class RunConfig(
         limits = [f"{name} = {_toml(value)}" for name, value in tables["limits"].items() if value != default[name]]
         return "\n".join(lines + (["", "[limits]", *limits] if limits else [])) + "\n"
 
-    def profile(self) -> Profile:
-        """The venue profile it describes. Raises `BadInput`.
+    def profile(self, instruments: Sequence[Instrument] = ()) -> Profile:
+        """The venue profile it describes, for these instruments. Raises `BadInput`.
 
         >>> RunConfig(fill="hftbacktest", queue="power3:2", latency="feed=recorded,entry=2ms").profile().entry.ns
         2000000
@@ -98,7 +103,16 @@ class RunConfig(
             raise BadInput(f"--queue: power, power2 and power3 take a whole exponent of 1 to 20, as power3:2; got {self.queue!r}")
         if self.fill != "hftbacktest" and model != "risk_averse":
             raise BadInput(f"--queue {model}: a model of the hftbacktest profile: add --fill hftbacktest")
-        return Profile(name=self.fill, queue=model, queue_n=float(exponent or 1), seed=self.seed, **self._legs())
+        return Profile(
+            name=self.fill,
+            queue=model,
+            queue_n=float(exponent or 1),
+            slippage_ppm=slippage_ppm(self.slippage),
+            participation_ppm=participation_ppm(self.participation),
+            seed=self.seed,
+            **commission(self.commission, instruments),
+            **self._legs(),
+        )
 
     def _legs(self) -> dict[str, Leg]:
         legs: dict[str, Leg] = {}
@@ -140,7 +154,7 @@ class RunConfig(
         return Engine(
             rows,
             strategies or [load(c.source, c.parameters) for c in self.strategies],
-            self.profile(),
+            self.profile(session.instruments),
             self.limits,
             {session.instruments[0].currency: self.initial_capital},
             keep_output=spool or True,

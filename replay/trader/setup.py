@@ -47,9 +47,10 @@ def build(
     width, capacity = book_size(m)
     offsets, size = [], 0
     for strategy in strategies:
-        own, each = -(-strategy.self_dtype.itemsize // 64) * 64, -(-strategy.each_dtype.itemsize * n // 64) * 64
+        own = -(-strategy.self_dtype.itemsize // 64) * 64
+        each = -(-strategy.each_dtype.itemsize * n // 8) * 8 + 8 * n * sum(strategy.lengths.values())
         offsets.append((size, size + own))
-        size += own + each
+        size += own + -(-each // 64) * 64
     arena = Arena(
         T.HEADER,
         {

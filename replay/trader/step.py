@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from replay.events import (
     BAR,
+    BAR_EXT,
     CONTROL,
     CUSTOM,
     DEPTH,
@@ -52,6 +53,7 @@ from replay.trader.layout import (
     N_HOOKS,
     NO_GROUP,
     ON_BAR,
+    ON_BARS,
     ON_BOOK,
     ON_DATA,
     ON_ORDER,
@@ -288,6 +290,20 @@ def watch_halt(tb, instrument):
     return 0
 
 
+@hot
+def on_bar(tb, h, e):
+    """A bar, at its close: view, mark, features, strategies."""
+    k = e.instrument
+    v = views(tb, h)[k]
+    v.close_px = e.d
+    v.close_ts = h.now
+    if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
+        mark(tb, h, v, k, 2 * e.d)
+    if v.features >= 0:
+        feature(tb, h, k, 0)
+    wake(tb, h, ON_BAR)
+
+
 # --- everything else ------------------------------------------------------------------------------------------------------------
 @fn
 def on_phase(tb, h, e):
@@ -442,15 +458,11 @@ def other_in(tb):
         on_timer(tb, h, e)
     elif kind == FEE:
         on_fee_row(tb, h, e)
-    elif kind == BAR:
-        v = views(tb, h)[k]
-        v.close_px = e.d
-        v.close_ts = h.now
-        if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
-            mark(tb, h, v, k, 2 * e.d)
-        if v.features >= 0:
-            feature(tb, h, k, 0)
-        wake(tb, h, ON_BAR)
+    elif kind == BAR or kind == BAR_EXT:
+        if kind == BAR:
+            on_bar(tb, h, e)
+        if e.flags & LAST and h.fault == 0:
+            wake(tb, h, ON_BARS)
     elif kind == PHASE:
         on_phase(tb, h, e)
     elif kind == STATUS:
