@@ -17,7 +17,7 @@ SECOND = 10**9
 STEP = SECOND // 10  # between rows
 CALM = [10_000 + d for d in (0, 1, 0, -1)] * 40  # 16 s within a tick
 RISE = [10_000 + 2 * k for k in range(30)]
-PRINTS = [(k, 10) for k in range(0, 260, 5)]
+PRINTS = [(k, 10) for k in range(0, 220, 5)]
 
 REVERSION = {"horizon": "2s", "window": "8s", "entry_z": 4.0, "exit_z": 1.2}
 MOMENTUM = {"burst": "2s", "window": "8s", "entry_z": 4.0, "take_bps": 10.0, "stop_bps": 5.0, "max_hold": "3s"}
