@@ -22,7 +22,7 @@ from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
 from replay.kernel.memory import KERNEL_CACHE, entry_of
-from replay.strategy import each_dtype, fields_of, lengths, self_dtype
+from replay.strategy import each_dtype, fields_of, lengths, self_dtype, stored
 from replay.trader import context
 from replay.trader.layout import HOOKS
 from replay.trader.specs import Spec
@@ -238,9 +238,9 @@ class CompiledStrategy:
     def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
         """Parameters and initial state into the arena."""
         me = arena.bytes[self_at : self_at + self.self_dtype.itemsize].view(self.self_dtype)
-        for name, (_, default) in (self.fields.params | self.fields.state).items():
+        for name, (kind, default) in (self.fields.params | self.fields.state).items():
             if name in self.self_dtype.names:
-                me[name] = self.values.get(name, default)
+                me[name] = stored(kind, self.values.get(name, default))
         for name, first in features.items():
             me[f"feature_{name}"] = first
         each = arena.bytes[each_at : each_at + n * self.each_dtype.itemsize].view(self.each_dtype)

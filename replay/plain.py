@@ -61,6 +61,10 @@ class Context:
     def equity(self) -> int:
         return self._header.equity
 
+    def mark(self, instrument: int) -> float:
+        v = self._views[instrument]
+        return 0.5 * v.mark2 if v.marked else _NAN
+
     def position(self, instrument: int) -> int:
         return self._positions[instrument].qty
 

@@ -1,6 +1,7 @@
 """The command line: results, JSON, and one line with exit code 2 for everything a user can get wrong."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -323,3 +324,33 @@ def test_a_day_of_ibm(replay):
     assert s["events"]["quote"] + s["session"]["anomalies"].get("dropped_suspicious_quote", 0) == rows["ibm/20131007_quote.zip"]
     assert s["orders"] > 0 and np.isfinite(s["equity"])
     assert Session.open("ibm").events.kind.tolist().count(ev.TRADE) == s["events"]["trade"]
+
+
+# --- new --------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("how", [(), ("--plain",)], ids=["compiled", "plain"])
+def test_a_new_strategy_runs_and_its_test_passes(replay, tmp_path, how):
+    code, out, err = replay("new", "my_idea", *how)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:] == ["  replay run --strategy my_idea.py", "  python -m pytest test_my_idea.py"]
+    of = summary(replay("run", DAY, "--strategy", "my_idea.py", "--json"))
+    kind = "plain" if how else "compiled"
+    assert (of["strategies"][0]["name"], of["strategies"][0]["kind"]) == ("MyIdea", kind) and 20 < of["fills"] < 400
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (("Idea",), "expected a name in lower case with underscores, such as my_idea, got 'Idea'"),
+    (("class",), "expected a name in lower case with underscores"),
+    (("numpy",), "a module numpy is installed, and a file of that name would hide it"),
+    (("there",), "there.py: is there already, and nothing was written"),
+    (("tested",), "test_tested.py: is there already"),
+    (("idea", "--dir", "nowhere"), "nowhere: no such folder"),
+])  # fmt: skip
+def test_new_refuses(replay, tmp_path, args, said):
+    for name in ("there.py", "test_tested.py"):
+        (tmp_path / name).write_text("kept")
+    code, out, err = replay("new", *args)
+    assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"there.py": "kept", "test_tested.py": "kept"}

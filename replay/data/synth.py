@@ -14,7 +14,8 @@ from __future__ import annotations
 import datetime
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from replay.data.session import Session
 from replay.data.times import SECOND, date_of, in_new_york, ns_of, trading_day
 from replay.data.walks import LOTS, SPAN, TOP, book_walk, quote_walk
 from replay.errors import BadInput
-from replay.events import BAR, CLOSED, EVENT, LAST, OPEN, PHASE, empty
+from replay.events import BAR, CLOSED, EVENT, LAST, OPEN, PHASE, PRINT, QUOTE, TRADE, empty
 from replay.kernel.memory import entry_of
 
 MINUTES = 390  #: of a regular US trading day
@@ -134,6 +135,31 @@ def bar_days(
     bars["flags"][:, :, :-1] = 0
     _receive(out, seed)
     return Session.from_rows(out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name, bar_intervals_ns=[minutes * 60 * SECOND])
+
+
+def by_hand(mids: Sequence[int], every_ns: int = SECOND, trades: Mapping[int, int] = MappingProxyType({})) -> Session:
+    """The rows a test of a strategy wants: symbol A, one quote every so often from 2026-03-02 14:30 UTC on, 1,000 lots a tick to either
+    side of each mid (in ticks); `trades`: quote -> lots that a buyer takes at its ask, at the same time.
+
+    >>> by_hand([10_000, 10_001, 10_030], SECOND // 10, {1: 500}).manifest.counts
+    {'quote': 3, 'trade': 1}
+    """
+    start = ns_of(datetime.datetime(2026, 3, 2, 14, 30, tzinfo=datetime.UTC))
+    rows = empty(len(mids) + len(trades))
+    n = 0
+    for k, mid in enumerate(mids):
+        r = rows[n]
+        r.kind, r.a, r.b, r.c, r.d = QUOTE, mid - 1, 1000, mid + 1, 1000
+        if k in trades:
+            r = rows[n + 1]
+            r.kind, r.side, r.a, r.b = TRADE, 1, mid + 1, trades[k]
+        made = 1 + (k in trades)
+        rows["ts_event"][n : n + made] = start + k * every_ns
+        n += made
+    if n != len(rows):
+        raise BadInput(f"by_hand: trades stand after quotes 0 to {len(mids) - 1}, got {max(trades)}: correct it")
+    rows["ts_recv"][:], rows["flags"][:] = rows["ts_event"], LAST | PRINT
+    return Session.from_rows(rows, [Instrument(symbol="A", tick_size="0.01")], name="by-hand")
 
 
 def _equities(name: str, symbols: Sequence[str], counts: Sequence[int], seed: int, day: str) -> Session:

@@ -42,7 +42,9 @@ def build(
             raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
     for own in strategy_limits:
         own.check_of_strategy()
-    table = FeatureTable([(k, spec) for strategy in strategies for spec in strategy.features.values() for k in range(n)])
+    table = FeatureTable(
+        [(k, spec.of(level)) for strategy in strategies for spec in strategy.features.values() for k, level in enumerate(m.levels)]
+    )
     n_features = sum(len(strategy.features) for strategy in strategies)
     width, capacity = book_size(m)
     offsets, size = [], 0
@@ -104,8 +106,8 @@ def build(
         firsts = {}
         for name, spec in strategy.features.items():
             firsts[name] = at
-            for k in range(n):
-                index[at] = table.row(k, spec)
+            for k, level in enumerate(m.levels):
+                index[at] = table.row(k, spec.of(level))
                 at += 1
         strategy.write(arena, int(row.self_at), int(row.each_at), n, firsts)
     arena.check()
