@@ -155,7 +155,7 @@ def _quality(s: Summary) -> Iterator[Text]:
 
 def written(folder: Path) -> RenderableType:
     """Where a run is, the last line of the command."""
-    return _line("wrote", f"{folder}/")
+    return _line("wrote", f"{folder}/", "open report.html")
 
 
 def render_manifest(m: Manifest) -> RenderableType:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  #: raised when an older reader would misread a newer run
 MANIFEST = "manifest.json"
+REPORT = "report.html"
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -167,6 +168,8 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Write the folder, whole or not at all. Raises `BadInput` where something else is there."""
+        from replay.runs import report
+
         path = Path(path)
         if path.exists() and not (path / MANIFEST).exists():
             raise BadInput(f"{path}: something that is no run is there: choose another folder")
@@ -178,6 +181,7 @@ class Result:
             for name, table in self.tables.items():
                 pq.write_table(table, part / f"{name}.parquet", compression="zstd")
             (part / MANIFEST).write_text(to_json(self.manifest) + "\n")
+            (part / REPORT).write_text(report.render(self), encoding="utf-8")
             if path.exists():
                 shutil.rmtree(path)
             part.rename(path)
