@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import io
 import os
 import platform
 import shutil
@@ -144,6 +145,20 @@ class Result:
     def tables(self) -> dict[str, pa.Table]:
         """All of them by name."""
         return {name: self.table(name) for name in self.names}
+
+    def _repr_html_(self) -> str:
+        """The summary, as a notebook shows it."""
+        from rich.console import Console
+
+        from replay.show import render
+
+        console = Console(record=True, width=140, file=io.StringIO(), highlight=False)
+        console.print(render(self.summary))
+        return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.3'>{code}</pre>")
+
+    def __repr__(self) -> str:
+        s = self.summary
+        return f"Result({s.session.name!r}: {s.orders:,} orders, {s.fills:,} fills, net {s.pnl:+,} {s.currency}, digest {self.digest})"
 
     def to_pandas(self, name: str) -> pandas.DataFrame:
         """One table as a pandas frame; needs pandas."""
