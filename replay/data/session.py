@@ -21,7 +21,7 @@ from replay.data import scan as _scan
 from replay.data.instruments import MAX_INT, Instrument
 from replay.data.manifest import Manifest, Source, currencies_of
 from replay.errors import BadInput
-from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
+from replay.events import BAR, BAR_EXT, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
 from replay.kernel.memory import entry_of
 
 BLOCK = 1 << 20  #: rows looked at together: 64 MiB
@@ -234,6 +234,21 @@ def prove(rows: np.recarray, m: Manifest, name: str) -> None:
     """Validate rows against their manifest's instruments. Raises `BadInput` at the first illegal row; ~25 ns a row."""
     _check_instruments(m.instruments, name)
     _scan_rows(rows, m.instruments, len(m.bar_intervals_ns), name)
+
+
+def end_bar_messages(rows: np.ndarray) -> None:
+    """Set `LAST` on the last bar of each close time (or of its extension), and take it off the others; for rows in arrival order.
+
+    >>> from replay import events as ev
+    >>> rows = ev.empty(4)
+    >>> rows.kind[:], rows.ts_event[:], rows.ts_recv[:] = ev.BAR, (5, 5, 10, 10), (6, 6, 11, 11)
+    >>> end_bar_messages(rows); rows["flags"].tolist()
+    [0, 1, 0, 1]
+    """
+    bar = (rows["kind"] == BAR) | (rows["kind"] == BAR_EXT)
+    goes_on = bar[:-1] & bar[1:] & (np.diff(rows["ts_event"]) == 0) & (np.diff(rows["ts_recv"]) == 0)
+    ends = np.append(~goes_on, True)
+    rows["flags"] = np.where(bar, rows["flags"] & ~np.uint16(LAST) | ends.astype(np.uint16), rows["flags"])
 
 
 def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
