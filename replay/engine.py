@@ -12,6 +12,7 @@ import numpy as np
 from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
 from replay.events import CONTROL, EVENT, OP_START
+from replay.faults import explained, raised
 from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
@@ -86,7 +87,7 @@ class Engine:
             features = (step.features_in,) if any(s.features for s in strategies) else ()
             link(*features, *KERNELS, *own_entries, progress=compiling)
         except Exception as e:
-            raise _uncompilable(e, strategies) from e
+            raise explained(e, strategies) from e
         self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
         m = session.manifest
         if capital is None:
@@ -224,7 +225,7 @@ class Engine:
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         when = np.datetime64(int(h.now), "ns")
-        what = f"{type(cause).__name__}: {cause}" if cause else "raised, and not again: run with NUMBA_DISABLE_JIT=1 to see where"
+        what = raised(cause, strategy) if cause else "raised, and not again: run with NUMBA_DISABLE_JIT=1 to see where"
         error = StrategyError(f"strategy {strategy.name}: {hook} at event {int(h.seq):,} ({when}Z): {what}")
         error.__cause__ = cause
         return error
@@ -264,11 +265,3 @@ def _power_of_two(n: int) -> int:
     if not 16 <= n <= 1 << T.SLOT_BITS:
         raise BadInput(f"order capacity: 16 to {1 << T.SLOT_BITS} expected, got {n}")
     return 1 << (n - 1).bit_length()
-
-
-def _uncompilable(e: Exception, strategies: Sequence) -> Exception:
-    if not type(e).__module__.startswith("numba") and not isinstance(e, KeyError):  # KeyError: a record without that field
-        return e
-    text = " ".join(line.strip() for line in str(e).splitlines() if line.strip())
-    names = ", ".join(s.name for s in strategies)
-    return BadInput(f"strategy {names}: cannot be compiled: {text[:600]}")

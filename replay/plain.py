@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from replay import events as E
+from replay.faults import no_such
 from replay.kernel.arena import Arena
 from replay.kernel.memory import callback, entry_of, record, structure
 from replay.strategy import fields_of, lengths
@@ -52,6 +53,9 @@ class Context:
         for name, at in features.items():
             setattr(self, name, _Reader(rows, [int(i) for i in index[at : at + n]]))
         self._place = entry_of(intents.place)
+
+    def __getattr__(self, name: str):
+        raise AttributeError(no_such(name, [n for n, x in vars(self).items() if isinstance(x, _Reader)]))
 
     @property
     def now(self) -> int:

@@ -241,15 +241,6 @@ def test_a_compiled_strategy_stands_in_a_file():
     wrong(space["Nowhere"], "Nowhere: a compiled strategy must stand in a .py file")
 
 
-def test_what_cannot_be_compiled_says_so(write, session):
-    if not JIT:
-        pytest.skip("nothing is compiled")
-    text = GOOD.replace("self.n += 1", "self.n += {fault}")
-    for k, fault in enumerate(("ctx.book(0).nothing", "q.bid_px.nothing")):
-        with pytest.raises(BadInput, match="strategy Good: cannot be compiled: .*nothing"):
-            Engine(session, [load(write(text.replace("{fault}", fault), f"bad{k}.py"))])
-
-
 def test_a_run_needs_a_strategy(session):
     with pytest.raises(BadInput, match="a run needs a strategy"):
         Engine(session, [])
