@@ -186,6 +186,12 @@ class PlainStrategy:
         """Nothing: what a plain handler raises reaches the engine as it is."""
         return None
 
+    def take_parameters(self, of: PlainStrategy, trader: Arena, number: int) -> None:
+        """Go on with the parameters of another one of this class."""
+        self.values = of.values
+        for name in of.values:
+            setattr(self.instance, name, getattr(of.instance, name))
+
     def save(self) -> dict[str, object]:
         """The annotated state, for a snapshot."""
         out = {name: getattr(self.instance, name) for name in self.fields.state}
