@@ -163,6 +163,7 @@ def render_manifest(m: Manifest) -> RenderableType:
     lines = [
         _line("session", m.name, f"{utc_text(m.start_ns)} to {utc_text(m.end_ns)}"),
         _line("events", f"{m.n_events:,}:", _counts(m.counts)),
+        *([_line("hours", m.calendar.name, f"{len(m.calendar.days):,} trading days")] if m.calendar else []),
         _line("clock", f"shift {m.clock_shift_ns:,} ns added to receive times" if m.clock_shift_ns else "as recorded"),
         *(_line("found" if k == 0 else "", f"{name} {n:,}") for k, (name, n) in enumerate(m.anomalies.items())),
         _line("inferred", " ".join(m.inferred)) if m.inferred else _line("inferred", "nothing"),

@@ -19,7 +19,7 @@ import numpy as np
 
 from replay.data import scan as _scan
 from replay.data.instruments import MAX_INT, Instrument
-from replay.data.manifest import Manifest, Source, currencies_of
+from replay.data.manifest import Calendar, Manifest, Source, currencies_of
 from replay.errors import BadInput
 from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
 from replay.kernel.memory import entry_of
@@ -85,6 +85,7 @@ class Session:
         inferred: Sequence[str] = (),
         sources: Sequence[Source] = (),
         sliced_phase: int | None = None,
+        calendar: Calendar | None = None,
     ) -> Session:
         """Validate `rows` (an array of EVENT, in arrival order) and compute the manifest. The rows are kept, not copied.
 
@@ -130,6 +131,7 @@ class Session:
             sha256=sha256_of(rows),
             order_sha256=None if order is None else sha256_of(order),
             sliced_phase=sliced_phase,
+            calendar=calendar,
         )
         return Session(rows, order, manifest)
 
@@ -183,6 +185,7 @@ class Session:
             inferred=m.inferred,
             sources=m.sources,
             sliced_phase=self._phase_before(lo) if lo else m.sliced_phase,
+            calendar=m.calendar,
         )
 
     def _phase_before(self, row: int) -> int:
@@ -346,6 +349,8 @@ def _refusal(code: int, rows: np.recarray, k: int, instruments: tuple[Instrument
         return f"{who} {kind}: size must be >= 0, got {min(sizes)}: correct or drop the row"
     if code == _scan.BAD_PRICE:
         return f"{who} {kind}: price must be > 0, got {_prices(r, kind)} ticks: drop the row or set allow_negative_px"
+    if code == _scan.TOO_LARGE and kind == "bar":
+        return f"{who} bar: price x volume ({_prices(r, kind)}) is 2**62 ticks times lots or more: import with coarser ticks or lots"
     if code == _scan.TOO_LARGE:
         return f"{who} {kind}: price x size ({_prices(r, kind)}) is worth more than 2**62 money units: import with coarser ticks or lots"
     if code == _scan.BROKEN_GROUP:
