@@ -347,9 +347,7 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
             code = BAD_INSTRUMENT
         elif not _side_ok(r, n_intervals):
             code = BAD_SIDE
-        elif state.group != 0 and (
-            state.group != _group(r) or state.recv != r.ts_recv or state.event != r.ts_event
-        ):
+        elif state.group != 0 and (state.group != _group(r) or state.recv != r.ts_recv or state.event != r.ts_event):
             code = BROKEN_GROUP
         else:
             t = tally[r.instrument]

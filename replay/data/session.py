@@ -97,7 +97,9 @@ class Session:
         rows = _as_events(rows, name)
         _check_instruments(instruments, name)
         if not len(set(bar_intervals_ns)) == len(bar_intervals_ns) <= 62 or min(bar_intervals_ns, default=1) < 1:
-            raise BadInput(f"{name}: at most 62 different bar intervals of 1 ns or more expected, got {list(bar_intervals_ns)}: correct them")
+            raise BadInput(
+                f"{name}: at most 62 different bar intervals of 1 ns or more expected, got {list(bar_intervals_ns)}: correct them"
+            )
         if len(rows) == 0:
             raise BadInput(f"{name}: a session needs at least one event, got none: check the dates, the symbols and the source")
         state, tally, counts = _scan_rows(rows, instruments, len(bar_intervals_ns), name)
@@ -350,7 +352,9 @@ def _refusal(code: int, rows: np.recarray, k: int, instruments: tuple[Instrument
     if code == _scan.BAD_PRICE:
         return f"{who} {kind}: price must be > 0, got {_prices(r, kind)} ticks: drop the row or set allow_negative_px"
     if code == _scan.TOO_LARGE and kind == "bar":
-        return f"{who} bar: price x volume ({_prices(r, kind)}) is 2**62 ticks times lots or more: import with coarser ticks or lots"
+        return (
+            f"{who} bar: price x volume ({_prices(r, kind)}) is 2**62 ticks times lots or more: import with coarser ticks or lots"
+        )
     if code == _scan.TOO_LARGE:
         return f"{who} {kind}: price x size ({_prices(r, kind)}) is worth more than 2**62 money units: import with coarser ticks or lots"
     if code == _scan.BROKEN_GROUP:

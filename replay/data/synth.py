@@ -134,7 +134,9 @@ def bar_days(
     out["flags"] = LAST
     bars["flags"][:, :, :-1] = 0
     receive(out, seed)
-    return Session.from_rows(out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name, bar_intervals_ns=[minutes * 60 * SECOND])
+    return Session.from_rows(
+        out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name, bar_intervals_ns=[minutes * 60 * SECOND]
+    )
 
 
 def by_hand(mids: Sequence[int], every_ns: int = SECOND, trades: Mapping[int, int] = MappingProxyType({})) -> Session:
