@@ -165,6 +165,7 @@ def render_manifest(m: Manifest) -> RenderableType:
     lines = [
         labelled("session", m.name, f"{utc_text(m.start_ns)} to {utc_text(m.end_ns)}"),
         labelled("events", f"{m.n_events:,}:", _counts(m.counts)),
+        *([labelled("hours", m.calendar.name, f"{len(m.calendar.days):,} trading days")] if m.calendar else []),
         labelled("clock", f"shift {m.clock_shift_ns:,} ns added to receive times" if m.clock_shift_ns else "as recorded"),
         *(labelled("found" if k == 0 else "", f"{name} {n:,}") for k, (name, n) in enumerate(m.anomalies.items())),
         labelled("inferred", " ".join(m.inferred)) if m.inferred else labelled("inferred", "nothing"),
