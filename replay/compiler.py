@@ -18,9 +18,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
+
 from replay import events
 from replay.errors import BadInput
-from replay.faults import CONTEXT, check_method, check_rules, no_such, used
+from replay.mistakes import CONTEXT, check_method, check_rules, no_such, used
 from replay.kernel.arena import Arena
 from replay.kernel.memory import KERNEL_CACHE, entry_of
 from replay.strategy import Duration, each_dtype, fields_of, lengths, self_dtype, stored
@@ -299,9 +301,9 @@ class CompiledStrategy:
     def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
         """Parameters and initial state into the arena."""
         me = arena.bytes[self_at : self_at + self.self_dtype.itemsize].view(self.self_dtype)
-        for name, (kind, default) in (self.fields.params | self.fields.state).items():
-            if name in self.self_dtype.names:
-                me[name] = stored(kind, self.values.get(name, default))
+        for name, (_, default) in self.fields.state.items():
+            me[name] = default
+        self._write_parameters(me)
         for name, first in features.items():
             me[f"feature_{name}"] = first
         each = arena.bytes[each_at : each_at + n * self.each_dtype.itemsize].view(self.each_dtype)
@@ -311,6 +313,28 @@ class CompiledStrategy:
         for name, length in self.lengths.items():
             me[f"array_{name}_at"], me[f"array_{name}_size"], me[f"array_{name}_n"] = at, n * length, length
             at += 8 * n * length
+
+    def _write_parameters(self, me: np.ndarray) -> None:
+        for name, (kind, _) in self.fields.params.items():
+            if name in self.self_dtype.names:
+                me[name] = stored(kind, self.values[name])
+
+    def _records(self, trader: Arena, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Its record in a trader, and those for each instrument."""
+        row, n = trader.region("strategies")[number], int(trader.header.n_instruments)
+        me = trader.bytes[int(row.self_at) :][: self.self_dtype.itemsize].view(self.self_dtype)
+        return me, trader.bytes[int(row.each_at) :][: n * self.each_dtype.itemsize].view(self.each_dtype)
+
+    def state(self, trader: Arena, number: int) -> dict[str, object]:
+        """Its annotated state in a trader by name, arrays aside: a value, or a list with one an instrument."""
+        me, each = self._records(trader, number)
+        of_all = {name: kind(me[name][0]) for name, (kind, _) in self.fields.state.items()}
+        return of_all | {name: [kind(x) for x in each[name]] for name, (kind, _) in self.fields.each.items()}
+
+    def take_parameters(self, of: CompiledStrategy, trader: Arena, number: int) -> None:
+        """Go on with the parameters of another one of this class."""
+        self.values = of.values
+        self._write_parameters(self._records(trader, number)[0])
 
 
 def _write_and_import(text: str):

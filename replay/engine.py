@@ -12,7 +12,7 @@ import numpy as np
 from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
 from replay.events import CONTROL, EVENT, OP_START
-from replay.faults import explained, raised
+from replay.mistakes import explained, raised
 from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
@@ -100,7 +100,7 @@ class Engine:
         self.outputs = Spool(keep_output if isinstance(keep_output, Path) else None)
         self._out = np.zeros(OUTPUT_ROWS, EVENT) if keep_output or journal else None
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
-        self._inputs: list[np.ndarray] = []
+        self._keeps_inputs, self._inputs = journal, []
         self._handlers = wire(self.trader, self.strategies, self._out, self._frames)
         self.started = self.stopped = False
         self._raised: BaseException | None = None
@@ -128,25 +128,49 @@ class Engine:
             self._begin()
         return self._advance(until)
 
+    def reach(self, seq: int) -> None:
+        """Advance until the trader has taken its input number `seq`, and not one more; fewer where the run has fewer.
+
+        What its strategies did with that input has left, and nothing has come of it yet. Costs what `advance` costs.
+        """
+        self._start()
+        h, kept = self.trader.header, self._frames
+        if kept is None:  # the loop counts inputs by the frames it writes
+            self._frames = np.zeros(FRAME_ROWS, T.FRAME)
+            h.journal = self._frames.ctypes.data
+        try:
+            while h.seq < seq and not self.stopped:
+                if h.mode == T.WARMUP and self.venue.header.local_i >= self._warm:
+                    self._begin()
+                else:
+                    self._advance(self._warm if h.mode == T.WARMUP else len(self.session.events), seq)
+        finally:
+            h.journal, h.journal_cap = (0, 0) if kept is None else (h.journal, len(kept))
+            self._frames = kept
+
     def _begin(self) -> None:
         """Warm-up is over: the trader is told like of anything else."""
         told = np.zeros(1, EVENT)
         told["kind"], told["side"], told["ts_event"], told["ts_recv"] = CONTROL, OP_START, self._warm_ns, self._warm_ns
         entry_of(step.step)(self.trader.base, told.ctypes.data, self._warm_ns)
 
-    def _advance(self, until: int) -> bool:
+    def _advance(self, until: int, seq: int | None = None) -> bool:
         s, h = self.session, self.trader.header
         n = len(s.events)
         order = 0 if s.order is None else s.order.ctypes.data
         call = entry_of(loop.run)
         t = time.perf_counter()
         while True:
+            if seq is not None:
+                h.journal_cap = min(len(self._frames), seq - int(h.seq) + 2)
             with failing(self._failed):
                 status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
             if self.venue.header.overrun:
                 raise BadInput("the venue had more to report than it has room for: run again with fewer orders at once")
             if status == loop.DRAIN_OUTPUT:
                 self._drain()
+                if seq is not None and h.seq >= seq:
+                    break
             elif status == loop.STOPPED and h.fault == FAULT_ROOM:
                 self._more_room()
             elif status == loop.STOPPED:
@@ -198,12 +222,13 @@ class Engine:
             self.outputs.append(self._out[: int(h.out_n)])
             h.out_n = 0
         if h.journal_n:
-            self._inputs.append(self._frames[: int(h.journal_n)].copy())
+            if self._keeps_inputs:
+                self._inputs.append(self._frames[: int(h.journal_n)].copy())
             h.journal_n = 0
 
     def journal(self) -> Journal:
         """Everything the trader took in and said so far; the engine must have been built with ``journal=True``."""
-        if self._frames is None:
+        if not self._keeps_inputs:
             raise BadInput("this run kept no journal: build the engine with journal=True")
         frames = np.concatenate(self._inputs) if self._inputs else self._frames[:0]
         h = self.trader.header

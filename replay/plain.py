@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from replay import events as E
-from replay.faults import no_such
+from replay.mistakes import no_such
 from replay.kernel.arena import Arena
 from replay.kernel.memory import callback, entry_of, record, structure
 from replay.strategy import fields_of, lengths
@@ -189,6 +189,12 @@ class PlainStrategy:
     def exception(self, number: int, hook: str, trader: Arena) -> BaseException | None:
         """Nothing: what a plain handler raises reaches the engine as it is."""
         return None
+
+    def take_parameters(self, of: PlainStrategy, trader: Arena, number: int) -> None:
+        """Go on with the parameters of another one of this class."""
+        self.values = of.values
+        for name in of.values:
+            setattr(self.instance, name, getattr(of.instance, name))
 
     def save(self) -> dict[str, object]:
         """The annotated state, for a snapshot."""

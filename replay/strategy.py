@@ -179,7 +179,7 @@ def load(source: str | type, given: dict[str, object] | None = None):
     Raises `BadInput` for anything that is not one strategy with these parameters.
     """
     from replay.compiler import CompiledStrategy
-    from replay.faults import CONTEXT, check_handlers
+    from replay.mistakes import CONTEXT, check_handlers
     from replay.plain import PlainStrategy
 
     cls = class_of(source)
