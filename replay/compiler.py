@@ -22,9 +22,9 @@ import numpy as np
 
 from replay import events
 from replay.errors import BadInput
-from replay.mistakes import CONTEXT, check_method, check_rules, no_such, used
 from replay.kernel.arena import Arena
 from replay.kernel.memory import KERNEL_CACHE, entry_of
+from replay.mistakes import CONTEXT, check_method, check_rules, no_such, used
 from replay.strategy import Duration, each_dtype, fields_of, lengths, self_dtype, stored
 from replay.trader.layout import HOOKS
 from replay.trader.specs import Spec

@@ -12,11 +12,11 @@ import numpy as np
 from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
 from replay.events import CONTROL, EVENT, OP_START
-from replay.mistakes import explained, raised
 from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
 from replay.kernel.memory import entry_of, failing, link
+from replay.mistakes import explained, raised
 from replay.spool import Spool
 from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 
 from replay import events as E
-from replay.mistakes import no_such
 from replay.kernel.arena import Arena
 from replay.kernel.memory import callback, entry_of, record, structure
+from replay.mistakes import no_such
 from replay.strategy import fields_of, lengths
 from replay.trader import intents
 from replay.trader import layout as T

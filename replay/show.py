@@ -157,11 +157,7 @@ def _quality(s: Summary) -> Iterator[Text]:
 
 def written(folder: Path) -> RenderableType:
     """Where a run is, the last line of the command."""
-<<<<<<< HEAD
-    return _line("wrote", f"{folder}/", "open report.html")
-=======
-    return labelled("wrote", f"{folder}/")
->>>>>>> explain
+    return labelled("wrote", f"{folder}/", "open report.html")
 
 
 def render_manifest(m: Manifest) -> RenderableType:
