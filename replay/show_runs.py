@@ -97,7 +97,12 @@ def duration(ns: int) -> str:
 
 def _way(w: Way) -> Iterator[Text]:
     met = " / ".join("none" if px is None else f"{px} x {qty}" for px, qty in ((w.bid, w.bid_qty), (w.ask, w.ask_qty)))
-    yield labelled("sent", w.sent, f"arrived {w.arrived} ({duration(w.latency_ns)})", f"met {met}" if w.bid is not None or w.ask is not None else "")
+    yield labelled(
+        "sent",
+        w.sent,
+        f"arrived {w.arrived} ({duration(w.latency_ns)})",
+        f"met {met}" if w.bid is not None or w.ask is not None else "",
+    )
     queue = f"queue ahead {w.queue_ahead:,g}" if w.queue_ahead is not None else w.queue
     yield labelled("venue", " → ".join(w.did) or "nothing at once", queue)
 

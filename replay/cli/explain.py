@@ -68,7 +68,9 @@ def diff(
     from replay.runs.diff import diff, share
     from replay.runs.result import Result
 
-    found = diff(Result.open(a), Result.open(b), share(tolerance) if tolerance is not None else None)
+    allowed = share(tolerance) if tolerance is not None else None
+    with progress("comparing") as told:
+        found = diff(Result.open(a), Result.open(b), allowed, told)
     if json:
         print_json(as_dict(found))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -11,13 +10,14 @@ import pyarrow as pa
 
 from replay.data.times import utc_text
 from replay.errors import BadInput
-from replay.runs.rebuild import first_difference, name_of, records, strategies
+from replay.runs.rebuild import Told, first_difference, name_of, records, strategies
 from replay.runs.result import Result
 from replay.runs.tracking import Gap, track
 from replay.show import line, said
 from replay.summary import to_json
-from replay.trader.output import OUT_CANCEL, OUT_EQUITY, OUT_NEW, OUT_REFUSED, OUT_REPLACE
+from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REFUSED, OUT_REPLACE
 
+DECISIONS = (OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED)
 AROUND = 5  #: common records shown before the first that differs
 
 
@@ -65,8 +65,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     within: bool | None
 
 
-def diff(a: Result, b: Result, tolerance: Decimal | None = None) -> Difference:
-    """Compare two runs. `tolerance`: the share of A's PnL that the gap may be.
+def diff(a: Result, b: Result, tolerance: Decimal | None = None, told: Told | None = None) -> Difference:
+    """Compare two runs. `tolerance`: the share of A's PnL that the gap may be. Cost: in proportion to records and fills, most of it reading.
 
     >>> import replay
     >>> runs = [replay.run(strategy="ema_cross", latency=latency) for latency in ("1ms", "50ms")]
@@ -74,8 +74,14 @@ def diff(a: Result, b: Result, tolerance: Decimal | None = None) -> Difference:
     >>> found.same, found.configured[0].name, found.first.record > 0, diff(runs[0], runs[0]).same
     (False, 'latency', True, True)
     """
+    told = told or (lambda done, total: None)
     tables = tuple(_tables(a, b))
+    told(1, 3)
+    rows = [records(run.table("events")) for run in (a, b)]
+    first, first_decision = _first(a, b, rows), _first(a, b, [of[np.isin(of.kind, DECISIONS)] for of in rows])
+    told(2, 3)
     gaps = tuple(track(a, b))
+    told(3, 3)
     total = gaps[-1]
     return Difference(
         a=name_of(a),
@@ -84,8 +90,8 @@ def diff(a: Result, b: Result, tolerance: Decimal | None = None) -> Difference:
         digest_a=a.digest,
         digest_b=b.digest,
         configured=tuple(_configured(a, b)),
-        first=_first(a, b, range(OUT_NEW, OUT_EQUITY + 1)),
-        first_decision=_first(a, b, (OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED)),
+        first=first,
+        first_decision=first_decision,
         tables=tables,
         gaps=gaps,
         within=None if tolerance is None else abs(total.gap) <= tolerance * abs(total.pnl_a),
@@ -138,9 +144,7 @@ def _flat(name: str, value: object):
         yield name, value if isinstance(value, str) else to_json(value)
 
 
-def _first(a: Result, b: Result, kinds: Iterable[int]) -> Divergence | None:
-    rows = [records(run.table("events")) for run in (a, b)]
-    rows = [of[np.isin(of.kind, list(kinds))] for of in rows]
+def _first(a: Result, b: Result, rows: list[np.recarray]) -> Divergence | None:
     k = first_difference(*rows)
     if k < 0:
         return None

@@ -86,7 +86,9 @@ def _take_parameters(engine: Engine, k: int, made: object) -> None:
             f"--fork: {strategy.name}: with {', '.join(changed)} features() makes another table, which cannot change half-way"
         )
     if made.lengths != strategy.lengths:
-        raise BadInput(f"--fork: {strategy.name}: with {', '.join(changed)} its arrays have another length, which cannot change half-way")
+        raise BadInput(
+            f"--fork: {strategy.name}: with {', '.join(changed)} its arrays have another length, which cannot change half-way"
+        )
     for name in changed:
         if readers(strategy.cls, name) <= {"on_start", "features"}:
             raise BadInput(
