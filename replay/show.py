@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from replay.data.instruments import Instrument
 from replay.data.manifest import Manifest
 from replay.data.times import utc_text
 from replay.engine import Engine
@@ -200,36 +201,49 @@ def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
 
 def journal(engine: Engine) -> Iterator[dict[str, object]]:
     """What the trader said, in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state."""
-    instruments, names = engine.session.instruments, strategy_names(engine)
-    rows = engine.output()
+    names, rows = strategy_names(engine), engine.output()
     for row in rows[rows.kind < OUT_SEEN]:
-        what, side, i = int(row.kind), int(row.side), instruments[int(row.instrument)]
-        said = {"at": utc_text(row.ts_recv), "what": OUT_NAMES[what - 32]}
-        if what in (OUT_NEW, OUT_REFUSED, OUT_LOG):
-            said["strategy"] = names[int(row.ts_event)]
-        if what == OUT_STATE:
-            said |= {"state": ("active", "halted", "killed")[side], "reason": REASON_NAMES[int(row.id)], "equity": money(row.a)}
-        elif what == OUT_REFUSED:
-            said |= {"symbol": i.symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
-            said |= {"why": text} if (text := refusal_text(row, instruments)) else {}
-        elif what == OUT_LOG:
-            said |= {"code": int(row.id), "values": [float(np.int64(row[w]).view(np.float64)) for w in "abc"]}
+        yield said(row, engine.session.instruments, names)
+
+
+def line(said: dict[str, object]) -> str:
+    """One record of the journal as a line of text.
+
+    >>> line({"at": "10:00", "what": "new", "side": "buy"})
+    '10:00 new side buy'
+    """
+    return " ".join(str(v) if k in ("at", "what") else f"{k} {v}" for k, v in said.items())
+
+
+def said(row: np.record, instruments: Sequence[Instrument], names: Sequence[str]) -> dict[str, object]:
+    """One output record of the trader (`replay.trader.output`) by the names of its fields; `names` are the strategies'."""
+    what, side, i = int(row.kind), int(row.side), instruments[int(row.instrument)]
+    said = {"at": utc_text(row.ts_recv), "what": OUT_NAMES[what - 32]}
+    if what in (OUT_NEW, OUT_REFUSED, OUT_LOG):
+        said["strategy"] = names[int(row.ts_event)]
+    if what == OUT_STATE:
+        said |= {"state": ("active", "halted", "killed")[side], "reason": REASON_NAMES[int(row.id)], "equity": money(row.a)}
+    elif what == OUT_REFUSED:
+        said |= {"symbol": i.symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
+        said |= {"why": text} if (text := refusal_text(row, instruments)) else {}
+    elif what == OUT_LOG:
+        said |= {"code": int(row.id), "values": [float(np.int64(row[w]).view(np.float64)) for w in "abc"]}
+    else:
+        said |= {"order": int(row.a) >> T.SLOT_BITS, "side": "buy" if side > 0 else "sell", "symbol": i.symbol}
+        if what == OUT_FEE:
+            said |= {"fee": money(row.b)}
+        elif what == OUT_REPORT:
+            exec_type = int(row["flags"]) >> 8
+            said |= {"exec_type": EXEC_NAMES[exec_type]}
+            if exec_type == EXEC_TRADE:
+                said |= {"last_qty_lots": int(row.b), "last_px": i.price(row.c)}
         else:
-            said |= {"order": int(row.a) >> T.SLOT_BITS, "side": "buy" if side > 0 else "sell", "symbol": i.symbol}
-            if what == OUT_FEE:
-                said |= {"fee": money(row.b)}
-            elif what == OUT_REPORT:
-                exec_type = int(row["flags"]) >> 8
-                said |= {"exec_type": EXEC_NAMES[exec_type]}
-                if exec_type == EXEC_TRADE:
-                    said |= {"last_qty_lots": int(row.b), "last_px": i.price(row.c)}
-            else:
-                said |= {"qty_lots": int(row.b)}
-                kind = int(row["flags"]) >> 8 if what == OUT_NEW else T.LIMIT
-                said |= {"ord_type": ORD_TYPES[kind]} if what == OUT_NEW else {}
-                said |= {"px": i.price(row.c)} if kind in (T.LIMIT, T.STOP_LIMIT) else {}
-                said |= {"stop_px": i.price(row.d)} if kind in (T.STOP, T.STOP_LIMIT) else {}
-        yield said
+            said |= {"qty_lots": int(row.b)}
+            kind = int(row["flags"]) >> 8 if what == OUT_NEW else T.LIMIT
+            said |= {"ord_type": ORD_TYPES[kind]} if what == OUT_NEW else {}
+            said |= {"px": i.price(row.c)} if kind in (T.LIMIT, T.STOP_LIMIT) else {}
+            said |= {"stop_px": i.price(row.d)} if kind in (T.STOP, T.STOP_LIMIT) else {}
+    return said
 
 
 def console() -> Console:

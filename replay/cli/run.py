@@ -156,7 +156,7 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
         print_json({**as_dict(result.summary), "run": str(folder), **({"journal": said} if journal else {})})
         return
     for row in said:
-        print(*(v if k in ("at", "what") else f"{k} {v}" for k, v in row.items()))
+        print(show.line(row))
     show.console().print(show.render(result.summary))
     show.console().print(show.written(folder))
 
