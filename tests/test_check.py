@@ -371,7 +371,11 @@ def replay(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize("name", examples())
 def test_every_example_passes(replay, name):
-    code, out, err = replay("check", ROOT / "fixtures" / "equity-day", "-s", name, "--cuts", 6, "--json")
+    session = ROOT / "fixtures" / "equity-day"
+    if name == "sma_cross":  # of bars
+        session = Path("bars")
+        synth.bar_days(n_events=4_000).save(session)
+    code, out, err = replay("check", session, "-s", name, "--cuts", 6, "--jobs", 1, "--json")
     assert (code, err) == (0, ""), (out, err)
     report = json.loads(out)
     assert report["ok"] and {p["verdict"] for p in report["parts"]} == {"pass"} and report["decisions"] > 0, report
