@@ -61,3 +61,93 @@ Other endpoints
 
 Errors are ``{"message": ...}`` with status 400 or 409 (an acknowledgement of a step that is not outstanding).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from replay.data.times import utc_text
+from replay.errors import BadInput
+from replay.serve.stream import Connection, DataStream
+
+if TYPE_CHECKING:
+    from replay.serve.server import Server
+
+METHODS = {"state": "GET", "start": "POST", "ack": "POST", "advance": "POST", "faults": "POST"}
+
+
+class Control:
+    """The endpoints; `handle` returns a status, a body, and connections to be cut off."""
+
+    def __init__(self, server: Server):
+        self.server = server
+
+    def handle(self, method: str, what: str, body: object) -> tuple[int, dict, list[Connection]]:
+        """Raises `BadInput` for anything malformed."""
+        if METHODS.get(what) != method:
+            return 404, {"message": f"no {method} /replay/v1/{what}: there are {', '.join(METHODS)}"}, []
+        if not isinstance(body, dict):
+            raise BadInput("expected a JSON object")
+        cut: list[Connection] = []
+        if what == "start":
+            self.server.wake()
+        elif what == "ack":
+            if self.server.lockstep is None:
+                raise BadInput("acknowledgements belong to --speed lockstep")
+            complaint = self.server.lockstep.acknowledge(body)
+            if complaint:
+                return 409, {"message": complaint}, []
+        elif what == "advance":
+            self._advance(body)
+        elif what == "faults":
+            cut = self._faults(body)
+        self.server.catch_up()
+        return 200, self.state(), cut
+
+    def state(self) -> dict:
+        """Where the market stands."""
+        s = self.server
+        return {
+            "session": s.session.manifest.name,
+            "speed": s.speed,
+            "now_ns": s.market.now,
+            "now": utc_text(s.market.now),
+            "row": s.market.i,
+            "rows": s.market.n,
+            "seq": s.lockstep.seq if s.lockstep else None,
+            "done": s.market.done,
+            "accounts": [a.number for a in s.accounts.values()],
+        }
+
+    def _advance(self, body: dict) -> None:
+        if self.server.lockstep is None:
+            raise BadInput("advance belongs to --speed lockstep: a paced clock moves by itself")
+        until, rows = body.get("until_ns"), body.get("rows")
+        if not all(v is None or (isinstance(v, int) and v >= 0) for v in (until, rows)) or (
+            until is not None and rows is not None
+        ):
+            raise BadInput(f"advance: expected until_ns or rows, a whole number, got {body}")
+        self.server.lockstep.leave()
+        self.server.advance(until, rows)
+
+    def _faults(self, body: dict) -> list[Connection]:
+        """Arm faults, and do at once what concerns open streams."""
+        s, cut = self.server, []
+        for f in s.faults.arm(body):
+            if f.kind == "release":
+                held, s.faults.held = s.faults.held or [], None
+                for account, data in held:
+                    s.send_update(account, data)
+                continue
+            every = [(c, c.path if isinstance(c, DataStream) else "/stream") for c in (*s.data_streams, *s.trade_streams)]
+            for c in [c for c, path in every if path.startswith(f.stream)]:
+                if f.kind in ("mute", "unmute"):
+                    c.muted = f.kind == "mute"
+                elif f.kind == "drop":
+                    c.close()
+                elif f.kind == "abort":
+                    cut.append(c)
+                elif isinstance(c, DataStream):
+                    c.refuse(407)
+                    c.close()
+        return cut
