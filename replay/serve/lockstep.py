@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgpack
 import numpy as np
 
-from replay.events import KIND_NAMES
+from replay.events import DEPTH, KIND_NAMES
 from replay.serve.market import DONE, END, REPORT, ROWS, TIMER, Step
 from replay.serve.stream import DataStream, frame
 from replay.trader.orders import EXEC_NAMES
@@ -113,7 +113,7 @@ class Lockstep:
 
     def _header(self, row: np.record, ts: int, seq: int, whole: bool) -> bytes:
         header = {"T": "replay", "seq": seq, "kind": KIND_NAMES[int(row.kind)], "ts": ts}
-        if whole:
+        if whole or row.kind == DEPTH:
             header["row"] = row.tobytes()
         else:
             header |= {"side": int(row.side), "flags": int(row["flags"]), "id": int(row.id)}

@@ -119,7 +119,7 @@ class Market:
         if busy and not exact and local < limit:
             bound = self._run_key(most, min(wake, limit))
         for v in busy:
-            bound = min(bound, v.advance(bound))
+            bound = v.advance(min(bound, v.report_key()))
         first = min((v.report_key() for v in busy), default=NEVER)
         if first < min(local, wake, limit):
             v = min(busy, key=Venue.report_key)
