@@ -127,7 +127,7 @@ class Market:
             return Step(REPORT, report.ts_recv, venue=v, report=report)
         if wake < min(local, limit):
             return Step(TIMER, max(self.wake_ns, self.now))
-        if local == NEVER and wake == NEVER and not busy:
+        if local == NEVER and wake == NEVER and not any(v.under_way for v in busy):
             return Step(DONE, self.now)
         if local >= limit:
             return None

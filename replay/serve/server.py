@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -223,10 +224,8 @@ class Server:
                 self.catch_up()
                 self._drop_slow()
                 self._woken.clear()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._pause())
-                except TimeoutError:
-                    pass
 
     def _pause(self) -> float:
         """Wall seconds until something may happen."""
