@@ -35,7 +35,7 @@ class Driver:
         self.server.written = lambda connection: None
         self.rest = Rest(self.server)
         self.batch = batch
-        crypto = engine.session.instruments[0].base is not None
+        self.crypto = crypto = engine.session.instruments[0].base is not None
         self.data = DataStream(self.server, "/v1beta3/crypto/us" if crypto else "/v2/iex")
         self.trades = TradeStream(self.server)
         self.server.data_streams.append(self.data)
@@ -194,7 +194,7 @@ class Driver:
                 "symbol": self.server.assets.symbols[int(c.instrument)],
                 "side": "buy" if int(c.side) > 0 else "sell",
                 "type": TYPES[kind],
-                "time_in_force": TIFS[int(c.tif)],
+                "time_in_force": "gtc" if self.crypto and int(c.tif) == T.DAY else TIFS[int(c.tif)],  # pairs have no day
                 "qty": str(i.qty(int(c.qty))),
                 "client_order_id": f"{handle}",
                 **prices,

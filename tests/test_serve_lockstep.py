@@ -17,6 +17,29 @@ from replay.venue.setup import Leg, Profile
 
 BUSY = (Path(__file__).parent / "busy.py").read_text().replace(", POST_ONLY)", ")").replace(", REDUCE_ONLY)", ")")
 
+PAIR = '''
+from replay import GTC, IOC, Each, Strategy, compiled
+
+@compiled
+class Pair(Strategy):
+    """What a broker of pairs takes: limits that rest until they are moved or cancelled, and IOC."""
+    rested: Each[int] = 0
+    n: Each[int] = 0
+
+    def on_book(self, ctx, b):
+        i = b.instrument
+        self.n[i] += 1
+        side = 1 if self.n[i] // 40 % 2 == 0 else -1
+        if self.n[i] % 20 == 1:
+            self.rested[i] = ctx.limit(i, side * 3, ctx.book(i).bid_px if side > 0 else ctx.book(i).ask_px, GTC)
+        elif self.n[i] % 20 == 9 and self.rested[i] > 0:
+            ctx.replace(self.rested[i], 5, ctx.order_px(self.rested[i]) - side)
+        elif self.n[i] % 20 == 15:
+            ctx.limit(i, -side * 2, ctx.book(i).bid_px if side > 0 else ctx.book(i).ask_px, IOC)
+        elif self.n[i] % 20 == 18 and self.rested[i] > 0:
+            ctx.cancel(self.rested[i])
+'''
+
 
 @pytest.fixture(scope="module")
 def day():
@@ -64,8 +87,9 @@ def test_busy(day, busy, profile, batch):
     assert batch == 1 or driven.void > 0
 
 
-def test_a_book(busy):
-    twins(synth.l2_book(1_500, seed=12), (busy,), Profile(**LEGS), 16)
+def test_a_book(tmp_path):
+    (tmp_path / "pair.py").write_text(PAIR)
+    twins(synth.l2_book(1_500, seed=12), (f"{tmp_path}/pair.py:Pair",), Profile(**LEGS), 16, Limits())
 
 
 def test_the_fixture_day():
