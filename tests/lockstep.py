@@ -2,6 +2,7 @@
 REST endpoints. Only what the wire lacks is taken from the step's header."""
 
 import json
+import struct
 from fractions import Fraction
 
 import msgpack
@@ -23,6 +24,9 @@ KINDS = {name: k for k, name in enumerate(ev.KIND_NAMES)}
 TYPES = {T.MARKET: "market", T.LIMIT: "limit", T.STOP: "stop", T.STOP_LIMIT: "stop_limit"}
 TIFS = {T.DAY: "day", T.GTC: "gtc", T.IOC: "ioc", T.FOK: "fok"}
 EXECS = {name: k for k, name in enumerate(O.EXEC_NAMES)}
+
+
+EVENT = struct.Struct("<qqBbHI5q")
 
 
 class Driver:
@@ -59,7 +63,9 @@ class Driver:
         self.current: dict[int, str] = {}  # handle: the id of the order that has it now
         self.handles: dict[str, int] = {}
         self.cum: dict[int, int] = {}
-        self.row = ev.empty(1)
+        self.scales = [(Fraction(i.tick_size), Fraction(i.lot_size)) for i in self.server.assets.instruments]
+        self.buffer = ev.empty(1).view(np.uint8)
+        self.address = self.buffer.ctypes.data
         self.frames = 0
         self.void = 0
 
@@ -107,68 +113,60 @@ class Driver:
     # --- what comes ---------------------------------------------------------------------------------------------------------
     def take(self, header, m) -> bool:
         """One step into the trader; True if it made it send something or set a timer."""
-        r, kind = self.row[0], header["kind"]
+        kind, ts = header["kind"], header["ts"]
         before = int(self.h.n_timers), int(self.h.timer_seq)
         if kind == "done":
             return False
         if "row" in header:
-            self.row[:] = np.frombuffer(header["row"], ev.EVENT)
+            self.buffer[:] = np.frombuffer(header["row"], np.uint8)
         else:
-            for name in ("a", "b", "c", "d", "id", "side", "instrument"):
-                r[name] = 0
-            r["flags"] = ev.LAST
-            r.ts_event = r.ts_recv = header["ts"]
             if kind == "report":
-                self.report(r, header, m)
+                event = self.report(header, m)
             elif kind == "timer":
                 top = self.trader.region("timers")[0]
-                r.kind, r.id, r.a = ev.TIMER, top.timer_id, top.strategy
+                event = (ts, ts, ev.TIMER, 0, ev.LAST, 0, int(top.timer_id), int(top.strategy), 0, 0, 0)
             elif kind == "end":
-                r.kind, r.side = ev.CONTROL, ev.OP_END
+                event = (ts, ts, ev.CONTROL, ev.OP_END, ev.LAST, 0, 0, 0, 0, 0, 0)
             else:
-                self.market(r, header, m)
-        entry_of(step.step)(self.trader.base, self.row.ctypes.data, header["ts"])
+                event = self.market(header, m)
+            EVENT.pack_into(self.buffer, 0, *event)
+        entry_of(step.step)(self.trader.base, self.address, ts)
         assert not int(self.h.fault), int(self.h.fault)
+        if not self.h.attend:
+            return False
         self.h.attend = 0
         self.engine._drain()
         sent = self.send()
         return sent or before != (int(self.h.n_timers), int(self.h.timer_seq))
 
-    def market(self, r, header, m):
+    def market(self, header, m):
         k = self.server.assets.find(m["S"])
-        i = self.server.assets.instruments[k]
-        tick, lot = Fraction(i.tick_size), Fraction(i.lot_size)
+        tick, lot = self.scales[k]
+        px = lambda x: round(x * tick.denominator / tick.numerator)  # noqa: E731
+        sz = lambda x: round(x * lot.denominator / lot.numerator)  # noqa: E731
+        t = m["t"].seconds * 10**9 + m["t"].nanoseconds
+        words = {
+            "q": lambda: (px(m["bp"]), sz(m["bs"]), px(m["ap"]), sz(m["as"])),
+            "t": lambda: (px(m["p"]), sz(m["s"]), 0, 0),
+            "s": lambda: (0, 0, 0, 0),
+        }[m["T"]]()
+        return (t, header["ts"], KINDS[header["kind"]], header["side"], header["flags"], k, header["id"], *words)
 
-        def ticks(x):
-            return round(Fraction(str(x)) / tick)
-
-        def lots(x):
-            return round(Fraction(str(x)) / lot)
-
-        r.instrument, r.kind, r.side, r["flags"], r.id = k, KINDS[header["kind"]], header["side"], header["flags"], header["id"]
-        t = m["t"]
-        r.ts_event = t.seconds * 10**9 + t.nanoseconds
-        if m["T"] == "q":
-            r.a, r.b, r.c, r.d = ticks(m["bp"]), lots(m["bs"]), ticks(m["ap"]), lots(m["as"])
-        elif m["T"] == "t":
-            r.a, r.b = ticks(m["p"]), lots(m["s"])
-
-    def report(self, r, header, m):
+    def report(self, header, m):
         o = m["order"]
         k = self.server.assets.find(o["symbol"])
         i = self.server.assets.instruments[k]
-        handle = self.handles[o["id"]]
-        kind = EXECS[header["exec"]]
-        r.kind, r.instrument, r.side, r["flags"] = ev.REPORT, k, 1 if o["side"] == "buy" else -1, kind << 8
-        r.id, r.a = int(m["execution_id"].replace("-", "")[:15], 16), handle
+        handle, kind, last_qty, last_px = self.handles[o["id"]], EXECS[header["exec"]], 0, 0
         if kind == O.EXEC_TRADE:
-            r.b, r.c = i.lots(m["qty"]), i.ticks(m["price"])
-            self.cum[handle] += int(r.b)
+            last_qty, last_px = i.lots(m["qty"]), i.ticks(m["price"])
+            self.cum[handle] += last_qty
         elif kind == O.EXEC_REPLACED:
             new = self.account.orders[o["replaced_by"]]
             self.handles[new.id], self.current[handle] = handle, new.id
-            r.b, r.c = self.cum[handle] + new.qty, new.limit_px or 0
-        r.d = self.cum[handle]
+            last_qty, last_px = self.cum[handle] + new.qty, new.limit_px or 0
+        exec_id = int(m["execution_id"].replace("-", "")[:15], 16)
+        side, ts = 1 if o["side"] == "buy" else -1, header["ts"]
+        return (ts, ts, ev.REPORT, side, kind << 8, k, exec_id, handle, last_qty, last_px, self.cum[handle])
 
     # --- what leaves --------------------------------------------------------------------------------------------------------
     def send(self) -> bool:
