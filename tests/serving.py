@@ -1,5 +1,6 @@
 """The local server on a port, driven by the unmodified alpaca-py: clients, collected stream messages, every HTTP exchange."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -47,6 +48,7 @@ class Site:
         self.trading = self.client(TradingClient)
         self.historical = self.client(StockHistoricalDataClient)
         self._stops = []
+        self.stack = contextlib.ExitStack()  # what else is to be closed
 
     def client(self, kind, key=KEY, secret=SECRET, **more):
         c = kind(key, secret, url_override=self.url, **more)
@@ -63,7 +65,8 @@ class Site:
         self.exchanges.append((response.request.method, path, response.status_code, body))
 
     def post(self, what, **body):
-        r = requests.post(f"{self.url}/replay/v1/{what}", json=body, timeout=60)
+        bearer = {"Authorization": f"Bearer {self.server.token}"}
+        r = requests.post(f"{self.url}/replay/v1/{what}", json=body, headers=bearer, timeout=60)
         assert r.status_code == 200, r.text
         return r.json()
 
@@ -108,9 +111,11 @@ class Site:
         self._stops.append((stream, thread))
 
     def close(self):
-        for stream, thread in self._stops:
-            with contextlib.suppress(Exception):
-                stream.stop()
+        self.stack.close()
+        for stream, _ in self._stops:  # they look up only when something comes, or after five seconds
+            asyncio.run_coroutine_threadsafe(stream.stop_ws(), stream._loop).result(10)
+        self.post("faults", faults=[{"kind": "unmute"}, {"kind": "drop"}])
+        for _, thread in self._stops:
             thread.join(10)
 
 
@@ -137,12 +142,12 @@ def spec(name):
 
 
 def _converted(node):
-    """OpenAPI 3.0's `nullable` in words of JSON schema."""
+    """OpenAPI 3.0's `nullable` in words of JSON schema. Its `oneOf` holds alternatives without required fields, which overlap: any will do."""
     if isinstance(node, list):
         return [_converted(v) for v in node]
     if not isinstance(node, dict):
         return node
-    out = {k: _converted(v) for k, v in node.items()}
+    out = {"anyOf" if k == "oneOf" else k: _converted(v) for k, v in node.items()}
     if out.pop("nullable", None) is True:
         return {"anyOf": [out, {"type": "null"}]}
     return out

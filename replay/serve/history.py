@@ -153,13 +153,13 @@ class History:
         if k is None:
             return None
         day = list(bars(self.market, k, self.market.now - self.market.now % DAY, self.market.now + 1, DAY))
-        return {
+        parts = {
             "latestTrade": self._newest("trades", k),
             "latestQuote": self._newest("quotes", k),
             "minuteBar": self._newest("bars", k),
             "dailyBar": self._bar(k, day[-1]) if day else None,
-            "prevDailyBar": None,
         }
+        return {name: part for name, part in parts.items() if part}
 
     def orderbooks(self, names: list[str]) -> dict[str, dict]:
         """The book of each symbol."""
