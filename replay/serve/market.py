@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.data.session import Session
-from replay.events import CLEAR, CLOSED, CONTROL, DEPTH, INTENT, LAST, OPEN, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import CLEAR, CONTROL, DEPTH, INTENT, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.memory import entry_of
 from replay.serve.venue import NEVER, Report, Venue
 from replay.venue import host
@@ -62,7 +62,6 @@ class Market:
         self._times_from = 0
         self._seen: dict[tuple, tuple[int, int]] = {}
         self._books: dict[int, Book] = {}
-        self._phased = session.manifest.counts.get("phase", 0) > 0
 
     def open_venue(self) -> Venue:
         """A venue for one more account, brought to where the market stands."""
@@ -228,10 +227,8 @@ class Market:
 
     def phase(self) -> int:
         """The session's phase; a recording without phases is always open."""
-        if not self._phased:
-            return OPEN
         e = self.newest(PHASE, -1)
-        return CLOSED if e is None else int(e.side)
+        return self.session.manifest.phase_at_start if e is None else int(e.side)
 
     def status(self, instrument: int) -> int:
         """TRADING or HALTED."""
