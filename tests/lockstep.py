@@ -145,9 +145,12 @@ class Driver:
         px = lambda x: round(x * tick.denominator / tick.numerator)  # noqa: E731
         sz = lambda x: round(x * lot.denominator / lot.numerator)  # noqa: E731
         t = m["t"].seconds * 10**9 + m["t"].nanoseconds
+        if m["T"] == "b":  # stamped with its beginning
+            t += self.server.session.manifest.finest_bar_ns[k]
         words = {
             "q": lambda: (px(m["bp"]), sz(m["bs"]), px(m["ap"]), sz(m["as"])),
             "t": lambda: (px(m["p"]), sz(m["s"]), 0, 0),
+            "b": lambda: (px(m["o"]), px(m["h"]), px(m["l"]), px(m["c"])),
             "s": lambda: (0, 0, 0, 0),
         }[m["T"]]()
         return (t, header["ts"], KINDS[header["kind"]], header["side"], header["flags"], k, header["id"], *words)

@@ -14,6 +14,7 @@ import requests
 pytest.importorskip("aiohttp")
 pytest.importorskip("alpaca")
 
+from alpaca.common.exceptions import APIError
 from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.live import StockDataStream
 from alpaca.trading.client import TradingClient
@@ -36,6 +37,16 @@ def wait(what, seconds=10.0):
         if value or time.monotonic() > end:
             return value
         time.sleep(0.005)
+
+
+def refused(call, words, status=None, code=None):
+    """The call fails with these words, this status and this code; its body."""
+    with pytest.raises(APIError) as e:
+        call()
+    body = json.loads(e.value._error)
+    assert words in body["message"], body
+    assert (status, code) in ((None, None), (e.value.status_code, body["code"])), body
+    return body
 
 
 class Site:

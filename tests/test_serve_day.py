@@ -1,13 +1,12 @@
 """A scripted day with the unmodified alpaca-py: every kind of call, the documented errors, the streams. Between two calls nothing moves."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import requests
-from alpaca.common.exceptions import APIError
+import serving
 from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.requests import (
     StockBarsRequest,
@@ -49,13 +48,7 @@ def at():
 
 
 def refused(call, status, code, words):
-    """The call fails as documented; the body."""
-    with pytest.raises(APIError) as e:
-        call()
-    body = json.loads(e.value._error)
-    assert (e.value.status_code, e.value.code) == (status, code), body
-    assert words in e.value.message, body
-    return body
+    return serving.refused(call, words, status, code)
 
 
 def test_a_scripted_day(at):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.data.session import Session
-from replay.events import CLEAR, CONTROL, DEPTH, INTENT, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import BAR, CLEAR, CONTROL, DEPTH, INTENT, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.memory import entry_of
 from replay.serve.venue import NEVER, Report, Venue
 from replay.venue import host
@@ -218,10 +218,11 @@ class Market:
         return book
 
     def price(self, instrument: int) -> int:
-        """What a position is valued at, ticks: the last trade's price, else the touch; 0 where nothing is known."""
-        e = self.newest(TRADE, instrument)
-        if e is not None:
-            return int(e.a)
+        """What a position is valued at, ticks: the last trade's price, else the last bar's close, else the touch; 0: nothing is known."""
+        for kind, field in ((TRADE, "a"), (BAR, "d")):
+            e = self.newest(kind, instrument)
+            if e is not None:
+                return int(e[field])
         t = self.touch(instrument)
         return t.bid_px if t.bid_sz else t.ask_px if t.ask_sz else 0
 
