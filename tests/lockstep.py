@@ -45,16 +45,9 @@ class Driver:
         self.server.data_streams.append(self.data)
         self.server.trade_streams.append(self.trades)
         self.data.receive(msgpack.packb({"action": "auth", "key": KEY, "secret": SECRET}))
-        self.data.receive(
-            msgpack.packb(
-                {
-                    "action": "subscribe",
-                    "quotes": ["*"],
-                    "trades": ["*"],
-                    **({"orderbooks": ["*"]} if crypto else {"statuses": ["*"]}),
-                }
-            )
-        )
+        bars = ["bars"] if "bars" in engine.session.manifest.levels else []  # of prints the server would make some too
+        channels = ["quotes", "trades", *bars, "orderbooks" if crypto else "statuses"]
+        self.data.receive(msgpack.packb({"action": "subscribe", **dict.fromkeys(channels, ["*"])}))
         self.trades.receive(json.dumps({"action": "authenticate", "data": {"key_id": KEY, "secret_key": SECRET}}))
         self.trades.receive(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
         self.data.out.clear()
