@@ -10,11 +10,10 @@ import numpy as np
 
 from replay import events as ev
 from replay.engine import Engine
-from replay.kernel.memory import entry_of, link
+from replay.kernel.memory import entry_of
 from replay.serve.rest import Call, Rest
 from replay.serve.server import Server
 from replay.serve.stream import DataStream, TradeStream
-from replay.serve.venue import KERNELS
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader import step
@@ -33,7 +32,6 @@ class Driver:
     """Drives the trader of `engine` (which is not run) against a server of the same session and profile."""
 
     def __init__(self, engine: Engine, batch: int = 1):
-        link(*KERNELS)
         self.engine, self.trader, self.h = engine, engine.trader, engine.trader.header
         self.server = Server(engine.session, engine.profile, speed="lockstep", strict=False, rate=0)
         self.server.written = lambda connection: None

@@ -20,10 +20,8 @@ from alpaca.data.live import StockDataStream
 from alpaca.trading.client import TradingClient
 from alpaca.trading.stream import TradingStream
 
-from replay.kernel.memory import link
 from replay.serve.app import running
 from replay.serve.server import Server
-from replay.serve.venue import KERNELS
 
 SPECS = Path(os.environ.get("REPLAY_SPECS") or Path(__file__).resolve().parents[2] / "shared" / "specs")
 KEY, SECRET = "PKPLANTEDKEY", "planted-secret-4711"
@@ -133,7 +131,6 @@ class Site:
 @contextlib.contextmanager
 def site(session, **options):
     """A server of `session` on a free port."""
-    link(*KERNELS)
     server = Server(session, **{"speed": "lockstep", "rate": 0, **options})
     with running(server) as url:
         s = Site(session, url, server)

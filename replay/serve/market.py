@@ -13,8 +13,8 @@ import numpy as np
 
 from replay.data.session import Session
 from replay.events import BAR, CLEAR, CONTROL, DEPTH, INTENT, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
-from replay.kernel.memory import entry_of
-from replay.serve.venue import NEVER, Report, Venue
+from replay.kernel.memory import entry_of, link
+from replay.serve.venue import KERNELS, NEVER, Report, Venue
 from replay.venue import host
 from replay.venue import layout as V
 from replay.venue import setup as venue_setup
@@ -48,6 +48,7 @@ class Market:
     """See the module. `now` is session time; `i` counts the rows that have reached the clients."""
 
     def __init__(self, session: Session, profile: Profile):
+        link(*KERNELS)
         self.session, self.profile = session, profile
         self.events = session.events
         self.n = len(session.events)
