@@ -195,7 +195,7 @@ class CompiledStrategy:
     kind = "compiled"
 
     def __init__(self, cls: type, instance: object, values: dict[str, object], features: dict[str, Spec]):
-        self.name, self.values, self.features = cls.__name__, values, features
+        self.cls, self.name, self.values, self.features = cls, cls.__name__, values, features
         self.fields = fields_of(cls)
         self.self_dtype, self.each_dtype = self_dtype(self.fields, features), each_dtype(self.fields)
         self.text, self.hooks = generate(cls, features)

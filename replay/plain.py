@@ -154,7 +154,7 @@ class PlainStrategy:
     self_dtype = each_dtype = record(("pad_", "i8"))
 
     def __init__(self, cls: type, instance: object, values: dict[str, object], features: dict[str, Spec]):
-        self.name, self.values, self.features = cls.__name__, values, features
+        self.cls, self.name, self.values, self.features = cls, cls.__name__, values, features
         self.fields, self.instance = fields_of(cls), instance
         self.hooks = [h for h in T.HOOKS if hasattr(cls, h)]
         self._keep: list[object] = []

@@ -40,7 +40,7 @@ class Fill(StrEnum):
 @app.command(cls=RunCommand)
 def run(
     ctx: typer.Context,
-    session: Annotated[Path | None, typer.Argument(help="Folder of a session; left out: a small generated one.", show_default=False)] = None,
+    session: Annotated[Path | None, typer.Argument(help="Folder of a session, or of a journal; left out: a small generated one.", show_default=False)] = None,
     strategy: Annotated[list[str] | None, typer.Option("--strategy", "-s", help="Name of an example, FILE.py or FILE.py:Class. Again for more on one account.", show_default=DEFAULT_STRATEGY)] = None,
     param: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Parameter of the --strategy before it (the first one, where none is before it).")] = None,
     latency: Annotated[str, typer.Option(help="Entry and response leg, as 1ms; or legs by name: feed=recorded,entry=1ms,response=lognormal:1ms:0.5")] = "1ms",
