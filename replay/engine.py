@@ -138,12 +138,8 @@ class Engine:
         return status == loop.DONE
 
     def _more_room(self) -> None:
-        """Double the ring of reports in flight: a long response leg holds more of them than anyone can know before."""
-        v = self.venue.header
-        n, flying = int(v.reports_n), np.arange(int(v.report_head), int(v.report_tail))
-        rows = self.venue.region("reports")[flying & (n - 1)].copy()
-        self.venue.grow_last(2 * n)
-        self.venue.region("reports")[flying & (2 * n - 1)] = rows
+        """A long response leg holds more reports in flight than anyone can know before."""
+        venue_setup.double_reports(self.venue)
         self.trader.header.fault = 0
 
     def _start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
 from replay.data.manifest import Manifest
 from replay.data.scan import YEAR_NS
@@ -132,3 +133,12 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     fill_instruments(arena, m)
     arena.check()
     return arena
+
+
+def double_reports(venue: Arena) -> None:
+    """Double the ring of reports in flight; the venue's address changes."""
+    h = venue.header
+    n, flying = int(h.reports_n), np.arange(int(h.report_head), int(h.report_tail))
+    rows = venue.region("reports")[flying & (n - 1)].copy()
+    venue.grow_last(2 * n)
+    venue.region("reports")[flying & (2 * n - 1)] = rows

@@ -1,0 +1,83 @@
+"""``replay serve``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from replay.cli.app import app
+from replay.cli.options import Seed, Trust, compile_scan, make_profile, money, open_session
+from replay.cli.run import Fill
+from replay.errors import BadInput
+from replay.progress import LOADING_S, progress
+
+
+class Protocol(StrEnum):
+    alpaca = "alpaca"
+
+
+class Rules(StrEnum):
+    alpaca = "alpaca"
+    open = "open"
+
+
+@app.command()
+def serve(
+    session: Annotated[Path, typer.Argument(help="Folder of a session.")],
+    as_: Annotated[Protocol, typer.Option("--as", help="Whose protocol to speak.")] = Protocol.alpaca,
+    port: Annotated[int, typer.Option(help="Port; 0: any free one, printed.", min=0, max=65535)] = 8470,
+    speed: Annotated[str, typer.Option(help="Session seconds a second, such as 1 or 60; max: as fast as clients take it; lockstep: at a client's acknowledgements.")] = "1",
+    latency: Annotated[str, typer.Option(help="Entry and response leg, as 1ms; or legs by name, as for replay run.")] = "1ms",
+    fill: Annotated[Fill, typer.Option(help="Fill profile: docs/assumptions.md.")] = Fill.realistic,
+    queue: Annotated[str, typer.Option(help="Queue model of the hftbacktest profile.")] = "risk_averse",
+    rules: Annotated[Rules, typer.Option(help="alpaca: buying power, short sales, wash trades; open: the venue's own rules only.")] = Rules.alpaca,
+    initial_capital: Annotated[str, typer.Option(metavar="MONEY", help="Cash of every account at the start.")] = "100000",
+    rate_limit: Annotated[int, typer.Option(help="Requests a minute of an account; 0: no limit.", min=0)] = 200,
+    host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine's own needs --token.")] = "127.0.0.1",
+    token: Annotated[str | None, typer.Option(envvar="REPLAY_TOKEN", help="The secret clients must present. Left out: any key and secret will do.", show_default=False)] = None,
+    seed: Seed = 1,
+    trust: Trust = False,
+) -> None:  # fmt: skip
+    """Serve a session as a broker would: REST, market-data stream and trade updates, filled by the simulated venue. docs/serve.md.
+
+    The clock stands at the session's start until a client subscribes to market data or sends an order. Every key is an account.
+
+    Examples:
+
+        replay serve fixtures/equity-day --speed 60
+
+        replay serve sessions/ibm --port 0 --speed max --fill hftbacktest --latency 5ms
+
+        replay serve sessions/ibm --speed lockstep --rules open
+    """
+    try:
+        from replay.serve import app as serve_app
+        from replay.serve.server import Server
+        from replay.serve.venue import KERNELS
+    except ModuleNotFoundError as e:
+        raise BadInput(f"{e.name} is not installed: pip install 'replay-engine[serve]'") from None
+    from replay.kernel.memory import link
+
+    pace, capital = _speed(speed), money(initial_capital)
+    profile = make_profile(fill.value, queue, latency, seed)
+    compile_scan()
+    data = open_session(session, trust)
+    with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
+        link(*KERNELS, progress=lambda _, done, total: told(done, total))
+    server = Server(data, profile, speed=pace, capital=capital, strict=rules is Rules.alpaca, rate=rate_limit, token=token)
+    serve_app.serve(server, host, port, print)
+
+
+def _speed(text: str) -> float | str:
+    if text in ("max", "lockstep"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100_000:
+        raise BadInput(f"--speed: expected a number above 0 such as 1 or 60, max or lockstep, got {text!r}")
+    return value

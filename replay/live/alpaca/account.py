@@ -1,0 +1,227 @@
+"""Getting in: keys, where the servers are, what can be traded, when, and the checks of ``replay doctor``."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import stat
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+
+from replay.data.instruments import Instrument
+from replay.data.manifest import Manifest, currencies_of
+from replay.data.times import NEW_YORK, ns_of, trading_day
+from replay.errors import BadInput
+from replay.live.alpaca import wire
+from replay.live.alpaca.rest import DONE, MISSING, Rest
+from replay.live.alpaca.wire import Scale
+
+KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
+RATE = 200  #: requests a minute of one account
+ROOM = 10  #: prices up to so many times the last one are provided for
+NO_PRICE = "10000"  #: where there is no last price
+
+
+class Access(NamedTuple):
+    """A way in: keys, addresses, what the account is. `lockstep`: a local server whose time waits for us."""
+
+    key: str
+    secret: str
+    paper: bool
+    url: str | None
+    updates_url: str | None
+    data_url: str | None
+    account: str
+    lockstep: bool
+    rate: int
+
+    def rest(self, timeout_s: float = 10.0) -> Rest:
+        """A client with a connection of its own."""
+        return Rest(self.key, self.secret, self.paper, self.url, timeout_s)
+
+    def __repr__(self) -> str:
+        return f"Access({self.account}, {'paper' if self.paper else 'REAL MONEY'}, {self.url or 'alpaca.markets'})"
+
+
+def keys(path: Path | None) -> tuple[str, str]:
+    """(key, secret) from the environment, or from a TOML file that nobody else may read. Raises `BadInput`, which never shows them."""
+    if path is None:
+        found = os.environ.get(KEY, ""), os.environ.get(SECRET, "")
+        if not all(found):
+            raise BadInput(f"no keys: set {KEY} and {SECRET}, or name a file with --keys")
+        return found
+    try:
+        mode = path.stat().st_mode
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BadInput(f"{path}: others may read it (mode {stat.S_IMODE(mode):o}): chmod 600 {path}")
+        table = tomllib.loads(path.read_text())
+    except OSError as e:
+        raise BadInput(f"{path}: {e.strerror}: name a TOML file with {KEY} and {SECRET}") from None
+    except tomllib.TOMLDecodeError:
+        raise BadInput(f"{path}: not a TOML file: write {KEY} = \"...\" and {SECRET} = \"...\" in it") from None
+    found = table.get(KEY), table.get(SECRET)
+    if not all(isinstance(k, str) and k for k in found):
+        raise BadInput(f"{path}: {KEY} and {SECRET} are needed, both as text")
+    return found
+
+
+def enter(key: str, secret: str, *, paper: bool = True, url: str | None = None, feed: str = "iex", crypto: bool = False, rate: int = RATE) -> Access:
+    """Try the keys; `url` is the address of a local server, for everything. Raises `BadInput` in one line."""
+    sockets = url.replace("http", "ws", 1).rstrip("/") if url else None
+    path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
+    urls = (url.rstrip("/"), f"{sockets}/stream", f"{sockets}{path}") if url else (None, None, None)
+    access = Access(key, secret, paper, *urls, "", _lockstep(url, key, secret), rate)
+    rest = access.rest()
+    a = rest.call("get", "/account")
+    rest.close()
+    if a.outcome != DONE:
+        raise BadInput(f"Alpaca at {url or 'alpaca.markets'}: {a.text}: check the keys, the address and the network")
+    if a.body["status"] != "ACTIVE" or a.body.get("trading_blocked") or a.body.get("account_blocked"):
+        raise BadInput(f"account {a.body['account_number']}: status {a.body['status']}, or blocked: trading is not possible")
+    return access._replace(account=a.body["account_number"])
+
+
+def _lockstep(url: str | None, key: str, secret: str) -> bool:
+    """Whether a local server stands at `url` whose time waits for us."""
+    if url is None:
+        return False
+    try:
+        headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+        state = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
+        return state.status_code == 200 and state.json().get("speed") == "lockstep"
+    except requests.RequestException as e:
+        raise BadInput(f"{url}: no server answers there ({type(e).__name__}): start it, or correct the address") from None
+    except ValueError:
+        return False
+
+
+def instruments(rest: Rest, symbols: list[str], crypto: bool) -> dict[str, Scale]:
+    """The instruments by symbol, in order. Raises `BadInput` for a symbol that cannot be traded."""
+    out: dict[str, Scale] = {}
+    for symbol in symbols:
+        a = rest.call("get", f"/assets/{symbol.replace('/', '%2F')}")
+        if a.outcome == MISSING:
+            raise BadInput(f"{symbol}: Alpaca knows no such symbol: correct --symbols")
+        if a.outcome != DONE:
+            raise BadInput(f"{symbol}: {a.text}: check the network and the keys")
+        if not a.body["tradable"] or (a.body["class"] == "crypto") != crypto:
+            raise BadInput(f"{symbol}: class {a.body['class']}, tradable {a.body['tradable']}: stocks and crypto pairs are traded apart")
+        out[symbol] = Scale(len(out), _instrument(a.body))
+    return out
+
+
+def _instrument(asset: dict) -> Instrument:
+    if asset["class"] != "crypto":
+        return Instrument(symbol=asset["symbol"], tick_size="0.01")
+    base, quote = asset["symbol"].split("/")
+    lot = asset.get("min_trade_increment") or "0.000000001"
+    i = Instrument(symbol=asset["symbol"], tick_size=asset.get("price_increment") or "0.01", lot_size=lot, currency=quote, base=base)
+    least = i.lots(asset["min_order_size"]) if asset.get("min_order_size") else 1
+    return Instrument(symbol=i.symbol, tick_size=i.tick_size, lot_size=lot, currency=quote, base=base, min_qty=max(1, least))
+
+
+def manifest(name: str, scales: dict[str, Scale], prices: dict[str, str], now: int, phased: bool) -> Manifest:
+    """What a live trader is built from in place of a session's manifest; `prices` are last prices, by symbol, where there are any."""
+    found = tuple(s.instrument for s in scales.values())
+    most = tuple(s.ticks(prices.get(symbol, NO_PRICE)) * ROOM // 4 for symbol, s in scales.items())
+    n = len(found)
+    return Manifest(
+        name=name, instruments=found, levels=("l1",) * n, n_events=0, counts={"phase": 1} if phased else {}, start_ns=now, end_ns=now,
+        clock_shift_ns=0, bar_intervals_ns=(60_000_000_000,), max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n, max_px=most,
+        max_size=(0,) * n, currencies=currencies_of(found), anomalies={}, inferred=(), sources=(), sha256="", order_sha256=None,
+    )  # fmt: skip
+
+
+def last_prices(access: Access, symbols: list[str], crypto: bool, feed: str) -> dict[str, str]:
+    """The newest trade price of each symbol, where the data server says one."""
+    if crypto:
+        from alpaca.data.historical import CryptoHistoricalDataClient
+        from alpaca.data.requests import CryptoLatestTradeRequest
+
+        client = CryptoHistoricalDataClient(access.key, access.secret, raw_data=True, url_override=access.url)
+        ask = lambda: client.get_crypto_latest_trade(CryptoLatestTradeRequest(symbol_or_symbols=symbols))  # noqa: E731
+    else:
+        from alpaca.data.historical import StockHistoricalDataClient
+        from alpaca.data.requests import StockLatestTradeRequest
+
+        client = StockHistoricalDataClient(access.key, access.secret, raw_data=True, url_override=access.url)
+        ask = lambda: client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=feed))  # noqa: E731
+    client._retry = 0
+    try:
+        return {symbol: str(t["p"]) for symbol, t in ask().items() if t and t.get("p")}
+    except Exception:  # noqa: BLE001  the price only sizes a bound: without one a wide bound is used
+        return {}
+
+
+class Hours(NamedTuple):
+    """One trading day: between `open_ns` and `close_ns` the market is open."""
+
+    open_ns: int
+    close_ns: int
+    day: int
+
+
+EXTENDED = (datetime.time(4), datetime.time(20))
+
+
+def calendar(rest: Rest, start: datetime.date, days: int = 10, extended: bool = False) -> list[Hours]:
+    """The trading days from `start` on. Raises `BadInput` where the calendar cannot be had."""
+    end = start + datetime.timedelta(days=days)
+    a = rest.call("get", "/calendar", {"start": start.isoformat(), "end": end.isoformat()})
+    if a.outcome != DONE:
+        raise BadInput(f"the market calendar cannot be had: {a.text}")
+    return [_hours(day, extended) for day in a.body]
+
+
+def _hours(day: dict, extended: bool) -> Hours:
+    date = datetime.date.fromisoformat(day["date"])
+    opens, closes = EXTENDED if extended else (datetime.time.fromisoformat(day[k]) for k in ("open", "close"))
+
+    def at(t: datetime.time) -> int:
+        return ns_of(datetime.datetime.combine(date, t, NEW_YORK))
+
+    return Hours(at(opens), at(closes), trading_day(date))
+
+
+def clock_offset(rest: Rest) -> tuple[int, int]:
+    """(the broker's clock minus ours, how long the question took), ns. Raises `BadInput`."""
+    before = time.time_ns()
+    a = rest.call("get", "/clock")
+    after = time.time_ns()
+    if a.outcome != DONE:
+        raise BadInput(f"the broker's clock cannot be had: {a.text}")
+    return wire.stamp_ns(a.body["timestamp"]) - (before + after) // 2, after - before
+
+
+def checks(access: Access, scales: dict[str, Scale]) -> Iterator[tuple[str, bool, str]]:
+    """The checks of ``replay doctor``: (what, whether it is well, a sentence). The last sends an order far from the market and cancels it."""
+    rest = access.rest()
+    account = rest.call("get", "/account").body
+    yield "keys", True, f"account {access.account}, {'paper' if access.paper else 'REAL MONEY'}, cash {account['cash']} {account.get('currency', 'USD')}"
+    short = account.get("shorting_enabled")
+    yield "permissions", not account.get("trade_suspended_by_user"), f"shorting {'yes' if short else 'no'}, multiplier {account.get('multiplier')}"
+    offset, took = clock_offset(rest)
+    yield "clock", abs(offset) < 500_000_000 or access.url is not None, f"the broker's is {offset / 1e6:+.1f} ms from ours, asked in {took / 1e6:.1f} ms"
+    days = calendar(rest, datetime.datetime.now(NEW_YORK).date())
+    yield "calendar", True, f"{len(days)} trading days within the next 10"
+    symbol, scale = next(iter(scales.items()))
+    yield from _round_trip(rest, symbol, scale)
+    rest.close()
+
+
+def _round_trip(rest: Rest, symbol: str, scale: Scale) -> Iterator[tuple[str, bool, str]]:
+    name = f"doctor-{time.time_ns():x}"
+    body = {"symbol": symbol, "qty": scale.qty_text(scale.instrument.min_qty), "side": "buy", "type": "limit", "limit_price": "1.00"}
+    began = time.perf_counter()
+    a = rest.call("post", "/orders", body | {"time_in_force": "gtc", "client_order_id": name})
+    if a.outcome != DONE:
+        yield "order", False, f"a buy of {symbol} at 1.00 was refused: {a.text}"
+        return
+    sent = time.perf_counter() - began
+    c = rest.call("delete", f"/orders/{a.body['id']}")
+    yield "order", c.outcome == DONE, f"a buy of {symbol} at 1.00 taken in {1e3 * sent:.1f} ms, cancellation {'taken' if c.outcome == DONE else c.text}"

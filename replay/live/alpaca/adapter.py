@@ -1,0 +1,450 @@
+"""Alpaca as a `replay.live.broker.Broker`: streams in, requests out, and what is done about answers that never came.
+
+A request's own answer is news only where it is a refusal: what the market does with an order is told by the order-update stream. An
+answer that was lost (504, timeout, reset) makes the order's fate unknown: the trader is told so, counts it against every limit, and the
+order is looked up by its ClOrdID until the broker knows it or has not known it for long enough. Nothing is ever sent twice but
+cancels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+
+from replay.errors import BadInput
+from replay.events import GAP
+from replay.live import broker as B
+from replay.live.alpaca import wire
+from replay.live.alpaca.lanes import Bucket, Lane
+from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, MISSING, UNAUTHORIZED, UNKNOWN, Answer
+from replay.live.alpaca.streams import DATA, UPDATES, Streams
+from replay.live.alpaca.wire import Scale
+from replay.live.broker import Books, Failed, Link, Looked, Mark, Row, Update
+from replay.live.desk import Command
+from replay.live.ids import parse
+from replay.trader.layout import CMD_CANCEL, CMD_NEW
+from replay.trader.orders import (
+    EXEC_NAMES,
+    EXEC_REJECTED,
+    EXEC_REPLACE_REJECTED,
+    EXEC_REPLACED,
+    EXEC_UNKNOWN,
+)
+
+PATIENCE_S = 30.0  #: how long a request that the rate limit holds back is tried
+SETTLE_S = 15.0  #: how long an order may be missing at the broker before it is sure that it never arrived
+LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
+BATCH = 512  #: rows in one frame in lockstep
+PAGE = 500  #: orders a page, activities a page: their maxima
+ACTIVITIES = 100
+
+
+@dataclasses.dataclass(slots=True)
+class Route:
+    """Where an order of ours lives at the broker: the newest of its replace chain. `cum` counts the lots of the whole chain, `base` those
+    of its earlier orders; `posting`: it is on its way, and no answer has come."""
+
+    order_id: str = ""
+    base: int = 0
+    cum: int = 0
+    posting: bool = False
+
+
+class Alpaca:
+    """See the module. `scales` are the instruments by symbol, in the trader's order."""
+
+    name = "alpaca"
+
+    def __init__(self, access, scales: dict[str, Scale], *, run_id: str, crypto: bool, feed: str = "iex", mute_s: float | None = 60.0, extended: Callable[[], bool] = lambda: False):
+        self.account, self.lockstep = access.account, access.lockstep
+        self.scales, self.run_id, self.crypto, self.extended = scales, run_id, crypto, extended
+        self.by_index = {s.index: s for s in scales.values()}
+        self.routes: dict[str, Route] = {}
+        self.rate_limited = 0
+        self.skipped: dict[str, int] = {}  # messages by kind that the trader has no use for
+        self.gapped: set[int] = set()  # instruments whose next row is the first after a gap
+        self._put: Callable[[object], None] = lambda item: None
+        self._orders, self._cancels, self._queries = (access.rest() for _ in range(3))  # cancels have a connection to themselves
+        bucket = Bucket(access.rate * 0.95, max(10.0, access.rate * 0.95)) if access.rate else None
+        room = access.rate * 0.15
+        self.lanes = [Lane("orders", bucket, 2 * room), Lane("cancels", bucket, 0), Lane("queries", bucket, room)]
+        self.streams = Streams(
+            access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
+            updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
+        )  # fmt: skip
+        self._frame: list[object] = []
+        self._head: dict | None = None
+
+    # --- the broker's side of the runner ----------------------------------------------------------------------------------------
+    def start(self, put: Callable[[object], None]) -> None:
+        self._put = put
+        for lane in self.lanes:
+            lane.start()
+        self.streams.start()
+
+    def listen(self) -> None:
+        self.streams.subscribe(list(self.scales), self.crypto)
+        self.streams.listen()
+
+    def stop(self) -> None:
+        for lane in self.lanes:
+            lane.stop()
+        self.streams.stop()
+        for rest in (self._orders, self._cancels, self._queries):
+            rest.close()
+
+    def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
+        self.streams.send_data({"action": "ack", "seq": step, "wake_ns": wake_ns, "batch": BATCH})
+
+    def send(self, commands: list[tuple[Command, str, str]]) -> None:
+        for command, cl_ord_id, new_id in commands:
+            if command.kind == CMD_NEW:
+                self.routes[cl_ord_id] = Route(posting=True)
+                self._do(0, _New(self, command, cl_ord_id))
+            elif command.kind == CMD_CANCEL:
+                self._do(1, _Cancel(self, cl_ord_id))
+            else:
+                self._do(0, _Replace(self, command, cl_ord_id, new_id))
+
+    def _do(self, lane: int, job: Callable[[], float | None]) -> None:
+        """Hand a request to its lane; in lockstep the world waits for it."""
+        if not self.lockstep:
+            self.lanes[lane].put(job)
+            return
+        while (again := job()) is not None:
+            time.sleep(again)
+
+    def drop(self, seen: B.Seen) -> None:
+        self.lanes[1].put(lambda: self._drop(seen))
+
+    def _drop(self, seen: B.Seen) -> float | None:
+        a = self._cancels.call("delete", f"/orders/{seen.order_id}")
+        return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
+
+    def look(self, cl_ord_id: str, sure_s: float = SETTLE_S) -> None:
+        self.lanes[2].put(_Look(self, cl_ord_id, sure_s), LOOK_S[0])
+
+    def ask(self, cl_ord_ids: list[str]) -> None:
+        def job() -> None:
+            try:
+                self._put(self.books(cl_ord_ids))
+            except (_NoAnswer, BadInput, wire.Unknown) as e:
+                self._put(Failed(str(e)))
+
+        self.lanes[2].put(job)
+
+    # --- what is heard ----------------------------------------------------------------------------------------------------------
+    def _on_link(self, link: Link) -> None:
+        if link.stream == DATA and not link.up:
+            self.gapped = {s.index for s in self.scales.values()}
+        self._put(link)
+
+    def _on_market(self, m: dict) -> None:
+        """One message of the market-data stream; in lockstep each stands behind its header."""
+        recv = time.time_ns()
+        if m["T"] == "replay":
+            self._on_step(m)
+            return
+        scale = self.scales.get(m.get("S", ""))
+        if scale is None:
+            self._skip("a symbol nobody asked for")
+            return
+        flags = 0
+        if self.gapped and scale.index in self.gapped:
+            self.gapped.discard(scale.index)
+            flags = GAP
+        head, self._head = self._head, None
+        try:
+            event = wire.market_event(m, scale, head["ts"] if head else recv, head, flags)
+        except (KeyError, ValueError, TypeError, ArithmeticError, AttributeError) as e:
+            self._skip(f"malformed {m.get('T')!r}: {type(e).__name__}")
+            event = None
+        if head:
+            step = head["seq"]
+            self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
+        elif event:
+            self._put(Row(event))
+        else:
+            self._skip(str(m["T"]))
+
+    def _on_step(self, m: dict) -> None:
+        if "row" in m:
+            self._framed(Row(m["row"], m["ts"], m["seq"]))
+        elif m["kind"] in ("timer", "end", "done"):
+            self._framed(Mark(m["kind"], m["ts"], m["seq"]))
+        else:
+            self._head = m
+
+    def _framed(self, item: object) -> None:
+        """Collect the rows of a frame: the SDK gives messages one by one, and goes back to the loop between two frames."""
+        if not self._frame:
+            self.streams._loop.call_soon(self._flush)
+        self._frame.append(item)
+
+    def _flush(self) -> None:
+        frame, self._frame = self._frame, []
+        self._put(frame)
+
+    def _skip(self, what: str) -> None:
+        self.skipped[what] = self.skipped.get(what, 0) + 1
+
+    def _on_update(self, data: dict) -> None:
+        """One message of the order-update stream."""
+        head = data.get("replay")
+        at, step = (head["ts"], head["seq"]) if head else (0, 0)
+        try:
+            item = self._update(data)
+        except (wire.Unknown, BadInput, KeyError, ValueError, ArithmeticError) as e:
+            item = Link(UPDATES, True, f"not understood: {e}", fatal=True)
+        if isinstance(item, Update):
+            kind = EXEC_NAMES.index(head["exec"]) if head else item.exec_type
+            item = item._replace(at=at, step=step, exec_type=kind)
+        elif step and item is None:
+            item = Mark("skipped", at, step)
+        if item is not None:
+            self._put(item)
+
+    def _update(self, data: dict) -> object | None:
+        order = data["order"]
+        name = parse(order["client_order_id"])
+        scale = self.scales.get(order["symbol"])
+        if name is None or name.run_id != self.run_id or scale is None:
+            return Link(UPDATES, True, f"an order that is not ours: {data['event']} {order['symbol']}")
+        root = str(name._replace(seq=0))
+        route = self.routes.setdefault(root, Route())
+        if name.seq and data["event"] in ("new", "rejected", "accepted", "pending_new"):
+            if data["event"] == "rejected":
+                return Update(root, EXEC_REPLACE_REJECTED, cum=route.cum)
+            return None  # the replacement's own beginning: `replaced` of the order before it has told
+        u = wire.update(data, scale, route.base)
+        if u is None:
+            return None
+        route.order_id = route.order_id or order["id"]
+        route.cum = max(route.cum, u.cum)
+        if u.exec_type == EXEC_REPLACED:
+            route.base, route.order_id = u.cum, order["replaced_by"]
+        return u._replace(cl_ord_id=root)
+
+    # --- look-ups ---------------------------------------------------------------------------------------------------------------
+    def get(self, path: str, data: dict | None = None) -> object:
+        """A query that must have an answer. Raises `_NoAnswer`."""
+        a = self._queries.call("get", path, data)
+        if a.outcome != DONE:
+            raise _NoAnswer(a, path)
+        return a.body
+
+    def seen(self, order: dict, activities: list[dict] | None = None) -> B.Seen:
+        """An order with its chain and fills. Raises `_NoAnswer`."""
+        while order["status"] == "replaced" and order.get("replaced_by"):
+            order = self.get(f"/orders/{order['replaced_by']}")
+        scale = self.scales[order["symbol"]]
+        chain, before = [order], order
+        while before.get("replaces"):
+            before = self.get(f"/orders/{before['replaces']}")
+            chain.append(before)
+        earlier = [wire.seen(o, scale) for o in chain[1:]]
+        base, paid = sum(s.cum for s in earlier), sum(s.paid for s in earlier)
+        bases, total = {}, 0
+        for o in reversed(chain):
+            bases[o["id"]] = total
+            total += scale.exact_lots(o["filled_qty"])
+        fills = []
+        if total:
+            if activities is None:
+                activities = self.activities(chain[-1]["created_at"])
+            fills = [wire.execution(a, scale, bases[a["order_id"]]) for a in activities if a["order_id"] in bases]
+        root = parse(order["client_order_id"])._replace(seq=0)
+        route = self.routes.setdefault(str(root), Route())
+        route.order_id, route.base, route.cum = order["id"], base, max(route.cum, total)
+        out = wire.seen(order, scale, base, paid, tuple(sorted(fills, key=lambda f: (f.cum, f.exec_id))))
+        return out._replace(cl_ord_id=str(root))
+
+    def activities(self, after: str) -> list[dict]:
+        """Every fill of the account after a time, oldest first. Raises `_NoAnswer`."""
+        out: list[dict] = []
+        query = {"after": after, "direction": "asc", "page_size": ACTIVITIES}
+        while True:
+            page = self.get("/account/activities/FILL", query)
+            out += page
+            if len(page) < ACTIVITIES:
+                return out
+            query["page_token"] = page[-1]["id"]
+
+    def books(self, cl_ord_ids: list[str]) -> Books:
+        """The broker's books, and what became of the orders asked about that are no longer open. Raises `_NoAnswer`."""
+        account = self.get("/account")
+        raw, query = [], {"status": "open", "limit": PAGE, "direction": "asc", "nested": False}
+        while True:
+            page = self.get("/orders", query)
+            raw += page
+            if len(page) < PAGE:
+                break
+            query["after"] = page[-1]["submitted_at"]
+        ours, foreign = [], []
+        for o in {o["id"]: o for o in raw}.values():
+            name = parse(o["client_order_id"])
+            if name is None or name.run_id != self.run_id or o["symbol"] not in self.scales:
+                foreign.append(f"order {o['client_order_id']} {o['side']} {o['qty']} {o['symbol']}")
+            else:
+                ours.append(o)
+        filled = [o for o in ours if float(o["filled_qty"]) or o.get("replaces")]
+        activities = self.activities(min(o["created_at"] for o in filled)[:10] + "T00:00:00Z") if filled else None
+        opened = [self.seen(o, activities) for o in ours]
+        roots = {s.cl_ord_id for s in opened}
+        looked = [self.looked(name) for name in cl_ord_ids if name not in roots]
+        positions = {}
+        by_position = {symbol.replace("/", ""): scale for symbol, scale in self.scales.items()}
+        for p in self.get("/positions"):
+            scale = by_position.get(p["symbol"].replace("/", ""))
+            if scale is None:
+                foreign.append(f"position {p['qty']} {p['symbol']}")
+            else:
+                positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
+        return Books(wire.money(account["cash"]), positions, opened, foreign, looked)
+
+    def looked(self, root: str) -> Looked:
+        """One order by its ClOrdID. Raises `_NoAnswer`."""
+        try:
+            order = self.get("/orders:by_client_order_id", {"client_order_id": root})
+        except _NoAnswer as e:
+            if e.answer.outcome != MISSING:
+                raise
+            return Looked(root, None)
+        return Looked(root, self.seen(order))
+
+    def tell(self, root: str, exec_type: int, text: str) -> None:
+        """What a request's own answer says, into the queue."""
+        route = self.routes.get(root)
+        self._put(Update(root, exec_type, cum=route.cum if route else 0, text=text))
+
+    def unauthorized(self, a: Answer) -> None:
+        self._put(Link("requests", False, a.text, fatal=True))
+
+
+class _NoAnswer(Exception):
+    """A query had no answer."""
+
+    def __init__(self, answer: Answer, path: str):
+        super().__init__(f"{path}: {answer.text}")
+        self.answer = answer
+
+
+class _Job:
+    """A request that may have to be made again; `held` says so of one that the rate limit keeps back."""
+
+    def __init__(self, adapter: Alpaca, root: str):
+        self.adapter, self.root = adapter, root
+        self.until = time.monotonic() + PATIENCE_S
+
+    def held(self, a: Answer) -> float | None:
+        """Seconds to wait, None when patience is over."""
+        self.adapter.rate_limited += 1
+        return a.after_s if time.monotonic() + a.after_s < self.until else None
+
+
+class _New(_Job):
+    def __init__(self, adapter: Alpaca, command: Command, root: str):
+        super().__init__(adapter, root)
+        self.command = command
+
+    def __call__(self) -> float | None:
+        adapter, route = self.adapter, self.adapter.routes[self.root]
+        scale = adapter.by_index[self.command.instrument]
+        try:
+            body = wire.new_order(self.command, scale, self.root, adapter.extended())
+        except BadInput as e:
+            a = Answer(MISSING, None, str(e))
+        else:
+            a = adapter._orders.call("post", "/orders", body)
+        if a.outcome == LATER and (wait := self.held(a)) is not None:
+            return wait
+        route.posting = False
+        if a.outcome == DONE:
+            route.order_id = route.order_id or a.body["id"]
+            if a.body["status"] == "rejected":
+                adapter.tell(self.root, EXEC_REJECTED, "rejected at once")
+        elif a.outcome == UNKNOWN:
+            adapter.tell(self.root, EXEC_UNKNOWN, a.text)
+            adapter.look(self.root)
+        elif a.outcome == DUPLICATE:
+            adapter.look(self.root)
+        else:
+            adapter.tell(self.root, EXEC_REJECTED, a.text)
+            if a.outcome == UNAUTHORIZED:
+                adapter.unauthorized(a)
+        return None
+
+
+class _Cancel(_Job):
+    def __init__(self, adapter: Alpaca, root: str):
+        super().__init__(adapter, root)
+
+    def __call__(self) -> float | None:
+        adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
+        if not route.order_id:
+            if route.posting:
+                return 0.05  # its order is on its way: the answer brings the id
+            with contextlib.suppress(_NoAnswer):
+                adapter.looked(self.root)
+            if not route.order_id:
+                adapter.look(self.root)
+                return None
+        a = adapter._cancels.call("delete", f"/orders/{route.order_id}")
+        if a.outcome in (LATER, UNKNOWN):  # asking twice for a cancellation does no harm
+            return a.after_s or 0.5
+        if a.outcome == UNAUTHORIZED:
+            adapter.unauthorized(a)
+        elif a.outcome != DONE:
+            adapter.look(self.root)
+        return None
+
+
+class _Replace(_Job):
+    def __init__(self, adapter: Alpaca, command: Command, root: str, new_id: str):
+        super().__init__(adapter, root)
+        self.command, self.new_id = command, new_id
+
+    def __call__(self) -> float | None:
+        adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
+        if not route.order_id and route.posting:
+            return 0.05
+        scale = adapter.by_index[self.command.instrument]
+        if not route.order_id or self.command.qty <= route.cum:
+            adapter.tell(self.root, EXEC_REPLACE_REJECTED, "nothing is left to replace")
+            return None
+        body = wire.replacement(self.command, scale, route.cum, self.new_id)
+        a = adapter._orders.call("patch", f"/orders/{route.order_id}", body)
+        if a.outcome == LATER and (wait := self.held(a)) is not None:
+            return wait
+        if a.outcome in (UNKNOWN, DUPLICATE):
+            adapter.look(self.root)
+        elif a.outcome != DONE:
+            adapter.tell(self.root, EXEC_REPLACE_REJECTED, a.text)
+            if a.outcome == UNAUTHORIZED:
+                adapter.unauthorized(a)
+        return None
+
+
+class _Look(_Job):
+    """Ask until the broker knows the order and nothing about it is under way, or has not known it for `sure_s`."""
+
+    def __init__(self, adapter: Alpaca, root: str, sure_s: float):
+        super().__init__(adapter, root)
+        self.tries, self.sure = 0, time.monotonic() + sure_s
+
+    def __call__(self) -> float | None:
+        self.tries += 1
+        again = LOOK_S[min(self.tries, len(LOOK_S) - 1)]
+        try:
+            looked = self.adapter.looked(self.root)
+        except _NoAnswer:
+            return again
+        except wire.Unknown as e:
+            self.adapter._put(Link(UPDATES, True, f"not understood: {e}", fatal=True))
+            return None
+        if looked.seen is None and time.monotonic() < self.sure:
+            return again
+        self.adapter._put(looked)
+        return again if looked.seen is not None and looked.seen.state == B.PENDING else None

@@ -1,0 +1,303 @@
+"""The server on a port: HTTP and websockets by aiohttp, one event loop, in this thread or one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+from aiohttp import WSMsgType, web
+
+from replay.data.times import utc_text
+from replay.errors import BadInput
+from replay.serve.account import Account
+from replay.serve.control import Control
+from replay.serve.errors import BAD_REQUEST, TOO_MANY, ApiError
+from replay.serve.rest import Answer, Call, Rest
+from replay.serve.server import Server
+from replay.serve.stream import AUTH_SECONDS, Connection, DataStream, TradeStream
+
+DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v1beta3/crypto/us")
+UNAUTHORIZED_PAGE = (
+    "<html><head><title>401 Authorization Required</title></head><body><h1>401 Authorization Required</h1></body></html>"
+)
+ERROR_PAGE = "<html><head><title>500 Internal Server Error</title></head><body><h1>500 Internal Server Error</h1></body></html>"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_BYTES = 4 << 20
+FILL_WAIT_S = 2.0
+LOG_S = 10.0  #: between two lines of the log
+
+
+class App:
+    """Routes to the sans-IO parts, and one writer for each websocket."""
+
+    def __init__(self, server: Server):
+        self.server = server
+        self.rest, self.control = Rest(server), Control(server)
+        self._wakers: dict[Connection, asyncio.Event] = {}
+        self._sockets: dict[Connection, web.WebSocketResponse] = {}
+        server.written = self._written
+        self.web = web.Application(client_max_size=MOST_BYTES)
+        for method, path, endpoint in self.rest.routes():
+            self.web.router.add_route(method, path, self._endpoint(endpoint))
+        for path in DATA_PATHS:
+            self.web.router.add_get(path, self._data)
+        self.web.router.add_get("/stream", self._trades)
+        self.web.router.add_route("*", "/replay/v1/{what}", self._control)
+        self.web.cleanup_ctx.append(self._clock)
+
+    async def _clock(self, app: web.Application):
+        task = asyncio.create_task(self.server.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        for ws in list(self._sockets.values()):
+            await ws.close()
+
+    # --- HTTP -----------------------------------------------------------------------------------------------------------------
+    def _endpoint(self, endpoint: Callable[[Call], Answer]):
+        async def answer(request: web.Request) -> web.StreamResponse:
+            server = self.server
+            account = self._account(request)
+            if account is None:
+                given = "APCA-API-KEY-ID" in request.headers
+                return _json(401, {"message": "unauthorized."}) if given else _html(401, UNAUTHORIZED_PAGE)
+            fault = server.faults.take(
+                "rate_limited", "html", "unavailable", "lost_request", method=request.method, path=request.path
+            )
+            if fault is not None:
+                return {
+                    "rate_limited": lambda: _json(429, {"code": TOO_MANY, "message": "too many requests."}),
+                    "html": lambda: _html(500, ERROR_PAGE),
+                    "unavailable": lambda: _json(503, {"message": "service unavailable"}),
+                    "lost_request": lambda: _json(504, {"message": "gateway timeout"}),
+                }[fault.kind]()
+            headers, refused = self._limit(account)
+            if refused is not None:
+                return refused
+            status, body = await self._call(endpoint, account, request)
+            return await self._late(request, status, body, account, headers)
+
+        return answer
+
+    async def _call(self, endpoint: Callable[[Call], Answer], account: Account, request: web.Request) -> Answer:
+        try:
+            raw = await request.read()
+            body = json.loads(raw, parse_float=str) if raw else None
+        except ValueError:
+            return 400, {"code": BAD_REQUEST, "message": "request body format is invalid"}
+        self.server.catch_up()
+        try:
+            answer = endpoint(Call(account, request.match_info, request.query, body))
+        except ApiError as e:
+            answer = e.status, e.body()
+        if self.server.lockstep:
+            self.server.tell(account)
+        else:
+            self.server.dispatch()
+            self.server.stir()
+        return answer
+
+    async def _late(self, request: web.Request, status: int, body, account: Account, headers: dict) -> web.StreamResponse:
+        """The answer, unless a fault keeps it back."""
+        fault = self.server.faults.take("lost_answer", "reset", "slow", "fill_first", method=request.method, path=request.path)
+        if fault is not None and fault.kind == "lost_answer":
+            return _json(504, {"message": "gateway timeout"})
+        if fault is not None and fault.kind == "reset":
+            request.transport.abort()
+        elif fault is not None and fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+        elif fault is not None and isinstance(body, dict) and body.get("id") in account.orders:
+            waited = 0.0
+            while account.orders[body["id"]].status != "filled" and waited < FILL_WAIT_S:
+                await asyncio.sleep(0.005)
+                waited += 0.005
+        return web.Response(status=204, headers=headers) if body is None else _json(status, body, headers)
+
+    def _account(self, request: web.Request) -> Account | None:
+        return self.server.authenticate(request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY"))
+
+    def _limit(self, account: Account) -> tuple[dict[str, str], web.Response | None]:
+        allowance = self.server.allowance(account)
+        if allowance is None:
+            return {}, None
+        left, seconds = allowance
+        headers = {
+            "X-RateLimit-Limit": str(self.server.rate),
+            "X-RateLimit-Remaining": str(max(0, left)),
+            "X-RateLimit-Reset": str(int(self.server.wall() + seconds) + 1),
+        }
+        refused = _json(429, {"code": TOO_MANY, "message": "too many requests."}, headers) if left < 0 else None
+        return headers, refused
+
+    async def _control(self, request: web.Request) -> web.Response:
+        token = self.server.token
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.headers.get("APCA-API-SECRET-KEY", "")
+        if token is not None and self.server.authenticate("control", given) is None:
+            return _json(401, {"message": "unauthorized."})
+        try:
+            raw = await request.read()
+            body = json.loads(raw) if raw else {}
+        except ValueError:
+            return _json(400, {"message": "expected JSON"})
+        try:
+            status, answer, streams = self.control.handle(request.method, request.match_info["what"], body)
+        except BadInput as e:
+            return _json(400, {"message": str(e)})
+        for c in streams:
+            self._abort(c)
+        return _json(status, answer)
+
+    # --- websockets -------------------------------------------------------------------------------------------------------------
+    async def _data(self, request: web.Request) -> web.StreamResponse:
+        c = DataStream(self.server, request.path)
+        return await self._socket(request, c, self.server.data_streams)
+
+    async def _trades(self, request: web.Request) -> web.StreamResponse:
+        return await self._socket(request, TradeStream(self.server), self.server.trade_streams)
+
+    async def _socket(self, request: web.Request, c: Connection, register: list) -> web.StreamResponse:
+        ws = web.WebSocketResponse(compress=False, max_msg_size=MOST_BYTES)
+        await ws.prepare(request)
+        register.append(c)
+        self._wakers[c], self._sockets[c] = asyncio.Event(), ws
+        self._wakers[c].set()
+        writer = asyncio.create_task(self._write(ws, c))
+        timeout = asyncio.get_running_loop().call_later(AUTH_SECONDS, self._too_late, c)
+        try:
+            async for m in ws:
+                if m.type in (WSMsgType.BINARY, WSMsgType.TEXT) and not c.closing:
+                    c.receive(m.data)
+        finally:
+            timeout.cancel()
+            register.remove(c)
+            c.closing = True
+            del self._sockets[c]
+            self._wakers.pop(c).set()
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await writer
+        return ws
+
+    def _too_late(self, c: Connection) -> None:
+        if c.account is None and not c.closing:
+            if isinstance(c, DataStream):
+                c.refuse(404)
+            c.close()
+
+    def _written(self, c: Connection) -> None:
+        waker = self._wakers.get(c)
+        if waker is not None:
+            waker.set()
+
+    async def _write(self, ws: web.WebSocketResponse, c: Connection) -> None:
+        waker = self._wakers[c]
+        while not ws.closed:
+            while c.out:
+                await ws.send_bytes(c.out.popleft())
+            if c.closing:
+                await ws.close()
+                return
+            waker.clear()
+            await waker.wait()
+
+    def _abort(self, c: Connection) -> None:
+        ws = self._sockets.get(c)
+        if ws is not None and ws._req is not None and ws._req.transport is not None:
+            ws._req.transport.abort()
+
+
+def _json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=json.dumps(body), content_type="application/json", headers=headers)
+
+
+def _html(status: int, page: str) -> web.Response:
+    return web.Response(status=status, text=page, content_type="text/html")
+
+
+async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, str]:
+    """Listen; returns what to clean up and the address. Port 0: any free one. Raises `BadInput`."""
+    if host not in LOOPBACK and server.token is None:
+        raise BadInput(f"--host {host}: others than this machine could trade: add --token")
+    runner = web.AppRunner(App(server).web, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+    except OSError as e:
+        await runner.cleanup()
+        raise BadInput(f"port {port} of {host}: {e.strerror or e}: choose another with --port") from None
+    actual = runner.addresses[0][1]
+    return runner, f"http://{f'[{host}]' if ':' in host else host}:{actual}"
+
+
+@contextlib.contextmanager
+def running(server: Server, port: int = 0) -> Iterator[str]:
+    """The server on loopback in a thread of its own, for tests and notebooks; yields its address, as ``http://127.0.0.1:PORT``."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    state: dict = {}
+
+    def work() -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            state["runner"], state["url"] = loop.run_until_complete(listen(server, "127.0.0.1", port))
+        except BaseException as e:
+            state["error"] = e
+            ready.set()
+            return
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(state["runner"].cleanup())
+
+    thread = threading.Thread(target=work, name="replay serve", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if "error" in state:
+            raise state["error"]
+        yield state["url"]
+    finally:
+        if "runner" in state:
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def serve(server: Server, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `say` takes a line now and then. Raises `BadInput`."""
+    asyncio.run(_serve(server, host, port, say))
+
+
+async def _serve(server: Server, host: str, port: int, say: Callable[[str], None]) -> None:
+    runner, url = await listen(server, host, port)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    m = server.session.manifest
+    say(
+        f"serving {m.name} ({m.n_events:,} events, {', '.join(server.assets.symbols[:8])}) at {url}, speed {server.speed}; stop with Ctrl-C"
+    )
+    said = ""
+    try:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOG_S)
+            line = _line(server)
+            if line != said:
+                say(line)
+            said = line
+    finally:
+        await runner.cleanup()
+
+
+def _line(server: Server) -> str:
+    """Where the market stands and who is there; the same while nothing happens."""
+    market, accounts = server.market, server.accounts.values()
+    orders, fills = sum(len(a.orders) for a in accounts), sum(len(a.fills) for a in accounts)
+    streams = f"{len(server.data_streams)}+{len(server.trade_streams)}"
+    state = "over" if market.done else f"row {market.i:,} of {market.n:,}" if market.i else "waiting for a client"
+    return f"{utc_text(market.now)}  {state}  accounts {len(accounts)}  streams {streams}  orders {orders}  fills {fills}"

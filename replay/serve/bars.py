@@ -1,0 +1,99 @@
+"""Bars from prints: for the stream, just after each minute, and for history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgpack
+import numpy as np
+
+from replay.data.times import NEW_YORK, ns_of
+from replay.events import COUNTS, SETS_LAST, TRADE
+from replay.serve.market import CHUNK, Market
+
+if TYPE_CHECKING:
+    from replay.serve.server import Server
+
+MINUTE = 60_000_000_000
+DAY = 24 * 60 * MINUTE
+
+
+def day_start(ns: int) -> int:
+    """New York's midnight at or before `ns`."""
+    import datetime
+
+    local = datetime.datetime.fromtimestamp(ns // 10**9, NEW_YORK)
+    return ns_of(local.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def prints(market: Market, k: int, start: int, end: int) -> np.recarray:
+    """Trades of an instrument that have reached clients, with ``start <= ts_event < end``."""
+    parts, hi = [], market.i
+    while hi > 0:
+        lo = max(0, hi - CHUNK)
+        block = market.rows(lo, hi)
+        parts.append(block[(block.kind == TRADE) & (block.instrument == k) & (block.ts_event >= start) & (block.ts_event < end)])
+        if int(market.times(lo, lo + 1)[0] if market.recorded else block.ts_event[0]) < start:
+            break
+        hi = lo
+    return np.concatenate(parts[::-1]).view(np.recarray) if parts else market.rows(0, 0)
+
+
+def bars(market: Market, k: int, start: int, end: int, step: int) -> Iterator[tuple]:
+    """(t, open, high, low, close, volume, trades, vwap in ticks) of each interval of `step` ns that has a print. Prints that may not set the
+    last price count as volume only; an interval without any that may is left out."""
+    rows = prints(market, k, start, end)
+    if not len(rows):
+        return
+    first = (lambda t: day_start(t)) if step >= DAY else (lambda t: t - t % step)
+    opens = np.array([first(int(t)) for t in rows.ts_event], np.int64)
+    cuts = [0, *(np.flatnonzero(np.diff(opens)) + 1).tolist(), len(rows)]
+    for lo, hi in zip(cuts, cuts[1:], strict=False):
+        part = rows[lo:hi]
+        counted = part[part["flags"] & COUNTS != 0]
+        pricing = part[part["flags"] & SETS_LAST != 0]
+        if not len(pricing):
+            continue
+        px, volume = pricing.a, int(counted.b.sum())
+        paid = sum(int(a) * int(b) for a, b in zip(counted.a, counted.b, strict=True))
+        vwap = paid / volume if volume else float(px[-1])
+        yield int(opens[lo]), int(px[0]), int(px.max()), int(px.min()), int(px[-1]), volume, len(part), vwap
+
+
+class BarStream:
+    """Minute bars (`bars`), late prints' corrections of the minute before (`updatedBars`, at half past) and the day so far (`dailyBars`)."""
+
+    def __init__(self, server: Server):
+        self.server = server
+        self._done = 0  # the end of the newest minute that has been sent
+        self._updated = 0
+
+    def upto(self, now: int) -> None:
+        """Session time is `now`: send the bars of what has ended."""
+        minute = now - now % MINUTE
+        wanting = [c for c in self.server.data_streams if c.wants.keys() & {"bars", "updatedBars", "dailyBars"}]
+        if self._done == 0 or not wanting:
+            self._done, self._updated = minute, minute
+            return
+        if minute > self._done:
+            self._send("bars", "b", self._done, minute, MINUTE)
+            self._send("dailyBars", "d", day_start(now), minute, DAY)
+            self._done = minute
+        if now >= self._done + MINUTE // 2 and self._updated < self._done:
+            self._send("updatedBars", "u", self._done - MINUTE, self._done, MINUTE, late_since=self._done)
+            self._updated = self._done
+
+    def _send(self, channel: str, T: str, start: int, end: int, step: int, late_since: int | None = None) -> None:
+        server, out = self.server, []
+        wanted = sorted({k for c in server.data_streams for k in c.wants.get(channel, ())})
+        for k in wanted:
+            if late_since is not None and not self._came_late(k, start, end, late_since):
+                continue
+            for t, *ohlc, volume, n, vwap in bars(server.market, k, start, end, step):
+                out.append((channel, k, msgpack.packb(server.bar_message(k, t, *ohlc, volume, n, vwap, T))))
+        for c in server.data_streams:
+            c.offer(out)
+
+    def _came_late(self, k: int, start: int, end: int, since: int) -> bool:
+        return any(int(r.ts_recv) >= since for r in prints(self.server.market, k, start, end)[-8:])

@@ -1,0 +1,134 @@
+"""The simulated venue of one account: requests in, reports out, by time keys of the replay loop."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from replay.data.session import Session
+from replay.errors import BadInput
+from replay.events import FEE
+from replay.kernel.memory import entry_of
+from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, SLOT_BITS, SLOT_MASK
+from replay.venue import fills, host, matching
+from replay.venue import layout as V
+from replay.venue import setup as venue_setup
+from replay.venue.setup import Profile
+
+#: what has to be linked before a venue can run, callees first
+KERNELS = (matching.on_request, fills.on_level, fills.on_row, host.advance, host.arrives, host.arrivals)
+NEVER = (1 << 63) - 1
+CAPACITY = 4096  #: orders of one account that may be open at once
+
+
+class Request(NamedTuple):
+    """What leaves an account for its venue. Times and prices as in `replay.venue.layout.REQUEST`; qty is the new total of a replace."""
+
+    kind: int
+    handle: int
+    instrument: int
+    side: int
+    type: int
+    tif: int
+    qty: int
+    px: int
+    stop_px: int
+
+
+class Report(NamedTuple):
+    """What the venue says, at `ts_recv` at the account. For a fee (`exec_type` -1) `last_px` is the currency, `last_qty` the amount."""
+
+    ts: int
+    ts_recv: int
+    exec_type: int
+    exec_id: int
+    handle: int
+    last_qty: int
+    last_px: int
+    cum_qty: int
+    row: bytes
+
+
+class Venue:
+    """One account's venue: the session's books with that account's orders in them, and nobody else's.
+
+    `reached` is the key up to which it has gone; a request never arrives before it.
+    """
+
+    def __init__(self, session: Session, profile: Profile):
+        self.session = session
+        self.arena = venue_setup.build(session.manifest, profile, CAPACITY)
+        self.header = self.arena.header
+        self.reached = 0
+        self._free = list(range(CAPACITY - 1, -1, -1))
+        self._ordinal = 0
+        self._order = 0 if session.order is None else session.order.ctypes.data
+
+    def open_handle(self) -> int | None:
+        """A handle for a new order, None where the venue is full."""
+        if not self._free:
+            return None
+        self._ordinal += 1
+        return self._ordinal << SLOT_BITS | self._free.pop()
+
+    def close_handle(self, handle: int) -> None:
+        """The order has ended and no request about it is under way: its slot may be used again."""
+        self._free.insert(0, handle & SLOT_MASK)
+
+    def send(self, r: Request, now: int) -> None:
+        """A request leaves the account at `now`."""
+        h = self.header
+        assert r.kind in (CMD_NEW, CMD_CANCEL, CMD_REPLACE) and r.qty >= 0, r
+        n = len(self.arena.region("requests"))
+        if int(h.request_tail) - int(h.request_head) >= n:
+            raise BadInput(f"more than {n} requests of one account are under way: a longer entry leg needs fewer orders")
+        row = self.arena.region("requests")[int(h.request_tail) & (n - 1)]
+        arrival = entry_of(host.arrives)(self.arena.base, V.ENTRY, now)
+        row.key = max(self.key(arrival, int(h.class_request)), self.reached)
+        for name in ("handle", "qty", "px", "stop_px", "instrument", "kind", "side", "type", "tif"):
+            row[name] = getattr(r, name)
+        row.flags, row.ts = 0, now
+        h.request_tail += 1
+
+    def key(self, ts: int, rank: int) -> int:
+        return (ts - int(self.header.t0)) << 3 | rank
+
+    @property
+    def busy(self) -> bool:
+        """Whether the market can make it say anything: orders rest, or something is under way."""
+        h = self.header
+        return bool(h.resting) or h.request_head != h.request_tail or h.report_head != h.report_tail
+
+    def advance(self, until: int) -> int:
+        """Go forward to key `until`, or to the first report due before it; returns which."""
+        call = entry_of(host.advance)
+        events = self.session.events
+        while True:
+            bound = call(self.arena.base, events.ctypes.data, len(events), self._order, until)
+            if self.header.overrun:
+                raise BadInput("the venue had more to report than it has room for: use fewer orders at once")
+            if bound >= 0:
+                self.reached = max(self.reached, bound)
+                return bound
+            venue_setup.double_reports(self.arena)
+            self.header = self.arena.header
+
+    def report_key(self) -> int:
+        """The key at which the oldest report reaches the account, `NEVER` where there is none."""
+        h = self.header
+        if h.report_head == h.report_tail:
+            return NEVER
+        return self.key(int(self._oldest().ts_recv), int(h.class_report))
+
+    def peek(self) -> Report:
+        """The oldest report under way."""
+        e = self._oldest()
+        kind = -1 if e.kind == FEE else int(e["flags"]) >> 8
+        return Report(int(e.ts_event), int(e.ts_recv), kind, int(e.id), int(e.a), int(e.b), int(e.c), int(e.d), e.tobytes())
+
+    def drop(self) -> None:
+        """The oldest report has been delivered."""
+        self.header.report_head += 1
+
+    def _oldest(self):
+        h = self.header
+        return self.arena.region("reports")[int(h.report_head) & (int(h.reports_n) - 1)]
