@@ -81,7 +81,8 @@ class Books(NamedTuple):
     cash: int
     positions: dict[int, tuple[int, int]]  # instrument -> (lots, ticks paid a lot)
     open: list[Seen]
-    foreign: list[str]  # open orders or positions that are not ours to know, for people
+    foreign: list[str]  # open orders of somebody else in our instruments, for people
+    besides: list[str]  # what the account holds beyond our instruments, for people
     looked: list[Looked]
 
 
@@ -92,6 +93,17 @@ class Link(NamedTuple):
     up: bool
     text: str = ""
     fatal: bool = False
+
+
+class Hours(NamedTuple):
+    """The broker's clock: whether its market is open, the trading day, when that changes (ns from the answer), how far its clock is
+    ahead of ours, and how long the question took."""
+
+    is_open: bool
+    day: int
+    next_ns: int
+    offset_ns: int
+    took_ns: int
 
 
 class Failed(NamedTuple):
@@ -131,6 +143,9 @@ class Broker(Protocol):
 
     def ask(self, cl_ord_ids: list[str]) -> None:
         """Ask for the broker's books and for these orders; `Books` or `Failed` comes through `put`."""
+
+    def hours(self) -> None:
+        """Ask for the broker's clock; `Hours` comes through `put`, or nothing."""
 
     def look(self, cl_ord_id: str) -> None:
         """Ask what became of one order; `Looked` comes through `put`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from replay.events import LAST, MAKER, REPORT
+from replay.events import MAKER, REPORT
 from replay.live import broker as B
 from replay.live.broker import Looked, Seen, Update
 from replay.live.desk import Desk, pack
@@ -81,21 +81,22 @@ def of_look(desk: Desk, handle: int, looked: Looked, now: int) -> Iterator[bytes
             yield _event(o, EXEC_GONE, now, 0, cum=int(o.cum))
         return
     yield from _fills(o, seen, now)
-    if TERMINAL[int(o.state)] and not int(o.request):
+    if seen.state == B.PENDING:
         return
-    if seen.state in _ENDS:
+    if seen.state in _ENDS and not TERMINAL[int(o.state)]:
         yield _event(o, _ENDS[seen.state], now, 0, cum=seen.cum)
-    elif seen.state == B.OPEN:
-        if int(o.state) in (SUBMITTED, UNKNOWN):
-            yield _event(o, EXEC_NEW, now, 0)
-        if int(o.request) == REPLACING:
-            moved = seen.stop_px if int(o.type) == STOP else seen.px
-            granted = (seen.qty, moved) == (int(o.new_qty), int(o.new_px))
-            px = int(o.px) if int(o.type) == STOP else int(o.new_px)
-            kind = EXEC_REPLACED if granted else EXEC_REPLACE_REJECTED
-            yield _event(o, kind, now, 0, qty=int(o.new_qty) if granted else 0, px=px if granted else 0, cum=seen.cum)
-        elif int(o.request) == CANCELING:
-            yield _event(o, EXEC_CANCEL_REJECTED, now, 0, cum=seen.cum)
+    elif seen.state == B.OPEN and int(o.state) in (SUBMITTED, UNKNOWN):
+        yield _event(o, EXEC_NEW, now, 0)
+    # a request that left no trace was not granted
+    if int(o.request) == REPLACING:
+        moved = seen.stop_px if int(o.type) == STOP else seen.px
+        if seen.state == B.OPEN and (seen.qty, moved) == (int(o.new_qty), int(o.new_px)):
+            yield _event(o, EXEC_REPLACED, now, 0, 0, int(o.new_qty), int(o.px) if int(o.type) == STOP else moved, seen.cum)
+        else:
+            yield _event(o, EXEC_REPLACE_REJECTED, now, 0, cum=seen.cum)
+    elif int(o.request) == CANCELING:
+        kind = EXEC_CANCELED if seen.state == B.CANCELED else EXEC_CANCEL_REJECTED
+        yield _event(o, kind, now, 0, cum=seen.cum)
 
 
 def _fills(o, seen: Seen, now: int) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import stat
 import time
@@ -15,11 +14,11 @@ import requests
 
 from replay.data.instruments import Instrument
 from replay.data.manifest import Manifest, currencies_of
-from replay.data.times import NEW_YORK, ns_of, trading_day
 from replay.errors import BadInput
 from replay.live.alpaca import wire
 from replay.live.alpaca.rest import DONE, MISSING, Rest
 from replay.live.alpaca.wire import Scale
+from replay.live.broker import Hours
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 RATE = 200  #: requests a minute of one account
@@ -28,7 +27,8 @@ NO_PRICE = "10000"  #: where there is no last price
 
 
 class Access(NamedTuple):
-    """A way in: keys, addresses, what the account is. `lockstep`: a local server whose time waits for us."""
+    """A way in: keys, addresses, the account and its cash (1e-8). `session_ns`: the time of a local server that waits for us (lockstep), else
+    0; `rate`: requests a minute, 0 for no limit."""
 
     key: str
     secret: str
@@ -37,7 +37,8 @@ class Access(NamedTuple):
     updates_url: str | None
     data_url: str | None
     account: str
-    lockstep: bool
+    cash: int
+    session_ns: int
     rate: int
 
     def rest(self, timeout_s: float = 10.0) -> Rest:
@@ -75,7 +76,7 @@ def enter(key: str, secret: str, *, paper: bool = True, url: str | None = None, 
     sockets = url.replace("http", "ws", 1).rstrip("/") if url else None
     path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
     urls = (url.rstrip("/"), f"{sockets}/stream", f"{sockets}{path}") if url else (None, None, None)
-    access = Access(key, secret, paper, *urls, "", _lockstep(url, key, secret), rate)
+    access = Access(key, secret, paper, *urls, "", 0, _lockstep(url, key, secret), rate)
     rest = access.rest()
     a = rest.call("get", "/account")
     rest.close()
@@ -83,21 +84,22 @@ def enter(key: str, secret: str, *, paper: bool = True, url: str | None = None, 
         raise BadInput(f"Alpaca at {url or 'alpaca.markets'}: {a.text}: check the keys, the address and the network")
     if a.body["status"] != "ACTIVE" or a.body.get("trading_blocked") or a.body.get("account_blocked"):
         raise BadInput(f"account {a.body['account_number']}: status {a.body['status']}, or blocked: trading is not possible")
-    return access._replace(account=a.body["account_number"])
+    return access._replace(account=a.body["account_number"], cash=wire.money(a.body["cash"]))
 
 
-def _lockstep(url: str | None, key: str, secret: str) -> bool:
-    """Whether a local server stands at `url` whose time waits for us."""
+def _lockstep(url: str | None, key: str, secret: str) -> int:
+    """The session time of a local server at `url` whose time waits for us, else 0."""
     if url is None:
-        return False
+        return 0
     try:
         headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
-        state = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
-        return state.status_code == 200 and state.json().get("speed") == "lockstep"
+        answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
+        state = answer.json() if answer.status_code == 200 else {}
+        return state["now_ns"] if state.get("speed") == "lockstep" else 0
     except requests.RequestException as e:
         raise BadInput(f"{url}: no server answers there ({type(e).__name__}): start it, or correct the address") from None
     except ValueError:
-        return False
+        return 0
 
 
 def instruments(rest: Rest, symbols: list[str], crypto: bool) -> dict[str, Scale]:
@@ -158,44 +160,13 @@ def last_prices(access: Access, symbols: list[str], crypto: bool, feed: str) -> 
         return {}
 
 
-class Hours(NamedTuple):
-    """One trading day: between `open_ns` and `close_ns` the market is open."""
-
-    open_ns: int
-    close_ns: int
-    day: int
-
-
-EXTENDED = (datetime.time(4), datetime.time(20))
-
-
-def calendar(rest: Rest, start: datetime.date, days: int = 10, extended: bool = False) -> list[Hours]:
-    """The trading days from `start` on. Raises `BadInput` where the calendar cannot be had."""
-    end = start + datetime.timedelta(days=days)
-    a = rest.call("get", "/calendar", {"start": start.isoformat(), "end": end.isoformat()})
-    if a.outcome != DONE:
-        raise BadInput(f"the market calendar cannot be had: {a.text}")
-    return [_hours(day, extended) for day in a.body]
-
-
-def _hours(day: dict, extended: bool) -> Hours:
-    date = datetime.date.fromisoformat(day["date"])
-    opens, closes = EXTENDED if extended else (datetime.time.fromisoformat(day[k]) for k in ("open", "close"))
-
-    def at(t: datetime.time) -> int:
-        return ns_of(datetime.datetime.combine(date, t, NEW_YORK))
-
-    return Hours(at(opens), at(closes), trading_day(date))
-
-
-def clock_offset(rest: Rest) -> tuple[int, int]:
-    """(the broker's clock minus ours, how long the question took), ns. Raises `BadInput`."""
+def clock(rest: Rest) -> Hours:
+    """The broker's clock. Raises `BadInput`."""
     before = time.time_ns()
     a = rest.call("get", "/clock")
-    after = time.time_ns()
     if a.outcome != DONE:
         raise BadInput(f"the broker's clock cannot be had: {a.text}")
-    return wire.stamp_ns(a.body["timestamp"]) - (before + after) // 2, after - before
+    return wire.hours(a.body, before, time.time_ns())
 
 
 def checks(access: Access, scales: dict[str, Scale]) -> Iterator[tuple[str, bool, str]]:
@@ -205,10 +176,10 @@ def checks(access: Access, scales: dict[str, Scale]) -> Iterator[tuple[str, bool
     yield "keys", True, f"account {access.account}, {'paper' if access.paper else 'REAL MONEY'}, cash {account['cash']} {account.get('currency', 'USD')}"
     short = account.get("shorting_enabled")
     yield "permissions", not account.get("trade_suspended_by_user"), f"shorting {'yes' if short else 'no'}, multiplier {account.get('multiplier')}"
-    offset, took = clock_offset(rest)
-    yield "clock", abs(offset) < 500_000_000 or access.url is not None, f"the broker's is {offset / 1e6:+.1f} ms from ours, asked in {took / 1e6:.1f} ms"
-    days = calendar(rest, datetime.datetime.now(NEW_YORK).date())
-    yield "calendar", True, f"{len(days)} trading days within the next 10"
+    h = clock(rest)
+    near = abs(h.offset_ns) < 500_000_000 or access.url is not None
+    yield "clock", near, f"the broker's is {h.offset_ns / 1e6:+.1f} ms from ours, asked in {h.took_ns / 1e6:.1f} ms"
+    yield "market", True, f"{'open, closes' if h.is_open else 'closed, opens'} in {h.next_ns / 3.6e12:.1f} hours"
     symbol, scale = next(iter(scales.items()))
     yield from _round_trip(rest, symbol, scale)
     rest.close()

@@ -58,7 +58,7 @@ class Alpaca:
     name = "alpaca"
 
     def __init__(self, access, scales: dict[str, Scale], *, run_id: str, crypto: bool, feed: str = "iex", mute_s: float | None = 60.0, extended: Callable[[], bool] = lambda: False):
-        self.account, self.lockstep = access.account, access.lockstep
+        self.account, self.lockstep = access.account, bool(access.session_ns)
         self.scales, self.run_id, self.crypto, self.extended = scales, run_id, crypto, extended
         self.by_index = {s.index: s for s in scales.values()}
         self.routes: dict[str, Route] = {}
@@ -132,6 +132,14 @@ class Alpaca:
                 self._put(self.books(cl_ord_ids))
             except (_NoAnswer, BadInput, wire.Unknown) as e:
                 self._put(Failed(str(e)))
+
+        self.lanes[2].put(job)
+
+    def hours(self) -> None:
+        def job() -> None:
+            before = time.time_ns()
+            with contextlib.suppress(_NoAnswer):
+                self._put(wire.hours(self.get("/clock"), before, time.time_ns()))
 
         self.lanes[2].put(job)
 
@@ -282,11 +290,12 @@ class Alpaca:
             if len(page) < PAGE:
                 break
             query["after"] = page[-1]["submitted_at"]
-        ours, foreign = [], []
+        ours, foreign, besides = [], [], []
         for o in {o["id"]: o for o in raw}.values():
             name = parse(o["client_order_id"])
             if name is None or name.run_id != self.run_id or o["symbol"] not in self.scales:
-                foreign.append(f"order {o['client_order_id']} {o['side']} {o['qty']} {o['symbol']}")
+                where = foreign if o["symbol"] in self.scales else besides
+                where.append(f"order {o['client_order_id']} {o['side']} {o['qty']} {o['symbol']}")
             else:
                 ours.append(o)
         filled = [o for o in ours if float(o["filled_qty"]) or o.get("replaces")]
@@ -299,10 +308,10 @@ class Alpaca:
         for p in self.get("/positions"):
             scale = by_position.get(p["symbol"].replace("/", ""))
             if scale is None:
-                foreign.append(f"position {p['qty']} {p['symbol']}")
+                besides.append(f"position {p['qty']} {p['symbol']}")
             else:
                 positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
-        return Books(wire.money(account["cash"]), positions, opened, foreign, looked)
+        return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked)
 
     def looked(self, root: str) -> Looked:
         """One order by its ClOrdID. Raises `_NoAnswer`."""

@@ -7,10 +7,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
 
 from replay.data.instruments import MONEY, Instrument
+from replay.data.times import trading_day
 from replay.errors import BadInput
 from replay.events import BAR, COUNTS, FILLS, HALTED, LAST, QUOTE, SETS_LAST, STATUS, TRADE, TRADING
 from replay.live import broker as B
-from replay.live.broker import Execution, Seen, Update
+from replay.live.broker import Execution, Hours, Seen, Update
 from replay.live.desk import Command, pack
 from replay.trader import layout as T
 from replay.trader.orders import (
@@ -248,6 +249,14 @@ def replacement(c: Command, s: Scale, traded: int, cl_ord_id: str) -> dict:
     if c.type in (T.STOP, T.STOP_LIMIT):
         body["stop_price"] = s.text(c.stop_px)
     return body
+
+
+def hours(clock: dict, before: int, after: int) -> Hours:
+    """The market clock, asked at `before` and answered at `after`, ns of our clock."""
+    now = stamp_ns(clock["timestamp"])
+    change = stamp_ns(clock["next_close" if clock["is_open"] else "next_open"])
+    day = trading_day(datetime.date.fromisoformat(clock["timestamp"][:10]))
+    return Hours(clock["is_open"], day, change - now, now - (before + after) // 2, after - before)
 
 
 def money(text: str | float) -> int:
