@@ -91,7 +91,7 @@ class BarStream:
             if late_since is not None and not self._came_late(k, start, end, late_since):
                 continue
             for t, *ohlc, volume, n, vwap in bars(server.market, k, start, end, step):
-                out.append((channel, k, msgpack.packb(server.bar_message(k, t, *ohlc, volume, n, vwap, T))))
+                out.append((0, channel, k, msgpack.packb(server.bar_message(k, t, *ohlc, volume, n, vwap, T))))
         for c in server.data_streams:
             c.offer(out)
 

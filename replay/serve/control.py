@@ -22,7 +22,7 @@ and gets the first step. Each step comes with a header, ahead of Alpaca's own me
   ==========  ======================================================================================================
   row kinds   the session row's kind (`replay.events.KIND_NAMES`): quote, trade, depth, phase, status, bar, custom ...
               With `side`, `flags` and `id` of the row, which Alpaca's messages lack. A row that Alpaca has no message
-              for (phases, depth rows inside a message, custom data) has ``row``: the 64 bytes of the event instead.
+              for (phases, custom data) has ``row`` instead, the 64 bytes of the event; and so has every depth row.
   timer       `wake_ns` has come
   fee         the venue charges: ``row`` is the event
   end         no more market data will come (the trader's ``OP_END``); reports and timers still may

@@ -106,7 +106,7 @@ class History:
             return [trimmed(m) for m in out], len(every) > done + room
         rows = self._rows(KINDS[what], k, start, end, done + room + 1)
         chosen = rows[done : done + room]
-        return [trimmed(m) for _, _, m in self.encoder.rows(chosen)], len(rows) > done + room
+        return [trimmed(m) for _, _, _, m in self.encoder.rows(chosen)], len(rows) > done + room
 
     def _rows(self, kind: int, k: int, start: int, end: int, most: int) -> np.recarray:
         """The first `most` rows of a kind with ``start <= ts_event <= end`` that have reached clients."""

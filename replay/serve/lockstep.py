@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgpack
-import numpy as np
 
-from replay.events import KIND_NAMES
+from replay.events import DEPTH, KIND_NAMES
 from replay.serve.market import DONE, END, REPORT, ROWS, TIMER, Step
-from replay.serve.stream import DataStream, frame
+from replay.serve.stream import DataStream, Encoded, frame
 from replay.trader.orders import EXEC_NAMES
 
 if TYPE_CHECKING:
@@ -79,19 +78,28 @@ class Lockstep:
     def _send_rows(self, step: Step) -> bool:
         """Send a run of rows, each behind its header; False where nobody wants any of them, and they have happened."""
         server = self.server
-        rows, times = server.market.rows(step.lo, step.hi), server.market.times(step.lo, step.hi)
+        rows, times = server.market.rows(step.lo, step.hi), server.market.times(step.lo, step.hi).tolist()
+        encoded = server.encode(rows)
+        messages: list[list[Encoded]] = [[] for _ in times]
+        for m in encoded:
+            messages[m[0]].append(m)
         drivers = self._drivers()
         parts: dict[DataStream, list[bytes]] = {c: [] for c in drivers}
         wanted: list[int] = []  # rows that somebody has to acknowledge
-        for n in range(len(rows)):
-            encoded = server.encode(rows[n : n + 1])
+        columns = zip(rows.kind.tolist(), rows.side.tolist(), rows["flags"].tolist(), rows.id.tolist(), strict=True)
+        for n, (kind, side, flags, ident) in enumerate(columns):
             header = None
             for c in drivers:
-                own = [m for channel, k, m in encoded if k in c.wants.get(channel, ())]
-                if not own and encoded:
+                own = [m for _, channel, k, m in messages[n] if k in c.wants.get(channel, ())]
+                if not own and messages[n]:
                     continue
                 if header is None:
-                    header = self._header(rows[n], int(times[n]), self.seq + len(wanted) + 1, not encoded)
+                    header = {"T": "replay", "seq": self.seq + len(wanted) + 1, "kind": KIND_NAMES[kind], "ts": times[n]}
+                    if not messages[n] or kind == DEPTH:
+                        header["row"] = rows[n].tobytes()
+                    else:
+                        header |= {"side": side, "flags": flags, "id": ident}
+                    header = msgpack.packb(header)
                 parts[c] += [header, *own]
             if header is not None:
                 wanted.append(n)
@@ -108,16 +116,8 @@ class Lockstep:
                 if parts[c]:
                     c.put(frame(parts[c]))
             else:
-                c.offer(server.encode(rows[: wanted[0] + 1]))
+                c.offer([m for m in encoded if m[0] <= wanted[0]])
         return True
-
-    def _header(self, row: np.record, ts: int, seq: int, whole: bool) -> bytes:
-        header = {"T": "replay", "seq": seq, "kind": KIND_NAMES[int(row.kind)], "ts": ts}
-        if whole:
-            header["row"] = row.tobytes()
-        else:
-            header |= {"side": int(row.side), "flags": int(row["flags"]), "id": int(row.id)}
-        return msgpack.packb(header)
 
     def _send_own(self, kind: str, ts: int, row: bytes | None = None) -> bool:
         drivers = self._drivers()

@@ -119,7 +119,7 @@ class Market:
         if busy and not exact and local < limit:
             bound = self._run_key(most, min(wake, limit))
         for v in busy:
-            bound = min(bound, v.advance(bound))
+            bound = v.advance(min(bound, v.report_key()))
         first = min((v.report_key() for v in busy), default=NEVER)
         if first < min(local, wake, limit):
             v = min(busy, key=Venue.report_key)
@@ -127,7 +127,7 @@ class Market:
             return Step(REPORT, report.ts_recv, venue=v, report=report)
         if wake < min(local, limit):
             return Step(TIMER, max(self.wake_ns, self.now))
-        if local == NEVER and wake == NEVER and not busy:
+        if local == NEVER and wake == NEVER and not any(v.under_way for v in busy):
             return Step(DONE, self.now)
         if local >= limit:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -21,7 +22,7 @@ from replay.serve.faults import Faults
 from replay.serve.lockstep import Lockstep
 from replay.serve.market import REPORT, ROWS, Market, Step
 from replay.serve.orders import Assets
-from replay.serve.stream import FULL_FRAMES, SLOW_FRAMES, Connection, DataStream, TradeStream
+from replay.serve.stream import FULL_FRAMES, SLOW_FRAMES, Connection, DataStream, Encoded, TradeStream
 from replay.serve.venue import Venue
 from replay.serve.wire import Encoder, for_rest
 from replay.venue.setup import Profile
@@ -146,9 +147,9 @@ class Server:
     def listeners(self, account: Account) -> list[TradeStream]:
         return [c for c in self.trade_streams if c.listening and c.account is account]
 
-    def encode(self, rows: np.recarray) -> list[tuple[str, int, bytes]]:
-        """Rows as encoded messages with their channel and instrument."""
-        return [(channel, k, msgpack.packb(m)) for channel, k, m in self._encoder.rows(rows)]
+    def encode(self, rows: np.recarray) -> list[Encoded]:
+        """Rows as encoded messages; some have none."""
+        return [(n, channel, k, msgpack.packb(m)) for n, channel, k, m in self._encoder.rows(rows)]
 
     def book_snapshot(self, k: int) -> dict:
         """The whole book as an orderbook message."""
@@ -223,10 +224,8 @@ class Server:
                 self.catch_up()
                 self._drop_slow()
                 self._woken.clear()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._pause())
-                except TimeoutError:
-                    pass
 
     def _pause(self) -> float:
         """Wall seconds until something may happen."""

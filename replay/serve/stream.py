@@ -33,6 +33,7 @@ MESSAGES = {
     410: "invalid subscribe action for this feed",
     500: "internal error",
 }
+Encoded = tuple[int, str, int, bytes]  #: row, channel, instrument, message
 AUTH_SECONDS = 10
 SLOW_FRAMES = 4096  #: frames waiting for a client of a paced market before it is called slow
 FULL_FRAMES = 64  #: frames waiting for a client before a market at full speed waits for it
@@ -146,10 +147,10 @@ class DataStream(Connection):
         if add:
             self.server.wake()
 
-    def offer(self, encoded: list[tuple[str, int, bytes]]) -> None:
+    def offer(self, encoded: list[Encoded]) -> None:
         """Send what it wants of encoded messages, in one frame."""
         wants = self.wants
-        chosen = [m for channel, k, m in encoded if k in wants.get(channel, ())]
+        chosen = [m for _, channel, k, m in encoded if k in wants.get(channel, ())]
         if chosen:
             self.put(frame(chosen))
 

@@ -95,8 +95,13 @@ class Venue:
     @property
     def busy(self) -> bool:
         """Whether the market can make it say anything: orders rest, or something is under way."""
+        return bool(self.header.resting) or self.under_way
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a request or a report is under way."""
         h = self.header
-        return bool(h.resting) or h.request_head != h.request_tail or h.report_head != h.report_tail
+        return bool(h.request_head != h.request_tail) or bool(h.report_head != h.report_tail)
 
     def advance(self, until: int) -> int:
         """Go forward to key `until`, or to the first report due before it; returns which."""

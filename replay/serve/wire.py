@@ -67,22 +67,22 @@ class Encoder:
         self.crypto = [assets.is_crypto(k) for k in range(len(assets.symbols))]
         self._depth: dict[int, list] = {}  # levels of venue messages whose last row has not come
 
-    def rows(self, rows: np.recarray) -> Iterator[tuple[str, int, dict]]:
-        """(channel, instrument, message) of each row that has a message of its own; the rest of the depth rows of one venue message is
+    def rows(self, rows: np.recarray) -> Iterator[tuple[int, str, int, dict]]:
+        """(row, channel, instrument, message) of each row that has a message of its own; the rest of the depth rows of one venue message is
         in the one of its last."""
         columns = [rows.kind, rows.instrument, rows.ts_event, rows.side, rows["flags"], rows.id, rows.a, rows.b, rows.c, rows.d]
-        for kind, k, t, side, flags, ident, a, b, c, d in zip(*(col.tolist() for col in columns), strict=True):
+        for n, (kind, k, t, side, flags, ident, a, b, c, d) in enumerate(zip(*(col.tolist() for col in columns), strict=True)):
             if kind == QUOTE:
-                yield "quotes", k, self.quote(k, t, a, b, c, d)
+                yield n, "quotes", k, self.quote(k, t, a, b, c, d)
             elif kind == TRADE:
-                yield "trades", k, self.trade(k, t, side, flags, ident, a, b)
+                yield n, "trades", k, self.trade(k, t, side, flags, ident, a, b)
             elif kind == STATUS:
-                yield "statuses", k, self.status(k, t, side)
+                yield n, "statuses", k, self.status(k, t, side)
             elif kind == DEPTH:
                 levels = self._depth.setdefault(k, [])
                 levels.append((side, a, b))
                 if flags & LAST:
-                    yield "orderbooks", k, self.book(k, t, levels, bool(flags & SNAPSHOT))
+                    yield n, "orderbooks", k, self.book(k, t, levels, bool(flags & SNAPSHOT))
                     del self._depth[k]
 
     def quote(self, k: int, t: int, bid: int, bid_sz: int, ask: int, ask_sz: int) -> dict:
