@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ from replay.live.lock import hold_account, hold_journal
 from replay.live.runner import Runner, Settings
 from replay.strategy import load
 from replay.trader.limits import Limits
+from replay.trader.rows import BAR_CLOSE
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -49,8 +50,8 @@ def importing() -> Iterator[None]:
         raise BadInput(f"{e.name} is not installed: pip install 'replay-engine[alpaca]'") from None
 
 
-def run(order: Order, lines: bool) -> None:
-    """Trade until told to stop. `lines`: JSON lines on stdout instead of a screen. Raises `BadInput` in one line, before anything is sent."""
+def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> Runner:
+    """A runner, ready to run. `told` gets what happens, as it happens. Raises `BadInput` in one line, before anything is sent."""
     with importing():
         from replay.live.alpaca import account
         from replay.live.alpaca.adapter import Alpaca
@@ -69,20 +70,32 @@ def run(order: Order, lines: bool) -> None:
     rest.close()
     clock = Lockstep(access.session_ns) if access.session_ns else Clock()
     phased = hours is not None and not (access.session_ns and hours.is_open)
-    said: list[str] = []
     if opening.has_journal(order.journal):
         desk, head, said = opening.go_on(order.journal, strategies, limits, order.symbols, access.account, clock.now(), order.as_journaled)
+        for text in said:
+            told({"what": "resumed", "text": text})
     else:
         prices = account.last_prices(access, order.symbols, order.crypto, order.feed)
         manifest = account.manifest(order.journal.name, scales, prices, clock.now(), phased)
         desk, head = opening.begin(order.journal, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now())
     settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
     runner: Runner
-    broker = Alpaca(access, scales, run_id=head.run_id, crypto=order.crypto, feed=order.feed, extended=lambda: not order.crypto and runner.outside_hours)
-    told = _line if lines else (lambda line: None)
+    broker = Alpaca(
+        access, scales, run_id=head.run_id, crypto=order.crypto, feed=order.feed, bars=wants_bars(strategies),
+        extended=lambda: not order.crypto and runner.outside_hours,
+    )  # fmt: skip
     runner = Runner(desk, broker, head.run_id, settings, clock, told)
-    for text in said:
-        told({"what": "resumed", "text": text})
+    return runner
+
+
+def wants_bars(strategies: Sequence) -> bool:
+    """Whether any of them looks at bars."""
+    return any("on_bar" in s.hooks or any(f.source == BAR_CLOSE for f in s.features.values()) for s in strategies)
+
+
+def run(order: Order, lines: bool) -> None:
+    """Trade until told to stop. `lines`: JSON lines on stdout instead of a screen. Raises `BadInput` as `assemble` does."""
+    runner = assemble(order, _line if lines else (lambda line: None))
     runner.catch_signals()
     door = Door(order.journal, runner.inbox.put)
     try:

@@ -57,9 +57,9 @@ class Alpaca:
 
     name = "alpaca"
 
-    def __init__(self, access, scales: dict[str, Scale], *, run_id: str, crypto: bool, feed: str = "iex", mute_s: float | None = 60.0, extended: Callable[[], bool] = lambda: False):
+    def __init__(self, access, scales: dict[str, Scale], *, run_id: str, crypto: bool, feed: str = "iex", bars: bool = False, mute_s: float | None = 60.0, extended: Callable[[], bool] = lambda: False):
         self.account, self.lockstep = access.account, bool(access.session_ns)
-        self.scales, self.run_id, self.crypto, self.extended = scales, run_id, crypto, extended
+        self.scales, self.run_id, self.crypto, self.bars, self.extended = scales, run_id, crypto, bars, extended
         self.by_index = {s.index: s for s in scales.values()}
         self.routes: dict[str, Route] = {}
         self.rate_limited = 0
@@ -85,7 +85,7 @@ class Alpaca:
         self.streams.start()
 
     def listen(self) -> None:
-        self.streams.subscribe(list(self.scales), self.crypto)
+        self.streams.subscribe(list(self.scales), self.bars, self.crypto)
         self.streams.listen()
 
     def stop(self) -> None:

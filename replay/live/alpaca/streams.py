@@ -104,10 +104,12 @@ class Streams:
         self._thread = threading.Thread(target=self._loop.run_forever, name="streams", daemon=True)
         self._tasks: list = []
 
-    def subscribe(self, symbols: list[str], crypto: bool) -> None:
+    def subscribe(self, symbols: list[str], bars: bool, crypto: bool) -> None:
         """Choose what to hear, before `listen`."""
-        for subscribe in (self.data.subscribe_trades, self.data.subscribe_quotes, self.data.subscribe_bars):
-            subscribe(_never, *symbols)
+        self.data.subscribe_trades(_never, *symbols)
+        self.data.subscribe_quotes(_never, *symbols)
+        if bars:
+            self.data.subscribe_bars(_never, *symbols)
         if not crypto:
             self.data.subscribe_trading_statuses(_never, *symbols)
 
