@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 import time
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ from replay.events import GAP
 from replay.live import broker as B
 from replay.live.alpaca import wire
 from replay.live.alpaca.lanes import Bucket, Lane
-from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, MISSING, UNAUTHORIZED, UNKNOWN, Answer
+from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, MISSING, REFUSED, UNAUTHORIZED, UNKNOWN, Answer
 from replay.live.alpaca.streams import DATA, UPDATES, Streams
 from replay.live.alpaca.wire import Scale
 from replay.live.broker import Books, Failed, Link, Looked, Mark, Row, Update
@@ -26,6 +27,7 @@ from replay.live.desk import Command
 from replay.live.ids import parse
 from replay.trader.layout import CMD_CANCEL, CMD_NEW
 from replay.trader.orders import (
+    EXEC_CANCELED,
     EXEC_NAMES,
     EXEC_REJECTED,
     EXEC_REPLACE_REJECTED,
@@ -33,7 +35,7 @@ from replay.trader.orders import (
     EXEC_UNKNOWN,
 )
 
-PATIENCE_S = 30.0  #: how long a request that the rate limit holds back is tried
+PATIENCE_S = 5.0  #: how old an order or replace may be when it leaves: what the rate limit held back for longer is refused here
 SETTLE_S = 15.0  #: how long an order may be missing at the broker before it is sure that it never arrived
 LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
 BATCH = 512  #: rows in one frame in lockstep
@@ -44,12 +46,12 @@ ACTIVITIES = 100
 @dataclasses.dataclass(slots=True)
 class Route:
     """Where an order of ours lives at the broker: the newest of its replace chain. `cum` counts the lots of the whole chain, `base` those
-    of its earlier orders; `posting`: it is on its way, and no answer has come."""
+    of its earlier orders; `posting`: the job that sends it, until its answer has come."""
 
     order_id: str = ""
     base: int = 0
     cum: int = 0
-    posting: bool = False
+    posting: _New | None = None
 
 
 class Alpaca:
@@ -101,8 +103,9 @@ class Alpaca:
     def send(self, commands: list[tuple[Command, str, str]]) -> None:
         for command, cl_ord_id, new_id in commands:
             if command.kind == CMD_NEW:
-                self.routes[cl_ord_id] = Route(posting=True)
-                self._do(0, _New(self, command, cl_ord_id))
+                job = _New(self, command, cl_ord_id)
+                self.routes[cl_ord_id] = Route(posting=job)
+                self._do(0, job)
             elif command.kind == CMD_CANCEL:
                 self._do(1, _Cancel(self, cl_ord_id))
             else:
@@ -341,35 +344,50 @@ class _NoAnswer(Exception):
 
 
 class _Job:
-    """A request that may have to be made again; `held` says so of one that the rate limit keeps back."""
+    """A request that may have to be made again."""
 
     def __init__(self, adapter: Alpaca, root: str):
         self.adapter, self.root = adapter, root
         self.until = time.monotonic() + PATIENCE_S
 
-    def held(self, a: Answer) -> float | None:
-        """Seconds to wait, None when patience is over."""
-        self.adapter.rate_limited += 1
-        return a.after_s if time.monotonic() + a.after_s < self.until else None
+    @property
+    def stale(self) -> bool:
+        """Whether it has waited for so long that the market it was meant for is another."""
+        return not self.adapter.lockstep and time.monotonic() > self.until
 
 
 class _New(_Job):
     def __init__(self, adapter: Alpaca, command: Command, root: str):
         super().__init__(adapter, root)
         self.command = command
+        self._begun = threading.Lock()
+
+    def withdraw(self) -> bool:
+        """Whether it has not left, and now never will."""
+        return self._begun.acquire(blocking=False)
 
     def __call__(self) -> float | None:
+        if not self._begun.acquire(blocking=False):
+            return None  # withdrawn
+        again = self._send()
+        if again is not None:
+            self._begun.release()
+        return again
+
+    def _send(self) -> float | None:
         adapter, route = self.adapter, self.adapter.routes[self.root]
         scale = adapter.by_index[self.command.instrument]
-        try:
-            body = wire.new_order(self.command, scale, self.root, adapter.extended())
-        except BadInput as e:
-            a = Answer(MISSING, None, str(e))
+        if self.stale:
+            a = Answer(REFUSED, None, f"it waited for more than {PATIENCE_S:.0f} s to be sent")
         else:
-            a = adapter._orders.call("post", "/orders", body)
-        if a.outcome == LATER and (wait := self.held(a)) is not None:
-            return wait
-        route.posting = False
+            try:
+                a = adapter._orders.call("post", "/orders", wire.new_order(self.command, scale, self.root, adapter.extended()))
+            except BadInput as e:
+                a = Answer(REFUSED, None, str(e))
+        if a.outcome == LATER:
+            adapter.rate_limited += 1
+            return a.after_s
+        route.posting = None
         if a.outcome == DONE:
             route.order_id = route.order_id or a.body["id"]
             if a.body["status"] == "rejected":
@@ -387,14 +405,16 @@ class _New(_Job):
 
 
 class _Cancel(_Job):
-    def __init__(self, adapter: Alpaca, root: str):
-        super().__init__(adapter, root)
-
     def __call__(self) -> float | None:
         adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
         if not route.order_id:
-            if route.posting:
-                return 0.05  # its order is on its way: the answer brings the id
+            posting = route.posting
+            if posting is not None:
+                if posting.withdraw():
+                    route.posting = None
+                    adapter.tell(self.root, EXEC_CANCELED, "withdrawn before it was sent")
+                    return None
+                return 0.02  # it is on its way: the answer brings the id
             with contextlib.suppress(_NoAnswer):
                 adapter.looked(self.root)
             if not route.order_id:
@@ -417,16 +437,17 @@ class _Replace(_Job):
 
     def __call__(self) -> float | None:
         adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
-        if not route.order_id and route.posting:
-            return 0.05
+        if not route.order_id and route.posting is not None:
+            return 0.02
         scale = adapter.by_index[self.command.instrument]
-        if not route.order_id or self.command.qty <= route.cum:
-            adapter.tell(self.root, EXEC_REPLACE_REJECTED, "nothing is left to replace")
+        if not route.order_id or self.command.qty <= route.cum or self.stale:
+            adapter.tell(self.root, EXEC_REPLACE_REJECTED, f"nothing is left to replace, or it waited for more than {PATIENCE_S:.0f} s")
             return None
         body = wire.replacement(self.command, scale, route.cum, self.new_id)
         a = adapter._orders.call("patch", f"/orders/{route.order_id}", body)
-        if a.outcome == LATER and (wait := self.held(a)) is not None:
-            return wait
+        if a.outcome == LATER:
+            adapter.rate_limited += 1
+            return a.after_s
         if a.outcome in (UNKNOWN, DUPLICATE):
             adapter.look(self.root)
         elif a.outcome != DONE:
