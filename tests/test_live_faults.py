@@ -12,8 +12,7 @@ import lives  # noqa: E402
 
 from replay.data.synth import equity_day  # noqa: E402
 from replay.live.alpaca import adapter  # noqa: E402
-from replay.trader.layout import HALTED, KILLED  # noqa: E402
-from replay.trader.orders import TERMINAL, UNKNOWN  # noqa: E402
+from replay.trader.orders import TERMINAL  # noqa: E402
 
 PINGER = [(str(Path(__file__).with_name("pinger.py")), {"every": "8"})]
 SYMBOLS = ["AAPL", "MSFT"]
@@ -31,10 +30,9 @@ def day():
 def quick(monkeypatch):
     monkeypatch.setattr(adapter, "LOOK_S", (0.05, 0.1, 0.2, 0.3))
     monkeypatch.setattr(adapter, "SETTLE_S", 1.0)
-    monkeypatch.setattr(adapter._Look.__init__, "__defaults__", None)
 
 
-def until(what, seconds=20.0):
+def until(what, seconds=40.0):
     """Wait for something to come true."""
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -62,15 +60,17 @@ def settled(runner, server):
 def trade(day, tmp_path, monkeypatch, fail, speed=60.0, fills=12, **kw):
     """Trade, let `fail(url, server, runner)` do its worst, trade on, end in order; gives (runner, what was told)."""
     lines = []
-    with lives.serving(day, speed=speed, **kw) as (server, url):
-        with lives.living(lives.order(url, tmp_path, PINGER, SYMBOLS), monkeypatch, lines) as runner:
-            with lives.aside(runner) as raised:
-                until(lambda: runner.desk.header.n_fills >= 2 or raised)
-                fail(url, server, runner)
-                before = runner.desk.header.n_fills
-                until(lambda: runner.desk.header.n_fills >= before + fills or runner.desk.header.state or raised)
-            assert not raised, raised
-            settled(runner, server)
+    with (
+        lives.serving(day, speed=speed, **kw) as (server, url),
+        lives.living(lives.order(url, tmp_path, PINGER, SYMBOLS), monkeypatch, lines) as runner,
+    ):
+        with lives.aside(runner) as raised:
+            until(lambda: runner.desk.header.n_fills >= 2 or raised)
+            fail(url, server, runner)
+            before = runner.desk.header.n_fills
+            until(lambda: runner.desk.header.n_fills >= before + fills or runner.desk.header.state or raised)
+        assert not raised, raised
+        settled(runner, server)
     lives.verified(tmp_path / "journal")
     return runner, lines
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from replay.data.manifest import Manifest
+from replay.data.instruments import Instrument
+from replay.data.manifest import Manifest, currencies_of
 from replay.engine import compile_all
 from replay.errors import BadInput
 from replay.journal import Build
@@ -23,6 +24,8 @@ from replay.strategy import load
 from replay.trader.limits import Limits
 
 FORMAT = 1
+ROOM = 10
+NO_PRICE = Decimal(10_000)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -114,6 +117,19 @@ def head_of(
         order_capacity=order_capacity,
         versions=versions(),
     )
+
+
+def manifest_of(name: str, instruments: Sequence[Instrument], prices: Sequence[int], now: int, phased: bool) -> Manifest:
+    """What a live trader is built from in place of a session's manifest. `prices`: the last of each instrument in ticks, 0 where there is
+    none; up to `ROOM` times as much is provided for. `phased`: the market opens and closes, and is closed until it is said to be open."""
+    n = len(instruments)
+    most = tuple((px or int(NO_PRICE / Decimal(i.tick_size))) * ROOM // 4 for px, i in zip(prices, instruments, strict=True))
+    return Manifest(
+        name=name, instruments=tuple(instruments), levels=("l1",) * n, n_events=0, counts={"phase": 1} if phased else {}, start_ns=now,
+        end_ns=now, clock_shift_ns=0, bar_intervals_ns=(60_000_000_000,), max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n,
+        max_px=most, max_size=(0,) * n, currencies=currencies_of(tuple(instruments)), anomalies={}, inferred=(), sources=(), sha256="",
+        order_sha256=None,
+    )  # fmt: skip
 
 
 def copy_sources(strategies: Sequence, head: Head, disk: Disk) -> None:

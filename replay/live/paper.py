@@ -15,6 +15,7 @@ from replay.errors import BadInput
 from replay.live import open as opening
 from replay.live.clock import Clock, Lockstep
 from replay.live.control import Door
+from replay.live.head import manifest_of
 from replay.live.lock import hold_account, hold_journal
 from replay.live.runner import Runner, Settings
 from replay.strategy import load
@@ -75,8 +76,8 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
         for text in said:
             told({"what": "resumed", "text": text})
     else:
-        prices = account.last_prices(access, order.symbols, order.crypto, order.feed)
-        manifest = account.manifest(order.journal.name, scales, prices, clock.now(), phased)
+        prices = account.last_prices(access, scales, order.crypto, order.feed)
+        manifest = manifest_of(order.journal.name, [s.instrument for s in scales.values()], prices, clock.now(), phased)
         desk, head = opening.begin(order.journal, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now())
     settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
     runner: Runner

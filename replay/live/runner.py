@@ -24,8 +24,8 @@ from replay.live.desk import Desk, Fault, pack
 from replay.live.hops import Hops
 from replay.live.ids import Name, parse
 from replay.live.status import status_of
-from replay.trader.layout import CMD_REPLACE
-from replay.trader.orders import EXEC_TRADE
+from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE
+from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_TRADE
 
 SECOND = 1_000_000_000
 START_S = 60.0  #: how long the broker's books are waited for at the start
@@ -198,6 +198,9 @@ class Runner:
         named = []
         for c in commands:
             name = Name(self.run_id, self.desk.epoch_of(c.handle), c.handle, 0)
+            if self._stopping and c.kind != CMD_CANCEL:
+                self.inbox.put(Update(str(name), EXEC_REJECTED if c.kind == CMD_NEW else EXEC_REPLACE_REJECTED, text="not sent: the run is ending"))
+                continue
             named.append((c, str(name), str(name._replace(seq=c.seq)) if c.kind == CMD_REPLACE else ""))
         self.broker.send(named)
 
@@ -215,6 +218,8 @@ class Runner:
 
     # --- what comes -------------------------------------------------------------------------------------------------------------
     def _row(self, row: Row) -> None:
+        if self._stopping:  # the market goes on without us
+            return
         now = self._now(row.at)
         self.heard_ns = now
         self._event(row.event, now)
@@ -332,7 +337,7 @@ class Runner:
 
     def _fire(self) -> None:
         """Timers that are due; a strategy that sets one for now in each is not let go round for ever."""
-        if not self.desk.header.n_timers:
+        if not self.desk.header.n_timers or self._stopping:
             return
         now = self.clock.now()
         for _ in range(self.desk.header.timers_n):
@@ -351,7 +356,7 @@ class Runner:
         wake = self._wake()
         if wake is not None and not self.broker.lockstep:
             wait = min(wait, (wake - self.clock.now()) / SECOND)
-        return max(0.0, wait)
+        return max(0.0, min(wait, 1.0))
 
     def _periodic(self) -> None:
         now, due, s = time.monotonic(), self._due, self.settings

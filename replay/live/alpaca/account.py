@@ -13,7 +13,6 @@ from typing import NamedTuple
 import requests
 
 from replay.data.instruments import Instrument
-from replay.data.manifest import Manifest, currencies_of
 from replay.errors import BadInput
 from replay.live.alpaca import wire
 from replay.live.alpaca.rest import DONE, MISSING, Rest
@@ -22,8 +21,6 @@ from replay.live.broker import Hours
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 RATE = 200  #: requests a minute of one account
-ROOM = 10  #: prices up to so many times the last one are provided for
-NO_PRICE = "10000"  #: where there is no last price
 
 
 class Access(NamedTuple):
@@ -127,20 +124,9 @@ def _instrument(asset: dict) -> Instrument:
     return Instrument(symbol=i.symbol, tick_size=i.tick_size, lot_size=lot, currency=quote, base=base, min_qty=max(1, least))
 
 
-def manifest(name: str, scales: dict[str, Scale], prices: dict[str, str], now: int, phased: bool) -> Manifest:
-    """What a live trader is built from in place of a session's manifest; `prices` are last prices, by symbol, where there are any."""
-    found = tuple(s.instrument for s in scales.values())
-    most = tuple(s.ticks(prices.get(symbol, NO_PRICE)) * ROOM // 4 for symbol, s in scales.items())
-    n = len(found)
-    return Manifest(
-        name=name, instruments=found, levels=("l1",) * n, n_events=0, counts={"phase": 1} if phased else {}, start_ns=now, end_ns=now,
-        clock_shift_ns=0, bar_intervals_ns=(60_000_000_000,), max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n, max_px=most,
-        max_size=(0,) * n, currencies=currencies_of(found), anomalies={}, inferred=(), sources=(), sha256="", order_sha256=None,
-    )  # fmt: skip
-
-
-def last_prices(access: Access, symbols: list[str], crypto: bool, feed: str) -> dict[str, str]:
-    """The newest trade price of each symbol, where the data server says one."""
+def last_prices(access: Access, scales: dict[str, Scale], crypto: bool, feed: str) -> list[int]:
+    """The newest trade price of each instrument in ticks, 0 where the data server says none."""
+    symbols = list(scales)
     if crypto:
         from alpaca.data.historical import CryptoHistoricalDataClient
         from alpaca.data.requests import CryptoLatestTradeRequest
@@ -155,9 +141,10 @@ def last_prices(access: Access, symbols: list[str], crypto: bool, feed: str) -> 
         ask = lambda: client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=feed))  # noqa: E731
     client._retry = 0
     try:
-        return {symbol: str(t["p"]) for symbol, t in ask().items() if t and t.get("p")}
-    except Exception:  # noqa: BLE001  the price only sizes a bound: without one a wide bound is used
-        return {}
+        found = ask()
+        return [s.ticks(found[symbol]["p"]) if found.get(symbol) else 0 for symbol, s in scales.items()]
+    except Exception:  # the price only sizes a bound: without one a wide bound is used
+        return [0] * len(scales)
 
 
 def clock(rest: Rest) -> Hours:

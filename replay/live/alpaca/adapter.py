@@ -126,8 +126,8 @@ class Alpaca:
         a = self._cancels.call("delete", f"/orders/{seen.order_id}")
         return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
 
-    def look(self, cl_ord_id: str, sure_s: float = SETTLE_S) -> None:
-        self.lanes[2].put(_Look(self, cl_ord_id, sure_s), LOOK_S[0])
+    def look(self, cl_ord_id: str) -> None:
+        self.lanes[2].put(_Look(self, cl_ord_id), LOOK_S[0])
 
     def ask(self, cl_ord_ids: list[str]) -> None:
         def job() -> None:
@@ -458,11 +458,11 @@ class _Replace(_Job):
 
 
 class _Look(_Job):
-    """Ask until the broker knows the order and nothing about it is under way, or has not known it for `sure_s`."""
+    """Ask until the broker knows the order and nothing about it is under way, or has not known it for `SETTLE_S`."""
 
-    def __init__(self, adapter: Alpaca, root: str, sure_s: float):
+    def __init__(self, adapter: Alpaca, root: str):
         super().__init__(adapter, root)
-        self.tries, self.sure = 0, time.monotonic() + sure_s
+        self.tries, self.sure = 0, time.monotonic() + SETTLE_S
 
     def __call__(self) -> float | None:
         self.tries += 1
