@@ -35,7 +35,7 @@ class Script:
     name, account, lockstep = "script", "A1", False
 
     def __init__(self):
-        self.sent, self.asked, self.looks, self.drops, self.stopped = [], [], [], [], False
+        self.sent, self.asked, self.looks, self.drops, self.reconnected, self.stopped = [], [], [], [], [], False
         self.books = Books(CASH, {}, [], [], [], [])
 
     def start(self, put):
@@ -58,6 +58,9 @@ class Script:
 
     def send(self, commands):
         self.sent += commands
+
+    def reconnect(self, stream):
+        self.reconnected.append(stream)
 
     def drop(self, seen):
         self.drops.append(seen)
@@ -89,7 +92,7 @@ class Run:
         self.broker.start(self.r.inbox.put)
         self.r._begin()
         self.broker.listen()
-        self.r._due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18}
+        self.r._due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18, "confirm": 1e18}
         self.broker.hours()
         return self.say()
 
@@ -252,6 +255,30 @@ def test_a_request_without_an_answer(run, request_, state, cum, ends):
     run.say(Looked(name, seen(name, state, cum=cum, paid=100 * cum)))
     assert (run.state(), int(o.request)) == (ends, 0)
     assert run.desk.header.c_illegal == 0
+
+
+def test_what_has_no_answer_is_looked_up(tmp_path):
+    run = Run(tmp_path / "j", confirm_s=0.5).begin()
+    run.quote(1)
+    name, _ = run.order
+    run.r._confirm()
+    assert run.broker.looks == []
+    time.sleep(0.6)
+    run.r._confirm()
+    assert run.broker.looks == [name]
+    run.say(Update(name, O.EXEC_NEW))
+    time.sleep(0.6)
+    run.r._confirm()
+    assert run.broker.looks == [name]
+    run.end()
+
+
+def test_a_mute_stream_is_connected_anew(run):
+    """What look-ups find, the stream should have told."""
+    for _ in range(3):
+        run.quote(1)
+        run.say(Looked(run.order[0], seen(run.order[0], B.OPEN)))
+    assert run.broker.reconnected == ["order updates"]
 
 
 def test_a_replace_that_was_granted_unheard(run):

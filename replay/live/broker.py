@@ -71,8 +71,6 @@ class Looked(NamedTuple):
 
     cl_ord_id: str
     seen: Seen | None
-    at: int = 0
-    step: int = 0
 
 
 class Books(NamedTuple):
@@ -152,6 +150,9 @@ class Broker(Protocol):
 
     def send(self, commands: list[tuple[Command, str, str]]) -> None:
         """Send commands, each with the ClOrdID it is about and, of a replace, that of the new order."""
+
+    def reconnect(self, stream: str) -> None:
+        """Make a stream's connection anew: it is up, and says nothing."""
 
     def drop(self, seen: Seen) -> None:
         """Cancel an order at the broker that the trader does not have."""

@@ -24,17 +24,19 @@ from replay.live.desk import Desk, Fault, pack
 from replay.live.hops import Hops
 from replay.live.ids import Name, parse
 from replay.live.status import status_of
-from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE
-from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_TRADE
+from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
+from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_TRADE, FREE, SUBMITTED, UNKNOWN
 
 SECOND = 1_000_000_000
 START_S = 60.0  #: how long the broker's books are waited for at the start
+MUTE = 3  #: news by look-up, and none by the stream, after which its connection is made anew
 CONFIRM_NS = 2 * SECOND  #: how long a fill may be missing in between before the books are asked for
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is conducted. `policy`: what is done about positions and cash that no order explains, `adopt` or `halt`; `on_stop`: what
-    becomes of working orders when the process is told to end, `cancel` or `leave`."""
+    becomes of working orders when the process is told to end, `cancel` or `leave`; `confirm_s`: a request that the order-update stream
+    has not answered for so long is looked up."""
 
     policy: str = reconcile.HALT
     on_stop: str = "cancel"
@@ -42,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     phased: bool = True
     cash_tolerance: int = 100_000_000
     reconcile_s: float = 30.0
+    confirm_s: float = 3.0
     snapshot_s: float = 60.0
     flush_s: float = 0.02
     durable_s: float = 1.0
@@ -64,6 +67,7 @@ class Runner:
         self._asked = False
         self._differences: dict = {}
         self._is_open: bool | None = None
+        self._untold = 0  # news that look-ups brought since the stream last told any
         self._due: dict[str, float] = {}
         self._sent = False
 
@@ -78,7 +82,7 @@ class Runner:
                 broker.listen()
                 now = time.monotonic()
                 s = self.settings
-                self._due = {"flush": now + s.flush_s, "durable": now + s.durable_s, "snapshot": now + s.snapshot_s, "books": now + s.reconcile_s}
+                self._due = {"flush": now + s.flush_s, "durable": now + s.durable_s, "snapshot": now + s.snapshot_s, "books": now + s.reconcile_s, "confirm": now + s.confirm_s}
                 if self.settings.phased and not broker.lockstep:
                     self._due["hours"] = now
                 while not self.over and not self.problem:
@@ -238,25 +242,37 @@ class Runner:
             return
         for event in reports.of_update(self.desk, name.handle, u, now):
             self._event(event, now)
+        self._untold = 0
         if u.exec_type == EXEC_TRADE and int(o.handle) == name.handle and int(o.cum) < u.cum:
             self._due["books"] = min(self._due.get("books", 0.0), time.monotonic() + CONFIRM_NS / SECOND)  # one before it is missing
 
     def _looked(self, looked: Looked) -> None:
+        """A look-up's answer. What it finds of an order whose request was answered, the stream should have told: it may be mute."""
+        before = self._untold
+        self._untold += self._brought(looked)
+        if self._untold >= MUTE and self._untold > before and self.links["order updates"]:
+            self._untold = 0
+            self._note("mute", stream="order updates")
+            self.broker.reconnect("order updates")
+
+    def _brought(self, looked: Looked) -> bool:
+        """Bring an order to what a look-up shows; whether that was news the stream should have told."""
         name = parse(looked.cl_ord_id)
-        if name is None or reconcile.known(self.desk, name) is None:
-            return
-        now = self._now(looked.at)
+        o = None if name is None else reconcile.known(self.desk, name)
+        if o is None:
+            return False
+        now, asked, news = self._now(0), int(o.state) == UNKNOWN, False
         for event in reports.of_look(self.desk, name.handle, looked, now):
             self._event(event, now)
+            news = True
+        return news and not asked
 
     def _books(self, books: Books) -> None:
         """The broker's books: orders are brought to what they say; the rest by policy, once two looks agree."""
         self._asked = False
         now = self._now(0)
-        for seen in books.open:
-            self._looked(Looked(seen.cl_ord_id, seen))
-        for looked in books.looked:
-            self._looked(looked)
+        for looked in (*(Looked(seen.cl_ord_id, seen) for seen in books.open), *books.looked):
+            self._brought(looked)
         for seen in reconcile.strangers(self.desk, books):
             self._note("stranger_cancelled", cl_ord_id=seen.cl_ord_id)
             self.broker.drop(seen)
@@ -369,6 +385,9 @@ class Runner:
         if due["snapshot"] <= now:
             self.desk.snapshot()
             due["snapshot"] = now + s.snapshot_s
+        if due["confirm"] <= now:
+            due["confirm"] = now + s.confirm_s
+            self._confirm()
         if due["books"] <= now and not self.broker.lockstep:
             due["books"] = now + s.reconcile_s
             self._ask()
@@ -382,6 +401,14 @@ class Runner:
         if not self._asked:
             self._asked = True
             self.broker.ask(reconcile.working(self.desk, self._name))
+
+    def _confirm(self) -> None:
+        """Look up what has waited for an answer: its update may have been lost."""
+        rows = self.desk.trader.region("orders")
+        waits = (rows["state"] == SUBMITTED) | ((rows["request"] != NO_REQUEST) & (rows["state"] != FREE))
+        old = self.clock.now() - int(self.settings.confirm_s * SECOND)
+        for handle in rows["handle"][waits & (rows["t_last"] < old)].tolist():
+            self.broker.look(self._name(handle))
 
     def _name(self, handle: int) -> str:
         return str(Name(self.run_id, self.desk.epoch_of(handle), handle, 0))

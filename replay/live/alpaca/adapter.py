@@ -46,12 +46,13 @@ ACTIVITIES = 100
 @dataclasses.dataclass(slots=True)
 class Route:
     """Where an order of ours lives at the broker: the newest of its replace chain. `cum` counts the lots of the whole chain, `base` those
-    of its earlier orders; `posting`: the job that sends it, until its answer has come."""
+    of its earlier orders; `posting`: the job that sends it, until its answer has come; `looking`: it is being looked up."""
 
     order_id: str = ""
     base: int = 0
     cum: int = 0
     posting: _New | None = None
+    looking: bool = False
 
 
 class Alpaca:
@@ -119,6 +120,9 @@ class Alpaca:
         while (again := job()) is not None:
             time.sleep(again)
 
+    def reconnect(self, stream: str) -> None:
+        self.streams.reconnect(stream)
+
     def drop(self, seen: B.Seen) -> None:
         self.lanes[1].put(lambda: self._drop(seen))
 
@@ -127,7 +131,10 @@ class Alpaca:
         return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
 
     def look(self, cl_ord_id: str) -> None:
-        self.lanes[2].put(_Look(self, cl_ord_id), LOOK_S[0])
+        route = self.routes.setdefault(cl_ord_id, Route())
+        if route.posting is None and not route.looking:  # what is still to be sent cannot be missing
+            route.looking = True
+            self.lanes[2].put(_Look(self, cl_ord_id), LOOK_S[0])
 
     def ask(self, cl_ord_ids: list[str]) -> None:
         def job() -> None:
@@ -465,6 +472,12 @@ class _Look(_Job):
         self.tries, self.sure = 0, time.monotonic() + SETTLE_S
 
     def __call__(self) -> float | None:
+        again = self._ask()
+        if again is None:
+            self.adapter.routes[self.root].looking = False
+        return again
+
+    def _ask(self) -> float | None:
         self.tries += 1
         again = LOOK_S[min(self.tries, len(LOOK_S) - 1)]
         try:

@@ -131,6 +131,16 @@ class Streams:
 
         asyncio.run_coroutine_threadsafe(send(), self._loop).result(10)
 
+    def reconnect(self, label: str) -> None:
+        """Break a connection, so that the SDK makes it anew."""
+
+        async def close() -> None:
+            stream = self.updates if label == UPDATES else self.data
+            if stream._ws is not None:
+                await stream._ws.close(4000, "mute")
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop)
+
     def stop(self) -> None:
         """Close both, without the SDK's five seconds."""
 

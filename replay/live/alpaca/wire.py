@@ -189,6 +189,8 @@ STATES = {
 def update(data: dict, s: Scale, base: int) -> Update | None:
     """A `trade_updates` message; `base` is what earlier orders of the chain have traded. None where it is no news. Raises `Unknown`."""
     event, order = data["event"], data["order"]
+    if order["status"] not in STATES:
+        raise Unknown(f"order status {order['status']!r} of {order['client_order_id']}")
     kind = EVENTS.get(event)
     if kind is None:
         if event in PASSING:
