@@ -1,7 +1,8 @@
 """The workloads: what runs, on which events, and what must come out before any time is taken.
 
-W1, W2 and W3 are defined as in the peers' harness (its README): W1 touches both sides of the local view on every row; W2 is an EMA
-cross (1000 and 5000 quotes, after 5000) turned by market orders; W3 quotes passively at both touches, one post-only order a side.
+W1 to W4 are defined as in the peers' harness (its README): W1 touches both sides of the local view on every row; W2 is an EMA
+cross (1000 and 5000 quotes, after 5000) turned by market orders; W3 quotes passively at both touches, one post-only order a side;
+W4 is an SMA cross (20 and 50 closes of 5-minute bars), 100 or nothing, changed by a market order at the next open.
 Orders take 1 ms to the venue and reports 1 ms back. W5 is ours: 500 symbols and one strategy on all of them.
 """
 
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import reference, walks
+from bench import bars, reference, walks
 from bench.null_strategies import NullBook, NullQuotes
 from bench.plain_strategies import EmaCrossPlain, NullPlain, PassiveQuotingPlain
 from replay.data import synth
@@ -34,6 +35,7 @@ LATENCY_NS = 1_000_000
 EVENTS = 2_000_000
 SEED = 20261120
 PROFILE = Profile(name="hftbacktest")
+FREE = Profile(slippage_ppm=0, participation_ppm=0)  # W4's: whole orders at the open
 #: W3 runs with every one of these on and none of them in the way
 RISK = Limits(
     max_order_qty=Decimal(1000),
@@ -46,7 +48,8 @@ RISK = Limits(
 #: hftbacktest 2.4.4 on the harness's own files (its RESULTS.md), by the hash of our rows of them
 KNOWN_W3 = {"orders": 127_991, "canceled": 106_478, "expired": 119, "fills": 21_392, "position": 600, "pnl_cents": 686_000}
 KNOWN_W2 = {"orders": 445, "fills": 445, "position": 100, "pnl_cents": -104_100}
-HARNESS_L1, HARNESS_L2 = "1df5f524dd76fb1c", "a0d880ba1d466628"
+KNOWN_W4 = {"orders": 22_142, "fills": 22_142, "pnl_cents": 1_152_700}
+HARNESS_L1, HARNESS_L2, HARNESS_BARS = "1df5f524dd76fb1c", "a0d880ba1d466628", "d1b569ff1de39c4d"
 
 
 class Source(NamedTuple):
@@ -101,6 +104,15 @@ def l2_source(n: int = EVENTS, seed: int = SEED) -> Source:
     )
 
 
+def bars_source(n: int = EVENTS, seed: int = SEED) -> Source:
+    """W4's bars: the harness's, or as many whole days as make at most `n` rows."""
+    days = min(bars.DAYS, n // (bars.SYMBOLS * bars.PER_DAY))
+    made = bars.walk(days, seed + 4)
+    known = bars.hash_of(made) == HARNESS_BARS
+    text = f"the harness's bars5m.npy ({HARNESS_BARS})" if known else f"bench/bars.py, {days} days, seed {seed + 4}"
+    return Source(bars.session(made), text, KNOWN_W4 if known else None)
+
+
 def many_source(n: int = EVENTS, seed: int = 1, n_symbols: int = 500) -> Source:
     """W5's events."""
     return Source(synth.many_symbols(n_symbols, n, seed), f"replay.data.synth.many_symbols({n_symbols}, {n}, {seed})", None)
@@ -113,6 +125,7 @@ class Case(NamedTuple):
     strategy: object
     source: Callable[..., Source]
     limits: Limits = Limits()
+    profile: Profile = PROFILE
 
 
 CASES = {
@@ -120,6 +133,7 @@ CASES = {
     "w1_l2": Case("W1 null, L2", NullBook, l2_source),
     "w2": Case("W2 EMA cross, L1", "ema_cross", l1_source),
     "w3": Case("W3 passive quoting, L2", "passive_quoting", l2_source, RISK),
+    "w4": Case("W4 SMA cross, 5-minute bars", "sma_cross", bars_source, RISK, FREE),
     "w5_null": Case("W5 null, 500 symbols, L1", NullQuotes, many_source),
     "w5_ema": Case("W5 EMA cross, 500 symbols, L1", "ema_cross", many_source),
     "w1_plain": Case("W1 null, L1, plain Python", NullPlain, l1_source),
@@ -131,7 +145,7 @@ CASES = {
 def build(case: Case, session: Session, keep_output: bool = True, strategy: object = None) -> Engine:
     """An engine ready to run. The account starts with no cash and no limit forbids anything."""
     capital = {session.instruments[0].currency: Decimal(0)}
-    return Engine(session, [strategy or load(case.strategy)], PROFILE, case.limits, capital, keep_output=keep_output)
+    return Engine(session, [strategy or load(case.strategy)], case.profile, case.limits, capital, keep_output=keep_output)
 
 
 def counts(engine: Engine) -> dict[str, int]:
@@ -193,6 +207,10 @@ def expected(name: str, source: Source) -> dict[str, int]:
         assert pnl2 % 2 == 0, "a position of whole hundreds"
         out = {"orders": want["orders"], "fills": want["orders"], "position": want["position"], "pnl_cents": pnl2 // 2}
         assert source.known in (None, out), f"the reference disagrees with the stored result: {out}, {source.known}"
+        return out
+    if name == "w4":
+        out = bars.sma_cross(rows)
+        assert source.known is None or source.known.items() <= out.items(), f"not the known result: {out}, {source.known}"
         return out
     if name == "w5_ema":
         want = reference.ema_cross(rows, LATENCY_NS)

@@ -6,16 +6,18 @@ A name is imported when it is first used, so that ``replay --help`` does not wai
 from importlib import import_module
 
 _HOME = {
-    "replay.strategy": "Each State Strategy compiled",
+    "replay.runs.api": "run sweep",
+    "replay.strategy": "Array Duration Each State Strategy compiled",
     "replay.trader.context": "sign",
     "replay.trader.layout": "DAY FOK GTC IOC POST_ONLY REDUCE_ONLY",
     "replay.trader.orders": "ACCEPTED CANCELED EXPIRED FILLED NEW PARTIAL REJECTED SUBMITTED UNKNOWN",
-    "replay.trader.specs": "bar ema mean microprice ofi queue_imbalance realised_vol relative_spread ret session_return spread trade_flow trade_imbalance variance vwap zscore",
+    "replay.trader.specs": "bar ema highest lowest mean microprice ofi queue_imbalance realised_vol relative_spread ret ret_zscore session_return spread trade_flow trade_imbalance variance volume vwap zscore",
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
     "ACCEPTED",
+    "Array",
     "CANCELED",
     "DAY",
     "EXPIRED",
@@ -30,12 +32,15 @@ __all__ = [
     "REJECTED",
     "SUBMITTED",
     "UNKNOWN",
+    "Duration",
     "Each",
     "State",
     "Strategy",
     "bar",
     "compiled",
     "ema",
+    "highest",
+    "lowest",
     "mean",
     "microprice",
     "ofi",
@@ -43,12 +48,16 @@ __all__ = [
     "realised_vol",
     "relative_spread",
     "ret",
+    "ret_zscore",
+    "run",
     "session_return",
     "sign",
     "spread",
+    "sweep",
     "trade_flow",
     "trade_imbalance",
     "variance",
+    "volume",
     "vwap",
     "zscore",
 ]

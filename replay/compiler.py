@@ -1,13 +1,15 @@
 """Compile a strategy class: rewrite it into module functions on records, so that numba can compile and cache them.
 
 Annotated fields become a record, methods become functions of ``(self, each_, ctx, ...)``, ``ctx.limit(...)`` a call of
-`replay.trader.context.limit`, ``self.mid[i]`` of an `Each` field ``each_[i].mid``. The text is written to a file named by its hash:
+`replay.trader.context.limit`, ``self.mid[i]`` of an `Each` field ``each_[i].mid``, ``self.closes[i, k]`` of an `Array` an element at
+its place behind the record. The text is written to a file named by its hash:
 numba caches only functions whose source is a file, and an unchanged strategy is not compiled again.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -20,7 +22,7 @@ from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
 from replay.kernel.memory import KERNEL_CACHE, entry_of
-from replay.strategy import each_dtype, fields_of, self_dtype
+from replay.strategy import each_dtype, fields_of, lengths, self_dtype, stored
 from replay.trader import context
 from replay.trader.layout import HOOKS
 from replay.trader.specs import Spec
@@ -42,6 +44,7 @@ from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIME
 from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, noted as noted_, pure as pure_, record as record_
 from replay.trader import context as ctx_
 from replay.trader.layout import header as header_
+from replay.trader.layout import F64 as float_, I64 as int_
 from replay.trader.output import FAULT_STRATEGY as FAULT_STRATEGY_
 SELF_ = {self_dtype}
 EACH_ = {each_dtype}
@@ -52,7 +55,7 @@ _ENTRY = """
 def {hook}_(ctx, self_at, each_at):
     h = header_(ctx)
     try:
-        {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
+        {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), self_at, ctx{event})
     except Exception:
         noted_()
         h.fault = FAULT_STRATEGY_
@@ -63,14 +66,14 @@ def {hook}_(ctx, self_at, each_at):
 @pure_
 def raise_{hook}(ctx, self_at, each_at):
     h = header_(ctx)
-    {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), ctx{event})
+    {hook}(at_(self_at, 1, SELF_)[0], at_(each_at, h.n_instruments, EACH_), self_at, ctx{event})
 """
 
 
 class _Rewrite(ast.NodeTransformer):
     """One method body; see the module's text."""
 
-    def __init__(self, cls: type, fields, features: dict[str, Spec], methods: set[str], path: str, first_line: int):
+    def __init__(self, cls: type, fields, features: tuple[str, ...], methods: set[str], path: str, first_line: int):
         self.cls, self.fields, self.features, self.methods = cls, fields, features, methods
         self.path, self.first_line = path, first_line
         self.event, self.event_fields = "", ()  # name and fields of the event in the hook being rewritten
@@ -94,7 +97,7 @@ class _Rewrite(ast.NodeTransformer):
                     raise self.wrong(node, f"ctx has no {name!r}; it has {known}")
                 return ast.Call(_context(name), [ctx, *args], keywords)
             if owner == "self" and name in self.methods:
-                own = [ast.Name("self", ast.Load()), ast.Name("each_", ast.Load())]
+                own = [ast.Name(n, ast.Load()) for n in ("self", "each_", "self_at_")]
                 return ast.Call(ast.Name(name, ast.Load()), [*own, *args], keywords)
         return self.generic_visit(node)
 
@@ -108,6 +111,8 @@ class _Rewrite(ast.NodeTransformer):
             if owner == "self":
                 if name in self.fields.each:
                     raise self.wrong(node, f"self.{name} has one value an instrument: write self.{name}[instrument]")
+                if name in self.fields.arrays:
+                    raise self.wrong(node, f"self.{name} has several values an instrument: write self.{name}[instrument, k]")
                 text = name in self.fields.params and self.fields.params[name][0] is str
                 if text or name not in self.fields.params | self.fields.state:
                     why = "is text, which only features() may use" if text else "is not an annotated field or a method"
@@ -121,6 +126,14 @@ class _Rewrite(ast.NodeTransformer):
         if isinstance(v, ast.Attribute) and isinstance(v.value, ast.Name) and v.value.id == "self" and v.attr in self.fields.each:
             row = ast.Subscript(ast.Name("each_", ast.Load()), self.visit(node.slice), ast.Load())
             return ast.Attribute(row, v.attr, node.ctx)
+        if isinstance(v, ast.Attribute) and isinstance(v.value, ast.Name) and v.value.id == "self" and v.attr in self.fields.arrays:
+            if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
+                raise self.wrong(node, f"self.{v.attr} has several values an instrument: write self.{v.attr}[instrument, k]")
+            of, size, n = (f"self.array_{v.attr}_{part}" for part in ("at", "size", "n"))
+            dtype = "float_" if self.fields.arrays[v.attr][0] is float else "int_"
+            found = ast.parse(f"at_(self_at_ + {of}, {size}, {dtype})[i * {n} + k]", mode="eval").body
+            found.slice.left.left, found.slice.right = (self.visit(e) for e in node.slice.elts)
+            return ast.Subscript(found.value, found.slice, node.ctx)
         return self.generic_visit(node)
 
 
@@ -132,8 +145,9 @@ def _dtype_text(dtype) -> str:
     return "record_(" + ", ".join(f"({n!r}, {dtype.fields[n][0].str[1:]!r})" for n in dtype.names) + ")"
 
 
-def generate(cls: type, features: dict[str, Spec]) -> tuple[str, list[str]]:
-    """The module text of a strategy class and the hooks it handles."""
+@functools.cache
+def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The module text of a strategy class with features of these names, and the hooks it handles."""
     try:
         path = inspect.getsourcefile(cls)
         lines, first = inspect.getsourcelines(cls)
@@ -158,7 +172,7 @@ def generate(cls: type, features: dict[str, Spec]) -> tuple[str, list[str]]:
         m.decorator_list, m.returns = [], None
         for a in m.args.args:
             a.annotation = None
-        m.args.args.insert(1, ast.arg("each_"))
+        m.args.args[1:1] = [ast.arg("each_"), ast.arg("self_at_")]
         out.append("@fn_\n" + ast.unparse(ast.fix_missing_locations(m)))
     for hook in hooks:
         event = f", at_(ctx + h.current_at, 1, {EVENT_OF[hook]})[0]" if hook in EVENT_OF else ""
@@ -198,7 +212,8 @@ class CompiledStrategy:
         self.cls, self.name, self.values, self.features = cls, cls.__name__, values, features
         self.fields = fields_of(cls)
         self.self_dtype, self.each_dtype = self_dtype(self.fields, features), each_dtype(self.fields)
-        self.text, self.hooks = generate(cls, features)
+        self.lengths = lengths(cls, self.fields, values)
+        self.text, self.hooks = generate(cls, tuple(features))
         self.module = _write_and_import(self.text)
 
     def entries(self) -> list:
@@ -223,14 +238,18 @@ class CompiledStrategy:
     def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
         """Parameters and initial state into the arena."""
         me = arena.bytes[self_at : self_at + self.self_dtype.itemsize].view(self.self_dtype)
-        for name, (_, default) in (self.fields.params | self.fields.state).items():
+        for name, (kind, default) in (self.fields.params | self.fields.state).items():
             if name in self.self_dtype.names:
-                me[name] = self.values.get(name, default)
+                me[name] = stored(kind, self.values.get(name, default))
         for name, first in features.items():
             me[f"feature_{name}"] = first
         each = arena.bytes[each_at : each_at + n * self.each_dtype.itemsize].view(self.each_dtype)
         for name, (_, default) in self.fields.each.items():
             each[name] = default
+        at = each_at + -(-each.nbytes // 8) * 8 - self_at
+        for name, length in self.lengths.items():
+            me[f"array_{name}_at"], me[f"array_{name}_size"], me[f"array_{name}_n"] = at, n * length, length
+            at += 8 * n * length
 
 
 def _write_and_import(text: str):

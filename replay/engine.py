@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 
 from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
-from replay.events import EVENT
+from replay.events import CONTROL, EVENT, OP_START
 from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
 from replay.kernel.memory import entry_of, failing, link
+from replay.spool import Spool
 from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
 from replay.trader.limits import Limits
 from replay.trader.output import FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
-from replay.venue import fills, matching
+from replay.venue import bars, fills, matching
 from replay.venue import setup as venue_setup
 from replay.venue.setup import Profile
 
@@ -46,6 +48,7 @@ KERNELS = (
     step.start_account,
     step.step,
     step.wake_hook,
+    bars.open_on_orders,
     matching.on_request,
     fills.on_level,
     fills.on_row,
@@ -70,7 +73,8 @@ class Engine:
         *,
         strategy_limits: Sequence[Limits] | None = None,
         order_capacity: int = 1024,
-        keep_output: bool = True,
+        keep_output: bool | Path = True,
+        warmup_until_ns: int = 0,
         journal: bool = False,
         compiling: Callable[[str, int, int], None] | None = None,
     ):
@@ -82,10 +86,12 @@ class Engine:
         m = session.manifest
         if capital is None:
             capital = {m.instruments[0].currency: Decimal(10_000)}
-        self.build = Build(m, self.strategies, limits, own, capital, _power_of_two(order_capacity))
+        self.build = Build(m, self.strategies, limits, own, capital, _power_of_two(order_capacity), warmup_until_ns > 0)
         self.trader = self.build.trader()
+        self._warm_ns = warmup_until_ns
+        self._warm = int(np.searchsorted(session.events.ts_recv, warmup_until_ns)) if warmup_until_ns else 0
         self.venue = venue_setup.build(m, profile, _power_of_two(order_capacity))
-        self.outputs: list[np.ndarray] = []
+        self.outputs = Spool(keep_output if isinstance(keep_output, Path) else None)
         self._out = np.zeros(OUTPUT_ROWS, EVENT) if keep_output or journal else None
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
         self._inputs: list[np.ndarray] = []
@@ -108,11 +114,24 @@ class Engine:
 
     def advance(self, rows: int) -> bool:
         """Let `rows` more rows reach our side; True once everything is delivered, drained and the strategies stopped."""
-        s, v, h = self.session, self.venue.header, self.trader.header
+        v = self.venue.header
+        until = min(len(self.session.events), int(v.local_i) + rows)
+        self._start()
+        if self.trader.header.mode == T.WARMUP and until >= self._warm:
+            self._advance(self._warm)
+            self._begin()
+        return self._advance(until)
+
+    def _begin(self) -> None:
+        """Warm-up is over: the trader is told like of anything else."""
+        told = np.zeros(1, EVENT)
+        told["kind"], told["side"], told["ts_event"], told["ts_recv"] = CONTROL, OP_START, self._warm_ns, self._warm_ns
+        entry_of(step.step)(self.trader.base, told.ctypes.data, self._warm_ns)
+
+    def _advance(self, until: int) -> bool:
+        s, h = self.session, self.trader.header
         n = len(s.events)
         order = 0 if s.order is None else s.order.ctypes.data
-        self._start()
-        until = min(n, int(v.local_i) + rows)
         call = entry_of(loop.run)
         t = time.perf_counter()
         while True:
@@ -166,7 +185,7 @@ class Engine:
     def _drain(self) -> None:
         h = self.trader.header
         if h.out_n:
-            self.outputs.append(self._out[: int(h.out_n)].copy())
+            self.outputs.append(self._out[: int(h.out_n)])
             h.out_n = 0
         if h.journal_n:
             self._inputs.append(self._frames[: int(h.journal_n)].copy())
@@ -178,7 +197,9 @@ class Engine:
             raise BadInput("this run kept no journal: build the engine with journal=True")
         frames = np.concatenate(self._inputs) if self._inputs else self._frames[:0]
         h = self.trader.header
-        return Journal(self.build, self._start_ns, frames, np.asarray(self.output()), int(h.digest), self.trader.digest(), self.stopped)
+        return Journal(
+            self.build, self._start_ns, frames, np.asarray(self.output()), int(h.digest), self.trader.digest(), self.stopped
+        )
 
     def _fault(self, fault: int) -> None:
         h = self.trader.header
@@ -227,8 +248,7 @@ class Engine:
 
     def output(self) -> np.recarray:
         """Everything the trader said so far, in order (`replay.trader.output`)."""
-        rows = np.concatenate(self.outputs) if self.outputs else np.zeros(0, EVENT)
-        return rows.view(np.recarray)
+        return self.outputs.rows()
 
 
 def compile_all(strategies: Sequence, compiling: Callable[[str, int, int], None] | None = None) -> None:

@@ -62,7 +62,7 @@ CLOSED, PRE_OPEN, OPEN, POST_CLOSE = range(4)
 # trading status
 TRADING, HALTED = range(2)
 # operations of CONTROL
-OP_KILL, OP_RESUME, OP_HALT, OP_CANCEL_ALL, OP_END = range(1, 6)  # OP_END: no more data will come
+OP_KILL, OP_RESUME, OP_HALT, OP_CANCEL_ALL, OP_END, OP_START = range(1, 7)  # OP_END: no more data will come; OP_START: warm-up is over
 
 _HEAD = (("ts_event", "i8"), ("ts_recv", "i8"), ("kind", "u1"), ("side", "i1"), ("flags", "u2"), ("instrument", "u4"))
 

@@ -32,10 +32,13 @@ class Build(NamedTuple):
     strategy_limits: Sequence[Limits]
     capital: dict[str, Decimal]
     order_capacity: int
+    warmup: bool = False
 
     def trader(self) -> Arena:
         """A fresh trader."""
-        return setup.build(self.manifest, self.strategies, self.limits, self.strategy_limits, self.capital, self.order_capacity)
+        made = setup.build(self.manifest, self.strategies, self.limits, self.strategy_limits, self.capital, self.order_capacity)
+        made.header.mode = T.WARMUP if self.warmup else T.RUN
+        return made
 
 
 class Journal(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from replay import events as E
 from replay.kernel.arena import Arena
 from replay.kernel.memory import callback, entry_of, record, structure
-from replay.strategy import fields_of
+from replay.strategy import fields_of, lengths
 from replay.trader import intents
 from replay.trader import layout as T
 from replay.trader.orders import ACCEPTED, FREE, PARTIAL, TERMINAL
@@ -60,6 +60,10 @@ class Context:
     @property
     def equity(self) -> int:
         return self._header.equity
+
+    def mark(self, instrument: int) -> float:
+        v = self._views[instrument]
+        return 0.5 * v.mark2 if v.marked else _NAN
 
     def position(self, instrument: int) -> int:
         return self._positions[instrument].qty
@@ -156,6 +160,7 @@ class PlainStrategy:
     def __init__(self, cls: type, instance: object, values: dict[str, object], features: dict[str, Spec]):
         self.cls, self.name, self.values, self.features = cls, cls.__name__, values, features
         self.fields, self.instance = fields_of(cls), instance
+        self.lengths = lengths(cls, self.fields, values)
         self.hooks = [h for h in T.HOOKS if hasattr(cls, h)]
         self._keep: list[object] = []
 
@@ -164,7 +169,7 @@ class PlainStrategy:
         return []
 
     def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
-        """Its state lives in the object: initial values, one list an `Each` field."""
+        """Its state lives in the object: initial values, one list an `Each` field, one NumPy array an `Array`."""
         self._arena, self._first_features = arena, features
         self.reset(n)
 
@@ -174,6 +179,8 @@ class PlainStrategy:
             setattr(self.instance, name, default)
         for name, (_, default) in self.fields.each.items():
             setattr(self.instance, name, [default] * n)
+        for name, length in self.lengths.items():
+            setattr(self.instance, name, np.zeros((n, length), self.fields.arrays[name][0]))
 
     def exception(self, number: int, hook: str, trader: Arena) -> BaseException | None:
         """Nothing: what a plain handler raises reaches the engine as it is."""
@@ -182,12 +189,13 @@ class PlainStrategy:
     def save(self) -> dict[str, object]:
         """The annotated state, for a snapshot."""
         out = {name: getattr(self.instance, name) for name in self.fields.state}
-        return out | {name: list(getattr(self.instance, name)) for name in self.fields.each}
+        out |= {name: list(getattr(self.instance, name)) for name in self.fields.each}
+        return out | {name: getattr(self.instance, name).copy() for name in self.fields.arrays}
 
     def load(self, state: dict[str, object]) -> None:
         """Take back what `save` gave."""
         for name, value in state.items():
-            setattr(self.instance, name, list(value) if isinstance(value, list) else value)
+            setattr(self.instance, name, value.copy() if isinstance(value, list | np.ndarray) else value)
 
     def handlers(self, number: int) -> dict[str, int]:
         """Hook name -> address of a callback that wakes the object ; see `memory.callback` for what it raises."""

@@ -14,10 +14,11 @@ from rich.text import Text
 from replay.data.manifest import Manifest
 from replay.data.times import utc_text
 from replay.engine import Engine
-from replay.summary import Holding, Summary, money, refusal_text, strategy_names
+from replay.runs.statistics import Statistics
+from replay.summary import Summary, money, refusal_text, strategy_names
 from replay.trader import layout as T
 from replay.trader.orders import EXEC_NAMES, EXEC_TRADE
-from replay.trader.output import OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_STATE
+from replay.trader.output import OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_SEEN, OUT_STATE
 from replay.trader.reasons import REASON_NAMES
 
 ORD_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT")
@@ -70,37 +71,91 @@ def render(s: Summary) -> RenderableType:
         *(_line("", f"open: {o.strategy} {o.side} {o.leaves_lots:,} {o.symbol} @ {o.px} {o.state}") for o in s.open[:MOST_ROWS]),
         _line("stops", *([f"now {s.state}"] if s.stops else ["none"])),
         *(_line("", f"{x.at} {x.state}: {x.reason}, equity {number(x.equity)}") for x in s.stops[:MOST_ROWS]),
+        *_quality(s),
         _line("account", "cash " + ", ".join(f"{number(v)} {k}" for k, v in s.cash.items()), f"equity {number(s.equity)} {s.currency}",
-              f"PnL {number(s.pnl, True)}", f"max drawdown {number(s.drawdown)}"),
+              f"PnL {number(s.pnl, True)}"),
         _line("left out", "; ".join(s.left_out) or "nothing"),
         _line("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
     ]  # fmt: skip
-    return Group(*top, RULE, _holdings(s), RULE, *notes)
+    return Group(*top, RULE, _trading(s), RULE, *notes)
 
 
-def _holdings(s: Summary) -> RenderableType:
+def _trading(s: Summary) -> RenderableType:
+    """One row for each strategy and symbol that traded, and the total."""
     if not s.positions:
         return Text("no fills")
-    money_unit = s.currency if len({p.currency for p in s.positions}) == 1 else ""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("strategy", "symbol"):
         table.add_column(name)
-    for name in ("fills", "bought\nlots", "sold\nlots", "position\nlots", *(f"{w}\n{money_unit}" for w in ("realised", "unrealised", "fees", "PnL"))):
+    for name in (
+        "fills",
+        "trips",
+        "win",
+        f"gross\n{s.currency}",
+        f"fees\n{s.currency}",
+        f"net\n{s.currency}",
+        "slippage\nbps of mid",
+        "in market",
+        "position\nlots",
+    ):
         table.add_column(name, justify="right")
-    for p in s.positions[:MOST_ROWS]:
-        table.add_row(p.strategy, p.symbol, *_figures(p))
+    for p, part in list(zip(s.positions, s.parts, strict=True))[:MOST_ROWS]:
+        table.add_row(p.strategy, p.symbol, f"{p.fills:,}", *_figures(part.statistics), f"{p.position_lots:,}")
     if len(s.positions) > MOST_ROWS:
         table.add_row(f"and {len(s.positions) - MOST_ROWS} more", "")
-    if len(s.positions) > 1 and money_unit:
-        rest = (sum((getattr(p, f) for p in s.positions), Decimal(0)) for f in ("realised", "unrealised", "fees"))
-        pnl = sum((p.pnl for p in s.positions), Decimal(0))
-        table.add_row("total", "", f"{s.fills:,}", "", "", "", *map(number, rest), number(pnl, True))
+    if len(s.positions) > 1:
+        table.add_row("total", "", f"{s.fills:,}", *_figures(s.statistics), "")
     return table
 
 
-def _figures(p: Holding) -> Iterator[str]:
-    yield from (number(n) for n in (p.fills, p.bought_lots, p.sold_lots, p.position_lots, p.realised, p.unrealised, p.fees))
-    yield number(p.pnl, True)
+def _figures(x: Statistics) -> Iterator[str]:
+    yield f"{x.trips:,}"
+    yield _or(x.win_rate, "{:.0%}")
+    yield from (f"{x.gross:+,.2f}", f"{x.fees:,.2f}", f"{x.net:+,.2f}")
+    yield _or(x.slippage_bps, "{:+.2f}")
+    yield _or(x.exposure, "{:.0%}")
+
+
+def _or(value: float | None, pattern: str) -> str:
+    return "-" if value is None else pattern.format(value)
+
+
+def _quality(s: Summary) -> Iterator[Text]:
+    """The figures that need a sample, each with what it was drawn from, or why it is not shown."""
+    x, r = s.statistics, s.returns
+    if x.trips:
+        yield _line(
+            "trips",
+            f"{x.trips:,}",
+            f"win rate {_or(x.win_rate, '{:.1%}')}",
+            f"profit factor {_or(x.profit_factor, '{:.2f}')}",
+            f"expectancy {_or(x.expectancy, '{:+,.2f}')}",
+            f"{_or(x.trips_a_day, '{:,.1f}')} a day",
+            f"held {_or(x.holding_s, '{:,.1f}')} s on average",
+            f"turnover {_or(x.turnover, '{:,.1f}')} x capital",
+        )
+    yearly = (
+        ("Sharpe", r.sharpe, "{:.2f}"),
+        ("Sortino", r.sortino, "{:.2f}"),
+        ("a month", r.monthly_return, "{:+.2%}"),
+        ("a year", r.annualised_return, "{:+.2%}"),
+    )
+    known = [f"{name} {pattern.format(value)}" for name, value, pattern in yearly if value is not None]
+    few = f"Sharpe, Sortino, monthly and annualised return not shown: {r.days} day{'s' if r.days != 1 else ''} is no sample"
+    yield _line(
+        "returns", f"total {_or(r.total_return, '{:+.2%}')} in {r.days} day{'s' if r.days != 1 else ''}", *(known or [few])
+    )
+    if r.drawdown:
+        yield _line(
+            "drawdown",
+            f"{r.drawdown:,.2f} {s.currency} ({_or(r.drawdown_share, '{:.2%}')} of the peak)",
+            f"{r.drawdown_from} to {r.drawdown_to}",
+        )
+
+
+def written(folder: Path) -> RenderableType:
+    """Where a run is, the last line of the command."""
+    return _line("wrote", f"{folder}/")
 
 
 def render_manifest(m: Manifest) -> RenderableType:
@@ -136,7 +191,9 @@ def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
         table.add_column(name)
     table.add_column("events", justify="right")
     for path, m in found.items():
-        symbols = " ".join(i.symbol for i in m.instruments[:4]) + (f" +{len(m.instruments) - 4}" if len(m.instruments) > 4 else "")
+        symbols = " ".join(i.symbol for i in m.instruments[:4]) + (
+            f" +{len(m.instruments) - 4}" if len(m.instruments) > 4 else ""
+        )
         table.add_row(str(path), utc_text(m.start_ns), utc_text(m.end_ns), symbols, " ".join(m.counts), f"{m.n_events:,}")
     return table
 
@@ -144,7 +201,8 @@ def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
 def journal(engine: Engine) -> Iterator[dict[str, object]]:
     """What the trader said, in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state."""
     instruments, names = engine.session.instruments, strategy_names(engine)
-    for row in engine.output():
+    rows = engine.output()
+    for row in rows[rows.kind < OUT_SEEN]:
         what, side, i = int(row.kind), int(row.side), instruments[int(row.instrument)]
         said = {"at": utc_text(row.ts_recv), "what": OUT_NAMES[what - 32]}
         if what in (OUT_NEW, OUT_REFUSED, OUT_LOG):

@@ -1,7 +1,7 @@
 """The strategy API: what to do, and nothing else.
 
 A strategy is a class with annotated parameters and state and any of the handlers ``on_start on_quote on_trade on_book on_bar
-on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
+on_bars on_data on_order on_timer on_stop``. Two kinds, one API: a plain class is woken by the kernel for what it handles (anything goes
 inside it); with `compiled` the same class runs inside the kernel. Replay and live run either without a change.
 
     from replay import Each, Strategy, compiled
@@ -38,7 +38,7 @@ import numpy as np
 from replay.errors import BadInput
 from replay.kernel.memory import JIT, record
 from replay.trader.layout import HOOKS
-from replay.trader.specs import Spec
+from replay.trader.specs import Spec, duration_ns
 
 V = TypeVar("V")
 
@@ -51,8 +51,20 @@ class State(Generic[V]):
     """Annotation for one value of state that is not a parameter: ``count: State[int] = 0``, read as ``self.count``."""
 
 
+class Array(typing.NamedTuple):
+    """Several values an instrument: ``closes: Each[int] = Array("slow")`` holds as many zeros for each as the parameter `slow` says
+    (or as a number says), read and set as ``self.closes[instrument, k]``. An index outside is not checked in compiled code."""
+
+    length: int | str
+
+
+class Duration:
+    """Annotation for a parameter that is a length of time: ``hold: Duration = "60s"``, read everywhere as whole ns."""
+
+
 class Strategy:
-    """Base of every strategy. Annotated fields of type int, float, bool or str are parameters; `State` and `Each` are state."""
+    """Base of every strategy. Annotated fields of type int, float, bool, str or `Duration` are parameters; `State` and `Each` are
+    state."""
 
     def features(self) -> dict[str, Spec]:
         """The built-in features it reads: ``{"z": zscore("mid", "60s")}`` is read as ``ctx.z(instrument)``."""
@@ -74,14 +86,16 @@ class Fields(typing.NamedTuple):
     params: dict[str, tuple[type, object]]
     state: dict[str, tuple[type, object]]
     each: dict[str, tuple[type, object]]
+    arrays: dict[str, tuple[type, Array]]
 
 
 _TYPES = {int: "i8", float: "f8", bool: "u1"}
+_PARAMETERS = {**_TYPES, Duration: "i8", str: ""}
 
 
 def fields_of(cls: type) -> Fields:
     """Read a class's annotations. Raises `BadInput` for a missing default or a type that cannot be stored."""
-    found = Fields({}, {}, {})
+    found = Fields({}, {}, {}, {})
     hints: dict[str, object] = {}
     for base in reversed(cls.__mro__):
         if issubclass(base, Strategy):
@@ -89,13 +103,28 @@ def fields_of(cls: type) -> Fields:
     for name, hint in hints.items():
         origin = typing.get_origin(hint)
         kind = typing.get_args(hint)[0] if origin in (Each, State) else hint
-        if kind not in _TYPES and not (origin is None and kind is str):
-            raise BadInput(f"strategy {cls.__name__}: {name} must be int, float, bool, str, State[...] or Each[...], got {hint}")
+        if kind not in (_TYPES if origin in (Each, State) else _PARAMETERS):
+            raise BadInput(f"strategy {cls.__name__}: {name} must be int, float, bool, str, Duration, State[...] or Each[...], got {hint}")
         if not hasattr(cls, name):
             raise BadInput(f"strategy {cls.__name__}: {name} needs a default: write `{name}: {getattr(kind, '__name__', kind)} = ...`")
+        if origin is Each and isinstance(getattr(cls, name), Array):
+            found.arrays[name] = (kind, getattr(cls, name))
+            continue
         where = found.each if origin is Each else found.state if origin is State else found.params
-        where[name] = (kind, getattr(cls, name))
+        where[name] = (kind, _convert(kind, getattr(cls, name), f"strategy {cls.__name__}: the default of {name}"))
+    for name, (_, array) in found.arrays.items():
+        if not isinstance(array.length, int) and found.params.get(array.length, (None,))[0] is not int:
+            raise BadInput(f"strategy {cls.__name__}: {name} = Array({array.length!r}): a number or the name of an int parameter expected")
     return found
+
+
+def lengths(cls: type, fields: Fields, values: dict[str, object]) -> dict[str, int]:
+    """Values an instrument of each `Array`. Raises `BadInput` for less than one."""
+    out = {name: values[a.length] if isinstance(a.length, str) else a.length for name, (_, a) in fields.arrays.items()}
+    for name, n in out.items():
+        if not 1 <= n <= 1 << 24:
+            raise BadInput(f"strategy {cls.__name__}: {name} has {n} values an instrument, 1 to {1 << 24} expected: correct {fields.arrays[name][1].length}")
+    return out
 
 
 def parameters(cls: type, given: dict[str, object], source: str = "") -> dict[str, object]:
@@ -113,13 +142,13 @@ def parameters(cls: type, given: dict[str, object], source: str = "") -> dict[st
     for name, value in given.items():
         if name not in fields:
             raise BadInput(f"{where}: no parameter {name!r}; it has {', '.join(fields) or 'none'}")
-        values[name] = _convert(fields[name][0], value, f"{where}: parameter {name}", f"{name}={value}")
+        values[name] = _convert(fields[name][0], value, f"{where}: parameter {name}", f" (from -p {name}={value})")
     return values
 
 
-def _convert(kind: type, value: object, what: str, given: str) -> object:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    wrong = BadInput(f"{what} must be {names[kind]}, got {value!r} (from -p {given})")
+def _convert(kind: type, value: object, what: str, origin: str = "") -> object:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Duration: "a duration such as 500ms, 60s or 5m"}
+    wrong = BadInput(f"{what} must be {names[kind]}, got {value!r}{origin}")
     if kind is bool:
         table = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if isinstance(value, bool):
@@ -128,12 +157,20 @@ def _convert(kind: type, value: object, what: str, given: str) -> object:
             raise wrong
         return table[str(value).lower()]
     try:
+        if kind is Duration:
+            ns = duration_ns(value)
+            return value if isinstance(value, str) else f"{ns}ns"
         out = kind(value) if not isinstance(value, float) or kind is not int or value.is_integer() else None
     except (TypeError, ValueError):
         raise wrong from None
     if out is None or (kind is float and not np.isfinite(out)) or (kind is int and not -(2**63) <= out < 2**63):
         raise wrong
     return out
+
+
+def stored(kind: type, value: object) -> object:
+    """A parameter as handlers read it: a `Duration` in ns, everything else as it is."""
+    return duration_ns(value) if kind is Duration else value
 
 
 def load(source: str | type, given: dict[str, object] | None = None):
@@ -144,7 +181,7 @@ def load(source: str | type, given: dict[str, object] | None = None):
     from replay.compiler import CompiledStrategy
     from replay.plain import PlainStrategy
 
-    cls = source if isinstance(source, type) else _find(source)
+    cls = class_of(source)
     if not issubclass(cls, Strategy):
         raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")
     for name in dir(cls):
@@ -154,8 +191,8 @@ def load(source: str | type, given: dict[str, object] | None = None):
         raise BadInput(f"strategy {cls.__name__}: handles nothing: define one of {', '.join(HOOKS)}")
     values = parameters(cls, given or {}, source if isinstance(source, str) else "")
     instance = cls()
-    for name, value in values.items():
-        setattr(instance, name, value)
+    for name, (kind, _) in fields_of(cls).params.items():
+        setattr(instance, name, stored(kind, values[name]))
     try:
         features = instance.features()
     except (ValueError, TypeError, AttributeError) as e:
@@ -167,7 +204,10 @@ def load(source: str | type, given: dict[str, object] | None = None):
     return made(cls, instance, values, features)
 
 
-def _find(source: str) -> type:
+def class_of(source: str | type) -> type:
+    """The strategy class meant by ``file.py``, ``file.py:Class`` or a name under ``strategies``. Raises `BadInput`."""
+    if isinstance(source, type):
+        return source
     path, _, wanted = source.partition(":")
     if not path.endswith(".py") and "/" not in path:
         spec = importlib.util.find_spec(f"strategies.{path}")
@@ -224,9 +264,11 @@ def examples() -> list[str]:
 
 
 def self_dtype(fields: Fields, features: Iterable[str]) -> np.dtype:
-    """The record of a compiled strategy: numeric parameters, state, and where its features' rows start."""
-    numeric = [(n, _TYPES[t]) for n, (t, _) in (fields.params | fields.state).items() if t in _TYPES]
-    return record(("pad_", "i8"), *numeric, *((f"feature_{n}", "i8") for n in features))
+    """The record of a compiled strategy: numeric parameters, state, where its features' rows start, and where its arrays are: offset from
+    the record, values in all, values an instrument."""
+    numeric = [(n, _PARAMETERS[t]) for n, (t, _) in (fields.params | fields.state).items() if t is not str]
+    arrays = [(f"array_{n}_{part}", "i8") for n in fields.arrays for part in ("at", "size", "n")]
+    return record(("pad_", "i8"), *numeric, *((f"feature_{n}", "i8") for n in features), *arrays)
 
 
 def each_dtype(fields: Fields) -> np.dtype:
@@ -234,4 +276,4 @@ def each_dtype(fields: Fields) -> np.dtype:
     return record(*((n, _TYPES[t]) for n, (t, _) in fields.each.items())) if fields.each else record(("pad_", "i8"))
 
 
-__all__ = ["JIT", "Each", "State", "Strategy", "compiled", "examples", "load", "parameters"]
+__all__ = ["JIT", "Array", "Duration", "Each", "State", "Strategy", "compiled", "examples", "load", "parameters"]

@@ -1,6 +1,6 @@
 """What a run did, in figures: computed from the trader's state, so that it is as right half-way as at the end.
 
-Money is exact: integers of 1e-8 in the state, `Decimal` here. Statistics that need a sample (Sharpe, win rate) are not made here.
+Money is exact: integers of 1e-8 in the state, `Decimal` here. Figures that need a sample come from `replay.runs.statistics`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from decimal import Decimal
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from replay.data.instruments import Instrument
 from replay.data.times import utc_text
 from replay.engine import Engine
 from replay.events import KIND_NAMES
+from replay.runs.statistics import Returns, Statistics, returns, statistics
 from replay.trader import layout as T
 from replay.trader.limits import MONEY, Limits
 from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
@@ -65,6 +67,14 @@ class Stop(msgspec.Struct, frozen=True):
     equity: Decimal
 
 
+class Part(msgspec.Struct, frozen=True):
+    """What one strategy's trading in one symbol came to."""
+
+    strategy: str
+    symbol: str
+    statistics: Statistics
+
+
 class SessionPart(msgspec.Struct, frozen=True, kw_only=True):
     """The session that was replayed, and how much of it."""
 
@@ -94,8 +104,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     the control that says that no more data will come.
 
     >>> from replay.data.synth import equity_day
+    >>> from replay.runs.tables import tables
     >>> from replay.strategy import load
-    >>> summary = Summary.of(Engine(equity_day(n_events=2000), [load("ema_cross", {"warmup": 100})]).run())
+    >>> engine = Engine(equity_day(n_events=2000), [load("ema_cross", {"warmup": 100})]).run()
+    >>> summary = Summary.of(engine, tables(engine))
     >>> summary.events["phase"], summary.complete, sum(h.fills for h in summary.positions) == summary.fills
     (2, True, True)
     """
@@ -125,6 +137,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     equity: Decimal
     pnl: Decimal
     drawdown: Decimal
+    parts: tuple[Part, ...]
+    statistics: Statistics
+    returns: Returns
     left_out: tuple[str, ...]
     elapsed_s: float
     events_per_s: float
@@ -132,8 +147,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
 
     @staticmethod
-    def of(engine: Engine, complete: bool = True) -> Summary:
-        """The summary of an engine's run so far; `complete` is False where it ended before the session did."""
+    def of(engine: Engine, tables: dict[str, pa.Table], complete: bool = True) -> Summary:
+        """The summary of an engine's run so far and its tables; `complete` is False where it ended before the session did."""
         h, m, p = engine.trader.header, engine.session.manifest, engine.profile
         names = strategy_names(engine)
         currencies = engine.trader.region("currencies")
@@ -154,7 +169,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
                 StrategyPart(name=n, kind=s.kind, parameters=s.values, orders=int(r.orders), refused=int(r.refused))
                 for n, s, r in zip(names, engine.strategies, rows, strict=True)
             ),
-            profile=p.name if p.name == "realistic" else f"{p.name}, queue {p.queue}",
+            profile=", ".join(_profile(engine)),
             latency={leg: leg_text(getattr(p, leg)) for leg in ("feed", "entry", "response")},
             events={name: int(n) for name, n in zip(KIND_NAMES, h.kinds, strict=False) if n},
             orders=int(h.c_new),
@@ -177,6 +192,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             equity=money(h.equity),
             pnl=money(h.equity - h.initial),
             drawdown=money(h.drawdown),
+            parts=tuple(
+                Part(h.strategy, h.symbol, statistics(tables, h.strategy, h.symbol)) for h in _holdings(engine, names)
+            ),
+            statistics=statistics(tables),
+            returns=returns(tables, float(money(h.drawdown))),
             left_out=tuple(_left_out(engine, replayed)),
             elapsed_s=elapsed,
             events_per_s=replayed / elapsed if elapsed else 0.0,
@@ -304,6 +324,17 @@ def _holdings(engine: Engine, names: list[str]):
                 fees=money(fees),
                 pnl=money(realised + unrealised - fees),
             )
+
+
+def _profile(engine: Engine):
+    """The fill profile, and what of it these data bring into play."""
+    p = engine.profile
+    yield p.name
+    if p.name != "realistic":
+        yield f"queue {p.queue}"
+    if "bars" in engine.session.manifest.levels:
+        yield f"slippage {p.slippage_ppm / 100:g} bps"
+        yield f"participation {p.participation_ppm / 10_000:g} %" if p.participation_ppm else "any participation"
 
 
 def _left_out(engine: Engine, replayed: int):

@@ -25,7 +25,7 @@ CENT = MONEY // 100  # one tick on one lot
 class NoStrategy:
     """Laid out like a strategy; the test asks in its place."""
 
-    features = {}
+    features = lengths = {}
     self_dtype = each_dtype = record(("pad_", "i8"))
 
     def write(self, *where):

@@ -10,11 +10,10 @@ import numpy as np
 
 from replay import events as ev
 from replay.engine import Engine
-from replay.kernel.memory import entry_of, link
+from replay.kernel.memory import entry_of
 from replay.serve.rest import Call, Rest
 from replay.serve.server import Server
 from replay.serve.stream import DataStream, TradeStream
-from replay.serve.venue import KERNELS
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader import step
@@ -33,7 +32,6 @@ class Driver:
     """Drives the trader of `engine` (which is not run) against a server of the same session and profile."""
 
     def __init__(self, engine: Engine, batch: int = 1):
-        link(*KERNELS)
         self.engine, self.trader, self.h = engine, engine.trader, engine.trader.header
         self.server = Server(engine.session, engine.profile, speed="lockstep", strict=False, rate=0)
         self.server.written = lambda connection: None
@@ -45,16 +43,9 @@ class Driver:
         self.server.data_streams.append(self.data)
         self.server.trade_streams.append(self.trades)
         self.data.receive(msgpack.packb({"action": "auth", "key": KEY, "secret": SECRET}))
-        self.data.receive(
-            msgpack.packb(
-                {
-                    "action": "subscribe",
-                    "quotes": ["*"],
-                    "trades": ["*"],
-                    **({"orderbooks": ["*"]} if crypto else {"statuses": ["*"]}),
-                }
-            )
-        )
+        bars = ["bars"] if "bars" in engine.session.manifest.levels else []  # of prints the server would make some too
+        channels = ["quotes", "trades", *bars, "orderbooks" if crypto else "statuses"]
+        self.data.receive(msgpack.packb({"action": "subscribe", **dict.fromkeys(channels, ["*"])}))
         self.trades.receive(json.dumps({"action": "authenticate", "data": {"key_id": KEY, "secret_key": SECRET}}))
         self.trades.receive(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
         self.data.out.clear()
@@ -145,9 +136,12 @@ class Driver:
         px = lambda x: round(x * tick.denominator / tick.numerator)  # noqa: E731
         sz = lambda x: round(x * lot.denominator / lot.numerator)  # noqa: E731
         t = m["t"].seconds * 10**9 + m["t"].nanoseconds
+        if m["T"] == "b":  # stamped with its beginning
+            t += self.server.session.manifest.finest_bar_ns[k]
         words = {
             "q": lambda: (px(m["bp"]), sz(m["bs"]), px(m["ap"]), sz(m["as"])),
             "t": lambda: (px(m["p"]), sz(m["s"]), 0, 0),
+            "b": lambda: (px(m["o"]), px(m["h"]), px(m["l"]), px(m["c"])),
             "s": lambda: (0, 0, 0, 0),
         }[m["T"]]()
         return (t, header["ts"], KINDS[header["kind"]], header["side"], header["flags"], k, header["id"], *words)

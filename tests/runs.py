@@ -5,7 +5,11 @@ import json
 import sys
 from decimal import Decimal
 
+import numpy as np
+
+from replay import events as ev
 from replay.data import synth
+from replay.data.session import Session
 from replay.engine import Engine
 from replay.strategy import load
 from replay.trader.limits import Limits
@@ -21,21 +25,46 @@ def session(name):
         return synth.equity_day(("A", "B"), 1_500, seed=11)
     if name == "l2":
         return synth.l2_book(1_500, seed=12)
+    if name == "w4":
+        from bench import bars
+
+        return bars.session(bars.walk(2, 5))
+    if name == "bars":
+        return two_intervals(synth.bar_days(("A", "B"), 800, seed=13))
     raise KeyError(name)
+
+
+def two_intervals(s):
+    """The second symbol's bars as its only ones every ten minutes, the first's ten-minute bars beside its own."""
+    rows = s.events.copy()
+    minutes = rows.ts_event // (60 * 10**9)
+    bar = rows.kind == ev.BAR
+    ten = bar & (minutes % 10 == 0)
+    extra = rows[ten & (rows.instrument == 0)].copy()
+    rows.side[bar & (rows.instrument == 1)] = 1
+    extra.side[:] = 1
+    rows = np.concatenate([rows[~bar | (rows.instrument == 0) | ten], extra])
+    rows = rows[np.lexsort((rows["kind"] == ev.PHASE, rows["ts_recv"]))].view(np.recarray)
+    ends = (np.diff(rows.ts_event, append=0) != 0) | (np.roll(rows.kind, -1) != rows.kind)
+    rows["flags"][:] = np.where(ends, ev.LAST, 0)
+    return Session.from_rows(rows, s.instruments, name="two", bar_intervals_ns=[300 * 10**9, 600 * 10**9])
 
 
 def engine(name):
     """``l1-busy``: level and strategy, with what else the run has."""
     from busy import Busy, PlainBusy
+    from busy_bars import BusyBars, PlainBusyBars
 
     level, what, *more = name.split("-")
     cross = {"fast": 8, "slow": 24, "warmup": 30, "qty": 2}
     strategies = {
-        "busy": lambda: [load(Busy)],
-        "plainbusy": lambda: [load(PlainBusy)],
+        "busy": lambda: [load(BusyBars if level == "bars" else Busy)],
+        "plainbusy": lambda: [load(PlainBusyBars if level == "bars" else PlainBusy)],
         "two": lambda: [load(Busy), load(Busy, {"every": 5, "qty": 1})],
         "cross": lambda: [load("ema_cross", cross)],
         "plaincross": lambda: [load(plain("ema_cross"), cross)],
+        "sma": lambda: [load("sma_cross", {"fast": 3, "slow": 7, "qty": 2})],
+        "plainsma": lambda: [load(plain("sma_cross"), {"fast": 3, "slow": 7, "qty": 2})],
         "passive": lambda: [load("passive_quoting", {"qty": 5, "max_position": 30})],
     }[what]()
     profile = {
@@ -49,9 +78,9 @@ def engine(name):
 
 def plain(name):
     """The class of an example, not compiled."""
-    from replay.strategy import _find
+    from replay.strategy import class_of
 
-    cls = _find(name)
+    cls = class_of(name)
     return type(cls.__name__, (cls,), {"__compiled__": False, "__module__": cls.__module__})
 
 

@@ -1,6 +1,7 @@
 """The command line: results, JSON, and one line with exit code 2 for everything a user can get wrong."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from replay import events as ev
 from replay.data.session import Session, sha256_of
 from replay.data.store import MANIFEST, ROWS, read_manifest
 from replay.data.synth import equity_day
+from replay.runs.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY = str(ROOT / "fixtures" / "equity-day")
@@ -106,7 +108,11 @@ def test_times_cut_the_session(replay):
 
 
 def test_legs_and_profiles(replay):
-    s = summary(replay("run", DAY, "--latency", "feed=2ms,entry=lognormal:1ms:0.5", "--fill", "hftbacktest", "--queue", "power3:2", "--json"))
+    s = summary(
+        replay(
+            "run", DAY, "--latency", "feed=2ms,entry=lognormal:1ms:0.5", "--fill", "hftbacktest", "--queue", "power3:2", "--json"
+        )
+    )
     assert s["latency"] == {"feed": "2ms", "entry": "lognormal:1ms:0.5", "response": "1ms"}
     assert s["profile"] == "hftbacktest, queue power3"
 
@@ -127,6 +133,56 @@ def test_a_kill_is_told(replay, tmp_path):
     s = summary(replay("run", DAY, "--limits", "limits.toml", "--json"))
     assert s["state"] == "killed" and s["stops"][0]["reason"] == "drawdown"
     assert all(p["position_lots"] == 0 for p in s["positions"])
+
+
+# --- what a run leaves --------------------------------------------------------------------------------------------------------
+def test_a_run_leaves_a_folder_and_last_points_at_it(replay, tmp_path):
+    first = summary(replay("run", DAY, "--json"))
+    second = summary(replay("run", DAY, "-p", "fast=200", "--json"))
+    assert first["run"] != second["run"]
+    assert Result.open("runs/last").digest == second["digest"] != first["digest"] == Result.open(first["run"]).digest
+    mine = summary(replay("run", DAY, "--out", "mine", "--json"))
+    assert (
+        mine["run"] == "mine"
+        and Result.open("runs/last").digest == second["digest"]
+        and Result.open("mine").digest == first["digest"]
+    )
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+def test_a_run_that_ended_early_leaves_a_readable_folder(replay, tmp_path):
+    path = strategy(tmp_path, "ctx.market(0, 1) if ctx.position(0) < 3 else 1 // 0")
+    code, _, _ = replay("run", DAY, "-s", path)
+    run = Result.open("runs/last")
+    assert code == 2 and not run.manifest.complete and run.table("fills").num_rows == run.summary.fills >= 3
+
+
+def test_a_configuration_says_what_the_command_line_says(replay, tmp_path):
+    (tmp_path / "limits.toml").write_text("max_position = 500\n")
+    given = (
+        DAY,
+        "-s",
+        "ema_cross",
+        "-p",
+        "fast=300",
+        "--latency",
+        "2ms",
+        "--limits",
+        "limits.toml",
+        "--from",
+        "2026-03-02T15:00",
+        "--warmup",
+        "20m",
+    )
+    code, text, err = replay("run", *given, "--show-config")
+    assert (code, err) == (0, "")
+    (tmp_path / "run.toml").write_text(text)
+    told = summary(replay("run", *given, "--json"))
+    read = summary(replay("run", "--config", "run.toml", "--json"))
+    assert read["digest"] == told["digest"] and read["orders"] == told["orders"] > 0
+    over = summary(replay("run", "--config", "run.toml", "-p", "fast=400", "--latency", "7ms", "--json"))
+    assert over["latency"]["entry"] == "7ms" and over["strategies"][0]["parameters"]["fast"] == 400
+    assert over["strategies"][0]["parameters"]["slow"] == 5000
 
 
 # --- it ends early ----------------------------------------------------------------------------------------------------------
@@ -250,7 +306,9 @@ def test_a_made_session_validates(replay, kind, level):
 
 
 def test_help_does_not_wait_for_the_compiler():
-    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "replay", "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "replay", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "validate" in done.stdout
     assert "numba" not in done.stderr and "pyarrow" not in done.stderr
 
@@ -266,3 +324,33 @@ def test_a_day_of_ibm(replay):
     assert s["events"]["quote"] + s["session"]["anomalies"].get("dropped_suspicious_quote", 0) == rows["ibm/20131007_quote.zip"]
     assert s["orders"] > 0 and np.isfinite(s["equity"])
     assert Session.open("ibm").events.kind.tolist().count(ev.TRADE) == s["events"]["trade"]
+
+
+# --- new --------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("how", [(), ("--plain",)], ids=["compiled", "plain"])
+def test_a_new_strategy_runs_and_its_test_passes(replay, tmp_path, how):
+    code, out, err = replay("new", "my_idea", *how)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:] == ["  replay run --strategy my_idea.py", "  python -m pytest test_my_idea.py"]
+    of = summary(replay("run", DAY, "--strategy", "my_idea.py", "--json"))
+    kind = "plain" if how else "compiled"
+    assert (of["strategies"][0]["name"], of["strategies"][0]["kind"]) == ("MyIdea", kind) and 20 < of["fills"] < 400
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (("Idea",), "expected a name in lower case with underscores, such as my_idea, got 'Idea'"),
+    (("class",), "expected a name in lower case with underscores"),
+    (("numpy",), "a module numpy is installed, and a file of that name would hide it"),
+    (("there",), "there.py: is there already, and nothing was written"),
+    (("tested",), "test_tested.py: is there already"),
+    (("idea", "--dir", "nowhere"), "nowhere: no such folder"),
+])  # fmt: skip
+def test_new_refuses(replay, tmp_path, args, said):
+    for name in ("there.py", "test_tested.py"):
+        (tmp_path / name).write_text("kept")
+    code, out, err = replay("new", *args)
+    assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"there.py": "kept", "test_tested.py": "kept"}

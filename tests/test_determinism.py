@@ -11,7 +11,7 @@ import pytest
 from runs import digests, engine
 
 HERE = Path(__file__).parent
-RUNS = ["l1-busy", "l1-busy-slow", "l2-busy", "l1-two", "l1-cross", "l2-passive", "l2-busy-hft", "l1-busy-feed"]
+RUNS = ["l1-busy", "l1-busy-slow", "l2-busy", "l1-two", "l1-cross", "l2-passive", "l2-busy-hft", "l1-busy-feed", "bars-busy", "bars-busy-feed", "w4-sma"]
 
 
 def elsewhere(*names, **environment):
@@ -66,7 +66,7 @@ def test_blocks_of_any_size(here, name):
     assert [e.digest, e.state_digest] == here[name][:2]
 
 
-@pytest.mark.parametrize("name", [*RUNS, "l1-plainbusy"])
+@pytest.mark.parametrize("name", [*RUNS, "l1-plainbusy", "bars-plainbusy"])
 def test_a_snapshot_taken_up_again(here, name):
     r = random.Random(name)
     want = here[name][:2] if name in here else digests(name)[:2]
@@ -92,6 +92,8 @@ def test_plain_and_compiled_strategies_decide_alike(here):
     assert digests("l1-plaincross")[0] == here["l1-cross"][0]
     assert digests("l1-plainbusy")[0] == here["l1-busy"][0]
     assert digests("l2-plainbusy")[0] == here["l2-busy"][0]
+    assert digests("bars-plainbusy")[0] == here["bars-busy"][0]
+    assert digests("w4-plainsma")[0] == here["w4-sma"][0]
 
 
 def test_the_sessions_of_the_runs_reach_what_they_should(here):

@@ -18,6 +18,7 @@ import pytest
 from replay import cli
 from replay.compiler import CONTEXT
 from replay.events import KIND_NAMES
+from replay.serve.faults import KINDS as FAULTS
 from replay.trader.layout import HOOKS
 from replay.trader.limits import Limits
 from replay.trader.reasons import REASON_NAMES
@@ -48,6 +49,9 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_runs(page, folder, monkeypatch, capsys):
+    if page in ("docs/serve.md", "docs/live.md"):
+        pytest.importorskip("aiohttp")
+        pytest.importorskip("alpaca")
     namespace = {}
     for language, name, text in BLOCK.findall((ROOT / page).read_text()):
         if name:
@@ -100,6 +104,7 @@ def test_the_readme_has_its_two_commands():
         ("strategies", [f"`{hook}(" for hook in HOOKS]),
         ("limits", [f"`{name}`" for name in Limits.__struct_fields__]),
         ("sessions", [f"`{name}`" for name in KIND_NAMES[1:]]),
+        ("serve", [f"`{name}`" for name in FAULTS]),
     ],
 )
 def test_the_reference_names_everything(page, names):

@@ -1,8 +1,14 @@
 """Digests that must never change by accident: the bundled day and a made-up book, on every Python, compiled and interpreted.
 
+``python tests/test_golden.py`` prints them.
+
 A change of a rule changes them: then say so in the commit, and write the new ones.
 """
 
+import json
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +17,7 @@ import pytest
 from replay.data.session import Session
 from replay.data.synth import l2_book
 from replay.engine import Engine
-from replay.strategy import load
+from replay.strategy import examples, load
 from replay.trader.limits import Limits
 from replay.venue.setup import Leg, Profile
 
@@ -19,18 +25,46 @@ DAY = Path(__file__).parents[1] / "fixtures" / "equity-day"
 LIMITS = Limits(max_position=Decimal(300), max_drawdown=Decimal(500), max_orders=30, collar_bps=50, max_quote_age_s=Decimal(30))
 JITTER = Profile(entry=Leg.parse("lognormal:1ms:0.5", "entry"), response=Leg.parse("lognormal:2ms:0.4", "response"), seed=7)
 
+ALL = 1 << 30  # rows
 CASES = {
     "day-cross": ("day", "ema_cross", {"fast": 50, "slow": 200, "warmup": 200}, Profile(), Limits(), 12_000, "2c3dc93e6e9ac275"),
     "day-quoting": ("day", "passive_quoting", {}, JITTER, LIMITS, 8_000, "3a9aeef70936beb3"),
+    "day-reversion": ("day", "mean_reversion", {}, Profile(), Limits(), ALL, "69fb67d22a2803ac"),
+    "day-momentum": ("day", "micro_momentum", {}, Profile(), Limits(), ALL, "5e1162733fa796ac"),
+    "day-breakout": ("day", "breakout", {}, Profile(), Limits(), ALL, "15fbe67a146d7153"),
+    "day-hold": ("day", "buy_and_hold", {}, Profile(), Limits(), ALL, "07952eff40ae4906"),
     "book-quoting": ("book", "passive_quoting", {}, Profile(), Limits(), 4_000, "0dff35ba7aca2a48"),
     "book-hft": ("book", "passive_quoting", {}, Profile(name="hftbacktest", queue="power2", queue_n=2.0), Limits(), 4_000, "c8f3ae90dcd1e4e4"),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_digest(case):
-    source, strategy, given, profile, limits, rows, want = CASES[case]
+def digest(case):
+    source, strategy, given, profile, limits, rows, _ = CASES[case]
     session = Session.open(DAY) if source == "day" else l2_book(n_events=4_000, seed=5)
     engine = Engine(session, [load(strategy, given)], profile, limits)
     engine.advance(rows)
-    assert engine.digest == want
+    return engine.digest
+
+
+WANTED = {case: row[-1] for case, row in CASES.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_digest(case):
+    assert digest(case) == WANTED[case]
+
+
+def test_digests_of_the_other_way_to_run():
+    other = "0" if os.environ.get("NUMBA_DISABLE_JIT") == "1" else "1"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "NUMBA_DISABLE_JIT": other}
+    done = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == WANTED
+
+
+def test_every_example_is_here():
+    assert {row[1] for row in CASES.values()} >= set(examples())
+
+
+if __name__ == "__main__":
+    print(json.dumps({case: digest(case) for case in CASES}))

@@ -92,6 +92,11 @@ def test_a_book(tmp_path):
     twins(synth.l2_book(1_500, seed=12), (f"{tmp_path}/pair.py:Pair",), Profile(**LEGS), 16, Limits())
 
 
+def test_bars():
+    session = synth.bar_days(n_events=3_000, seed=3)
+    twins(session, ("sma_cross", {"fast": 5, "slow": 20}), Profile(**LEGS), 32, Limits())
+
+
 def test_the_fixture_day():
     from replay.data.session import Session
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from replay import Each, State, Strategy, compiled, ema
+from replay import Duration, Each, State, Strategy, compiled, ema
 from replay.data import synth
 from replay.engine import Engine
 from replay.errors import BadInput, StrategyError
@@ -11,7 +11,7 @@ from replay.kernel.memory import JIT
 from replay.strategy import examples, load, parameters
 from replay.trader.output import OUT_LOG, OUT_NEW, OUT_REFUSED
 
-HEAD = "from replay import Each, State, Strategy, compiled, ema\n"
+HEAD = "from replay import Duration, Each, State, Strategy, compiled, ema\n"
 GOOD = HEAD + """
 LIMIT = 3
 
@@ -22,6 +22,7 @@ def twice(x):
 class Good(Strategy):
     '''Counts, logs.'''
     qty: int = 5
+    hold: Duration = '2us'
     edge: float = 0.5
     loud: bool = True
     source: str = 'mid'
@@ -38,7 +39,7 @@ class Good(Strategy):
     def on_quote(self, ctx, q):
         self.n += 1
         if self.loud and self.helper(ctx, q.instrument) == 2 * LIMIT:
-            ctx.log(self.n, self.edge, ctx.fast(q.instrument), self.qty)
+            ctx.log(self.n, self.edge, ctx.fast(q.instrument), self.qty + self.hold)
 """
 
 
@@ -75,6 +76,7 @@ def test_a_file_compiled_and_plain(write, session):
         logs.append(out[out.kind == OUT_LOG])
     assert len(logs[0]) == 1 and logs[0].tobytes() == logs[1].tobytes()
     assert np.array(logs[0].a).view(np.float64)[0] == 0.25 and int(logs[0].id[0]) == 3
+    assert np.array(logs[0].c).view(np.float64)[0] == 5 + 2_000  # qty, and hold in ns
 
 
 def test_by_name_by_class_and_one_of_several(write):
@@ -87,7 +89,7 @@ def test_by_name_by_class_and_one_of_several(write):
 
 def test_every_hook_and_the_whole_of_ctx(write, session):
     text = HEAD + "@compiled\nclass All(Strategy):\n    n: State[int] = 0\n"
-    for hook in ("on_start", "on_stop"):
+    for hook in ("on_start", "on_bars", "on_stop"):
         text += f"    def {hook}(self, ctx):\n        self.n += 1\n        ctx.log(self.n)\n"
     for hook in ("on_quote", "on_trade", "on_book", "on_bar", "on_data", "on_order", "on_timer"):
         text += f"    def {hook}(self, ctx, e):\n        self.n += 1\n"
@@ -98,7 +100,7 @@ def test_every_hook_and_the_whole_of_ctx(write, session):
     digests = []
     for k, t in enumerate((text, text.replace("@compiled\n", ""))):
         strategy = load(write(t, f"all{k}.py"))
-        assert len(strategy.hooks) == 9
+        assert len(strategy.hooks) == 10
         engine = Engine(session, [strategy]).run()
         logs = engine.output()
         assert (logs.kind == OUT_LOG).sum() == 2
@@ -112,28 +114,31 @@ class Quoter(Strategy):
     edge: float = 0.5
     loud: bool = False
     name: str = "x"
+    hold: Duration = "60s"
 
     def on_quote(self, ctx, q):
         pass
 
 
 def test_parameters():
-    given = {"qty": "200", "edge": "1e-3", "loud": "TRUE", "name": "y"}
-    assert parameters(Quoter, given) == {"qty": 200, "edge": 0.001, "loud": True, "name": "y"}
-    assert parameters(Quoter, {"qty": 7.0, "loud": False}) == {"qty": 7, "edge": 0.5, "loud": False, "name": "x"}
+    given = {"qty": "200", "edge": "1e-3", "loud": "TRUE", "name": "y", "hold": "5m"}
+    assert parameters(Quoter, given) == {"qty": 200, "edge": 0.001, "loud": True, "name": "y", "hold": "5m"}
+    want = {"qty": 7, "edge": 0.5, "loud": False, "name": "x", "hold": "1500ns"}
+    assert parameters(Quoter, {"qty": 7.0, "loud": False, "hold": 1500}) == want
 
 
 @pytest.mark.parametrize(("name", "value", "kind"), [
     ("qty", "many", "a whole number"), ("qty", 1.5, "a whole number"), ("qty", "1.5", "a whole number"), ("qty", str(2**63), "a whole number"),
     ("edge", "wide", "a number"), ("edge", "nan", "a number"), ("edge", "inf", "a number"), ("loud", "maybe", "true or false"),
-    ("qty", None, "a whole number"),
+    ("qty", None, "a whole number"), ("hold", "soon", "a duration such as 500ms, 60s or 5m"), ("hold", 0, "a duration"),
 ])  # fmt: skip
 def test_a_parameter_of_a_wrong_type(name, value, kind):
-    wrong(Quoter, f"parameter {name} must be {kind}, got {value!r} (from -p {name}={value})", given={name: value})
+    given = f", got {value!r} (from -p {name}={value})"
+    wrong(Quoter, given, f"parameter {name} must be {kind}", given={name: value})
 
 
 def test_an_unknown_parameter():
-    wrong(Quoter, "no parameter 'size'; it has qty, edge, loud, name", given={"size": 1})
+    wrong(Quoter, "no parameter 'size'; it has qty, edge, loud, name, hold", given={"size": 1})
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def test_fields_without_a_default_or_of_a_wrong_type(write):
     body = "    def on_quote(self, ctx, q):\n        pass\n"
     wrong(write(HEAD + "@compiled\nclass A(Strategy):\n    qty: int\n" + body, "a.py"), "A: qty needs a default: write `qty: int = ...`")
     wrong(write(HEAD + "@compiled\nclass B(Strategy):\n    n: State[int]\n" + body, "b.py"), "B: n needs a default")
-    wrong(write(HEAD + "class C(Strategy):\n    n: list = 0\n" + body, "c.py"), "C: n must be int, float, bool, str, State[...] or Each[...]")
+    wrong(write(HEAD + "class C(Strategy):\n    n: list = 0\n" + body, "c.py"), "C: n must be int, float, bool, str, Duration, State[...] or Each[...]")
     wrong(write(HEAD + "class D(Strategy):\n    n: Each[str] = ''\n" + body, "d.py"), "D: n must be")
 
 
@@ -168,12 +173,12 @@ def test_features_must_be_specs(write):
 
 
 @pytest.mark.parametrize(("old", "new", "line", "message"), [
-    ("ctx.log(self.n", "ctx.buy(self.n", 28, "ctx has no 'buy'; it has account_position"),
-    ("ctx.log(self.n, self.edge", "ctx.log(self.n, ctx.price", 28, "ctx has no 'price'; it has account_position"),
-    ("ctx.log(self.n, self.edge", "ctx.log(self.n, self.source", 28, "self.source is text, which only features() may use"),
-    ("ctx.log(self.n, self.edge", "ctx.log(self.n, self.seen", 28, "self.seen has one value an instrument: write self.seen[instrument]"),
-    ("self.n += 1", "self.n += q.price", 26, "q has no 'price'; it has ts_event, ts_recv, kind, side, flags, instrument, seq, bid_px"),
-    ("self.n += 1", "self.m = 1", 26, "self.m is not an annotated field or a method"),
+    ("ctx.log(self.n", "ctx.buy(self.n", 29, "ctx has no 'buy'; it has account_position"),
+    ("ctx.log(self.n, self.edge", "ctx.log(self.n, ctx.price", 29, "ctx has no 'price'; it has account_position"),
+    ("ctx.log(self.n, self.edge", "ctx.log(self.n, self.source", 29, "self.source is text, which only features() may use"),
+    ("ctx.log(self.n, self.edge", "ctx.log(self.n, self.seen", 29, "self.seen has one value an instrument: write self.seen[instrument]"),
+    ("self.n += 1", "self.n += q.price", 27, "q has no 'price'; it has ts_event, ts_recv, kind, side, flags, instrument, seq, bid_px"),
+    ("self.n += 1", "self.m = 1", 27, "self.m is not an annotated field or a method"),
 ])  # fmt: skip
 def test_faults_found_before_compilation_name_their_line(write, old, new, line, message):
     assert old in GOOD

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     equity = "equity"
     l2 = "l2"
     many = "many"
+    bars = "bars"
 
 
 class Format(StrEnum):
@@ -27,7 +28,7 @@ class Format(StrEnum):
 @app.command()
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    kind: Annotated[Kind, typer.Option(help="equity: two US stocks, a day of quotes and trades; l2: the book of one pair; many: 500 stocks.")] = Kind.equity,
+    kind: Annotated[Kind, typer.Option(help="equity: two US stocks, a day of quotes and trades; l2: the book of one pair; many: 500 stocks; bars: two US stocks, five-minute bars.")] = Kind.equity,
     events: Annotated[int, typer.Option(help="Rows to make.")] = 50_000,
     seed: Seed = 1,
 ) -> None:  # fmt: skip

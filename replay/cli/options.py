@@ -13,10 +13,7 @@ from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from replay.data.session import Session
-    from replay.venue.setup import Profile
 
 DEFAULT_STRATEGY = "ema_cross"
 Trust = Annotated[bool, typer.Option("--trust", help="Do not verify the session's hash and rows.")]
@@ -42,38 +39,13 @@ class RunCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def make_profile(name: str, queue: str, latency: str, seed: int) -> Profile:
-    """The venue profile the options of ``replay run`` describe. Raises `BadInput`.
-
-    >>> make_profile("hftbacktest", "power3:2", "feed=recorded,entry=2ms", 7).entry.ns
-    2000000
-    """
-    from replay.venue.setup import QUEUES, Leg, Profile
-
-    model, _, exponent = queue.partition(":")
-    if model not in QUEUES:
-        raise BadInput(f"--queue: expected one of {', '.join(QUEUES)}, got {model!r}")
-    if exponent and (not exponent.isdigit() or not 1 <= int(exponent) <= 20 or not model.startswith("power")):
-        raise BadInput(f"--queue: power, power2 and power3 take a whole exponent of 1 to 20, as power3:2; got {queue!r}")
-    if name != "hftbacktest" and model != "risk_averse":
-        raise BadInput(f"--queue {model}: a model of the hftbacktest profile: add --fill hftbacktest")
-    legs: dict[str, Leg] = {}
-    for part in latency.split(",") if "=" in latency else (f"entry={latency}", f"response={latency}"):
-        leg, _, text = part.partition("=")
-        if leg not in ("feed", "entry", "response"):
-            raise BadInput(f"--latency: expected feed=..., entry=... or response=..., got {part!r}")
-        try:
-            legs[leg] = Leg.parse(text, leg)
-        except ValueError as e:
-            raise BadInput(str(e)) from None
-    return Profile(name=name, queue=model, queue_n=float(exponent or 1), seed=seed, **legs)
-
-
 def generate(kind: str, events: int, seed: int) -> Session:
     from replay.data import synth
 
     if kind == "l2":
         return synth.l2_book(events, seed)
+    if kind == "bars":
+        return synth.bar_days(n_events=events, seed=seed)
     return synth.many_symbols(500, events, seed) if kind == "many" else synth.equity_day(n_events=events, seed=seed)
 
 
@@ -114,32 +86,6 @@ def pair(text: str) -> tuple[str, str]:
 
 def names(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
-
-
-def money(text: str) -> Decimal:
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        value = Decimal(text.replace(",", "").replace("_", ""))
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not (value.is_finite() and 0 <= value <= 10**10):
-        raise BadInput(f"--initial-capital: expected an amount of 0 to 10,000,000,000, got {text!r}")
-    return value
-
-
-def time_ns(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    import datetime
-
-    from replay.data.times import ns_of
-
-    try:
-        when = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(f"{option}: expected a time such as 2026-03-02T14:30 or 2026-03-02T09:30-05:00, got {text!r}") from None
-    return ns_of(when if when.tzinfo else when.replace(tzinfo=datetime.UTC))
 
 
 def as_dict(value) -> dict:

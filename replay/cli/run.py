@@ -1,4 +1,4 @@
-"""``replay run``."""
+"""``replay run``: replay a session, print what happened, leave a folder with everything about it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from replay.cli.options import (
     DEFAULT_STRATEGY,
     Json,
     RunCommand,
-    Seed,
     Trust,
     as_dict,
     compile_scan,
     generate,
-    make_profile,
-    money,
     open_session,
     pair,
     print_json,
-    time_ns,
 )
-from replay.errors import ReplayError
+from replay.errors import BadInput, ReplayError
 from replay.progress import LOADING_S, progress
 
 if TYPE_CHECKING:
     from replay.engine import Engine
+    from replay.runs.config import RunConfig
+
+RUNS = Path("runs")
+LAST = RUNS / "last"
 
 
 class Fill(StrEnum):
@@ -43,67 +43,137 @@ def run(
     session: Annotated[Path | None, typer.Argument(help="Folder of a session, or of a journal; left out: a small generated one.", show_default=False)] = None,
     strategy: Annotated[list[str] | None, typer.Option("--strategy", "-s", help="Name of an example, FILE.py or FILE.py:Class. Again for more on one account.", show_default=DEFAULT_STRATEGY)] = None,
     param: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Parameter of the --strategy before it (the first one, where none is before it).")] = None,
-    latency: Annotated[str, typer.Option(help="Entry and response leg, as 1ms; or legs by name: feed=recorded,entry=1ms,response=lognormal:1ms:0.5")] = "1ms",
-    fill: Annotated[Fill, typer.Option(help="Fill profile: docs/assumptions.md.")] = Fill.realistic,
-    queue: Annotated[str, typer.Option(help="Queue model of the hftbacktest profile: risk_averse, log, log2, or power, power2, power3 with an exponent as power3:2.")] = "risk_averse",
+    latency: Annotated[str | None, typer.Option(help="Entry and response leg, as 1ms; or legs by name: feed=recorded,entry=1ms,response=lognormal:1ms:0.5", show_default="1ms")] = None,
+    fill: Annotated[Fill | None, typer.Option(help="Fill profile: docs/assumptions.md.", show_default="realistic")] = None,
+    queue: Annotated[str | None, typer.Option(help="Queue model of the hftbacktest profile: risk_averse, log, log2, or power, power2, power3 with an exponent as power3:2.", show_default="risk_averse")] = None,
+    slippage: Annotated[str | None, typer.Option(help="Of market orders and stops that trade on bars, against us.", show_default="5bps")] = None,
+    participation: Annotated[float | None, typer.Option(metavar="SHARE", help="Most of a bar's volume that our orders may have; 0: any.", show_default="0.1")] = None,
+    commission: Annotated[str | None, typer.Option(help="Such as 0.005/share, 2bps, or maker=1bps,taker=5bps.", show_default="0")] = None,
     limits: Annotated[Path | None, typer.Option(help="TOML file of limits: docs/limits.md. Left out: none.", show_default=False)] = None,
-    initial_capital: Annotated[str, typer.Option(metavar="MONEY", help="Cash at the start, in the currency of the session's first symbol.")] = "10000",
+    initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash at the start, in the currency of the session's first symbol.", show_default="10000")] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Replay from this time on, such as 2026-03-02T14:30 (UTC unless it says otherwise).", show_default=False)] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Replay up to before this time.", show_default=False)] = None,
-    seed: Seed = 1,
+    warmup: Annotated[str | None, typer.Option(metavar="TIME", help="Run this much before --from (or of the start) through the strategy with its orders blocked, such as 5d.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random.", show_default="1")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of all of the above; what the command line says goes before it.", show_default=False)] = None,
+    show_config: Annotated[bool, typer.Option("--show-config", help="Print what the options come to, as such a file, and end.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/TIME-STRATEGY")] = None,
     trust: Trust = False,
     json: Json = False,
     journal: Annotated[bool, typer.Option("--journal", help="Also print what the trader said: orders, refusals, reports, changes of state.")] = False,
 ) -> None:  # fmt: skip
-    """Replay a session through strategies and print what they did. Without arguments: ema_cross on a generated session.
+    """Replay a session through strategies, print what they did, and write it all into a folder with a page to look at.
 
     Examples:
 
-        replay run
+        replay run fixtures/equity-day --strategy mean_reversion
 
-        replay run fixtures/equity-day --strategy ema_cross -p fast=200 -p slow=1000
+        replay run sessions/ibm -s my.py -p qty=10 -s my.py:Other --limits limits.toml --latency 5ms --json
 
-        replay run sessions/ibm -s my.py -s my.py:Other -p qty=10 --limits limits.toml --latency 5ms --json
+        replay run --config run.toml --from 2026-03-02T15:00 --warmup 30m
     """
-    from replay.engine import Engine
-    from replay.strategy import load
+    from decimal import Decimal
+
+    from replay.runs.config import Chosen, money
     from replay.trader.limits import Limits
 
-    profile = make_profile(fill.value, queue, latency, seed)
-    loaded = [load(name, dict(pair(p) for p in params)) for name, params in ctx.meta["strategies"]]
-    rules = Limits.load(limits) if limits else Limits()
-    capital = money(initial_capital)
-    compile_scan()
-    data = open_session(session, trust) if session else generate("equity", 50_000, seed)
-    if from_ or to:
-        data = data.slice(time_ns(from_, "--from"), time_ns(to, "--to"))
-    with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
-        engine = Engine(
-            data,
-            loaded,
-            profile,
-            rules,
-            {data.instruments[0].currency: capital},
-            compiling=lambda _, done, total: told(done, total),
-        )
+    given = {
+        "session": str(session) if session else None,
+        "strategies": tuple(
+            Chosen(source=name, parameters=dict(pair(p) for p in params)) for name, params in ctx.meta["strategies"]
+        ),
+        "latency": latency,
+        "fill": fill and fill.value,
+        "queue": queue,
+        "slippage": slippage,
+        "participation": Decimal(str(participation)) if participation is not None else None,
+        "commission": commission,
+        "limits": Limits.load(limits) if limits else None,
+        "initial_capital": money(initial_capital) if initial_capital is not None else None,
+        "from_": from_,
+        "to": to,
+        "warmup": warmup,
+        "seed": seed,
+    }
+    wanted = chosen(config, given, named=bool(strategy))
+    if show_config:
+        print(wanted.to_toml(), end="")
+        return
+    engine = prepare(wanted, trust, out)
     try:
-        with progress(f"replaying {data.manifest.name}", "events") as told:
+        with progress(f"replaying {engine.session.manifest.name}", "events") as told:
             engine.run(told)
     except (ReplayError, KeyboardInterrupt):
-        _report(engine, json, journal, complete=False)
+        finish(engine, wanted, out, json, journal, complete=False)
         raise
-    _report(engine, json, journal)
+    finish(engine, wanted, out, json, journal)
 
 
-def _report(engine: Engine, json: bool, journal: bool, complete: bool = True) -> None:
+def chosen(config: Path | None, given: dict, named: bool) -> RunConfig:
+    """The file's values, or the defaults, with what the command line gave before them."""
+    import msgspec
+
+    from replay.runs.config import RunConfig
+
+    base = RunConfig.load(config) if config else RunConfig()
+    if not named and config:
+        parameters = given.pop("strategies")[0].parameters
+        first, *rest = base.strategies
+        given["strategies"] = (msgspec.structs.replace(first, parameters=first.parameters | parameters), *rest)
+    return msgspec.structs.replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def prepare(wanted: RunConfig, trust: bool, out: Path | None) -> Engine:
+    """The engine of a configuration, compiled with progress; what it says goes to a file, so that a long run needs no memory."""
+    import tempfile
+
+    if out is not None and out.exists() and not (out / "manifest.json").exists():
+        raise BadInput(f"--out {out}: something that is no run is there: choose another folder")
+    compile_scan()
+    data = open_session(Path(wanted.session), trust) if wanted.session else generate("equity", 50_000, wanted.seed)
+    spool = Path(tempfile.mkstemp(prefix="replay-", suffix=".spool")[1])
+    try:
+        with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
+            return wanted.engine(data, spool=spool, compiling=lambda _, done, total: told(done, total))
+    except BaseException:
+        spool.unlink()
+        raise
+
+
+def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, journal: bool, complete: bool = True) -> None:
+    """Print the summary, then write the folder."""
     from replay import show
-    from replay.summary import Summary
+    from replay.runs.result import Result
 
-    summary = Summary.of(engine, complete)
+    try:
+        result = Result.of(engine, wanted, complete)
+        said = list(show.journal(engine)) if journal else []
+        folder = result.save(out or new_folder(engine.strategies[0].name))
+    finally:
+        engine.outputs.remove()
+    remember(folder)
     if json:
-        print_json({**as_dict(summary), "journal": list(show.journal(engine))} if journal else as_dict(summary))
+        print_json({**as_dict(result.summary), "run": str(folder), **({"journal": said} if journal else {})})
         return
-    if journal:
-        for said in show.journal(engine):
-            print(*(v if k in ("at", "what") else f"{k} {v}" for k, v in said.items()))
-    show.console().print(show.render(summary))
+    for row in said:
+        print(*(v if k in ("at", "what") else f"{k} {v}" for k, v in row.items()))
+    show.console().print(show.render(result.summary))
+    show.console().print(show.written(folder))
+
+
+def new_folder(strategy: str) -> Path:
+    """``runs/2026-11-20T164100-MeanReversion``; where that is taken, with a number behind it."""
+    import datetime
+
+    name = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H%M%S}-{strategy}"
+    taken = 1
+    while (RUNS / (name if taken == 1 else f"{name}-{taken}")).exists():
+        taken += 1
+    return RUNS / (name if taken == 1 else f"{name}-{taken}")
+
+
+def remember(folder: Path) -> None:
+    """Point ``runs/last`` at the newest run of ``runs``."""
+    if folder.parent.resolve() == RUNS.resolve() and (LAST.is_symlink() or not LAST.exists()):
+        LAST.unlink(missing_ok=True)
+        LAST.symlink_to(folder.name)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from replay.cli.app import app
-from replay.cli.options import Seed, Trust, compile_scan, make_profile, money, open_session
+from replay.cli.options import Trust, compile_scan, open_session
 from replay.cli.run import Fill
 from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
@@ -30,15 +30,19 @@ def serve(
     as_: Annotated[Protocol, typer.Option("--as", help="Whose protocol to speak.")] = Protocol.alpaca,
     port: Annotated[int, typer.Option(help="Port; 0: any free one, printed.", min=0, max=65535)] = 8470,
     speed: Annotated[str, typer.Option(help="Session seconds a second, such as 1 or 60; max: as fast as clients take it; lockstep: at a client's acknowledgements.")] = "1",
-    latency: Annotated[str, typer.Option(help="Entry and response leg, as 1ms; or legs by name, as for replay run.")] = "1ms",
-    fill: Annotated[Fill, typer.Option(help="Fill profile: docs/assumptions.md.")] = Fill.realistic,
-    queue: Annotated[str, typer.Option(help="Queue model of the hftbacktest profile.")] = "risk_averse",
+    latency: Annotated[str | None, typer.Option(help="Entry and response leg, as 1ms; or legs by name, as for replay run.", show_default="1ms")] = None,
+    fill: Annotated[Fill | None, typer.Option(help="Fill profile: docs/assumptions.md.", show_default="realistic")] = None,
+    queue: Annotated[str | None, typer.Option(help="Queue model of the hftbacktest profile.", show_default="risk_averse")] = None,
+    commission: Annotated[str | None, typer.Option(help="Such as 0.005/share or 2bps.", show_default="0")] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Serve from this time on, such as 2026-03-02T14:30 (UTC unless it says otherwise).", show_default=False)] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Serve up to before this time.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random.", show_default="1")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file as for replay run: what it says of the venue and the time.", show_default=False)] = None,
     rules: Annotated[Rules, typer.Option(help="alpaca: buying power, short sales, wash trades; open: the venue's own rules only.")] = Rules.alpaca,
-    initial_capital: Annotated[str, typer.Option(metavar="MONEY", help="Cash of every account at the start.")] = "100000",
+    initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash of every account at the start.", show_default="100000, or the file's")] = None,
     rate_limit: Annotated[int, typer.Option(help="Requests a minute of an account; 0: no limit.", min=0)] = 200,
     host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine's own needs --token.")] = "127.0.0.1",
     token: Annotated[str | None, typer.Option(envvar="REPLAY_TOKEN", help="The secret clients must present. Left out: any key and secret will do.", show_default=False)] = None,
-    seed: Seed = 1,
     trust: Trust = False,
 ) -> None:  # fmt: skip
     """Serve a session as a broker would: REST, market-data stream and trade updates, filled by the simulated venue. docs/serve.md.
@@ -59,14 +63,30 @@ def serve(
         from replay.serve.venue import KERNELS
     except ModuleNotFoundError as e:
         raise BadInput(f"{e.name} is not installed: pip install 'replay-engine[serve]'") from None
-    from replay.kernel.memory import link
+    from decimal import Decimal
 
-    pace, capital = _speed(speed), money(initial_capital)
-    profile = make_profile(fill.value, queue, latency, seed)
+    from replay.cli.run import chosen
+    from replay.kernel.memory import link
+    from replay.runs.config import money
+
+    pace = _speed(speed)
+    given = {
+        "latency": latency,
+        "fill": fill and fill.value,
+        "queue": queue,
+        "commission": commission,
+        "from_": from_,
+        "to": to,
+        "seed": seed,
+    }
+    wanted = chosen(config, given, named=True)
+    capital = money(initial_capital) if initial_capital is not None else wanted.initial_capital if config else Decimal(100_000)
+    serve_app.check_host(host, token)
     compile_scan()
-    data = open_session(session, trust)
+    data, _ = wanted.rows(open_session(session, trust))
     with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
         link(*KERNELS, progress=lambda _, done, total: told(done, total))
+    profile = wanted.profile(data.instruments)
     server = Server(data, profile, speed=pace, capital=capital, strict=rules is Rules.alpaca, rate=rate_limit, token=token)
     serve_app.serve(server, host, port, print)
 

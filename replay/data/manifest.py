@@ -6,6 +6,7 @@ import msgspec
 
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
+from replay.events import CLOSED, OPEN
 
 FORMAT = 1  #: raised when an older reader would misread a newer session
 
@@ -26,10 +27,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - `counts`: rows by kind name; `start_ns`, `end_ns`: first and last `ts_recv`;
     - `clock_shift_ns`: what the import added to every recorded receive time (the rows already contain it);
     - `bar_intervals_ns`: what the `side` of a BAR row is an index of;
+    - `finest_bar_ns`: the shortest interval of the instrument's bars, 0 where it has none;
     - `max_levels`: most live price levels at any moment, (bid, ask); `max_orders`: most live L3 orders;
     - `min_px`, `max_px`, `max_size`: extremes in ticks and lots over every row that can set them, 0 where there are none;
     - `anomalies`: what was found and let through, or dropped (``dropped_...``), by name;
     - `inferred`: fields nobody stated, as ``SYMBOL.field``; `sources`: the files imported;
+    - `sliced_phase`: of a slice, the phase its market was in before its first row; None for a session that is whole;
     - `sha256` of the 64-byte rows in arrival order; `order_sha256` of the venue-order index, None where none is needed.
     """
 
@@ -43,6 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int
     clock_shift_ns: int
     bar_intervals_ns: tuple[int, ...]
+    finest_bar_ns: tuple[int, ...]
     max_levels: tuple[tuple[int, int], ...]
     max_orders: tuple[int, ...]
     min_px: tuple[int, ...]
@@ -54,6 +58,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...]
     sha256: str
     order_sha256: str | None
+    sliced_phase: int | None = None
+
+    @property
+    def phase_at_start(self) -> int:
+        """The phase before the first row: without a calendar the market is open, with one it is closed until told."""
+        if self.sliced_phase is not None:
+            return self.sliced_phase
+        return CLOSED if self.counts.get("phase", 0) else OPEN
 
     def encode(self) -> bytes:
         """The text of manifest.json: keys in a fixed order, indented, ending in a newline."""

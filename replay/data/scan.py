@@ -14,6 +14,7 @@ import numpy as np
 
 from replay.events import (
     BAR,
+    BAR_EXT,
     CANCEL,
     CLEAR,
     CONTROL,
@@ -55,6 +56,7 @@ from replay.kernel.memory import at, entry, fn, mix, record
     OPEN_GROUP,
 ) = range(15)
 
+BARS = 1 << 62  #: `group` of a message of bars
 YEAR_NS = 366 * 86_400 * 10**9
 
 #: what a scan carries from block to block
@@ -63,7 +65,7 @@ STATE = record(
     ("recv", "i8"),  # ts_recv of the row before
     ("event", "i8"),  # ts_event of the row before
     ("backwards", "i8"),  # rows whose ts_event is earlier than that of the row before
-    ("group", "i8"),  # instrument + 1 of the message still open, 0 for none
+    ("group", "i8"),  # instrument + 1 of the message still open, BARS for bars, 0 for none
     ("used", "i8"),  # table slots taken
 )
 
@@ -75,6 +77,7 @@ TALLY = record(
     ("max_px", "i8"),
     ("max_size", "i8"),
     ("kinds", "i8"),  # bit k: a row of kind k was seen
+    ("intervals", "i8"),  # bit k: a bar of interval k was seen
     ("bid_levels", "i8"),
     ("ask_levels", "i8"),
     ("max_bid_levels", "i8"),
@@ -231,6 +234,7 @@ def _bar(t, r):
         code = _value(t, r.d, 0)
     if r.b < max(r.a, r.d) or r.c > min(r.a, r.d):
         t.bad_bars += 1
+    t.intervals |= np.int64(1) << np.int64(r.side)
     return code
 
 
@@ -251,6 +255,12 @@ def _side_ok(r, n_intervals):
     if r.kind == CONTROL:
         return 1 <= r.side <= 4
     return True
+
+
+@fn
+def _group(r):
+    """What rows of one message share besides their times: the instrument; bars of one close time share a message."""
+    return BARS if r.kind == BAR or r.kind == BAR_EXT else np.int64(r.instrument) + 1
 
 
 @fn
@@ -331,7 +341,7 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
         elif not _side_ok(r, n_intervals):
             code = BAD_SIDE
         elif state.group != 0 and (
-            state.group != np.int64(r.instrument) + 1 or state.recv != r.ts_recv or state.event != r.ts_event
+            state.group != _group(r) or state.recv != r.ts_recv or state.event != r.ts_event
         ):
             code = BROKEN_GROUP
         else:
@@ -346,7 +356,7 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
             state.backwards += 1
         state.recv = r.ts_recv
         state.event = r.ts_event
-        state.group = 0 if r.flags & LAST else np.int64(r.instrument) + 1
+        state.group = 0 if r.flags & LAST else _group(r)
     state.code = OK
     return n
 

@@ -4,7 +4,8 @@ Rows stand in the order they reached us (`ts_recv` never goes back). The venue s
 recordings do not keep; where the two differ, `order` lists the rows in venue order, by a stable sort, so that rows of one
 message stay together. Nothing here sorts or repairs rows: an importer does, and says so; a session only proves.
 
-Rows of one message share instrument and both times, and the last carries `LAST`.
+Rows of one message share instrument and both times, and the last carries `LAST`. The bars of one close time are one message,
+whatever their instruments and intervals: its end is what wakes `on_bars`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from replay.data import scan as _scan
 from replay.data.instruments import MAX_INT, Instrument
 from replay.data.manifest import Manifest, Source, currencies_of
 from replay.errors import BadInput
-from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, QUOTE, TRADE
+from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
 from replay.kernel.memory import entry_of
 
 BLOCK = 1 << 20  #: rows looked at together: 64 MiB
@@ -83,6 +84,7 @@ class Session:
         anomalies: dict[str, int] | None = None,
         inferred: Sequence[str] = (),
         sources: Sequence[Source] = (),
+        sliced_phase: int | None = None,
     ) -> Session:
         """Validate `rows` (an array of EVENT, in arrival order) and compute the manifest. The rows are kept, not copied.
 
@@ -93,6 +95,8 @@ class Session:
         instruments = tuple(instruments)
         rows = _as_events(rows, name)
         _check_instruments(instruments, name)
+        if not len(set(bar_intervals_ns)) == len(bar_intervals_ns) <= 62 or min(bar_intervals_ns, default=1) < 1:
+            raise BadInput(f"{name}: at most 62 different bar intervals of 1 ns or more expected, got {list(bar_intervals_ns)}: correct them")
         if len(rows) == 0:
             raise BadInput(f"{name}: a session needs at least one event, got none: check the dates, the symbols and the source")
         state, tally, counts = _scan_rows(rows, instruments, len(bar_intervals_ns), name)
@@ -113,6 +117,7 @@ class Session:
             end_ns=int(rows.ts_recv[-1]),
             clock_shift_ns=clock_shift_ns,
             bar_intervals_ns=tuple(bar_intervals_ns),
+            finest_bar_ns=tuple(_finest(int(t), bar_intervals_ns) for t in tally.intervals),
             max_levels=tuple(zip(tally.max_bid_levels.tolist(), tally.max_ask_levels.tolist(), strict=True)),
             max_orders=tuple(tally.max_orders.tolist()),
             min_px=tuple(0 if lo > hi else lo for lo, hi in zip(tally.min_px.tolist(), tally.max_px.tolist(), strict=True)),
@@ -124,6 +129,7 @@ class Session:
             sources=tuple(sources),
             sha256=sha256_of(rows),
             order_sha256=None if order is None else sha256_of(order),
+            sliced_phase=sliced_phase,
         )
         return Session(rows, order, manifest)
 
@@ -161,8 +167,7 @@ class Session:
         rows = self.events[lo : max(lo, hi)]
         if symbols is not None:
             wanted = np.array([self.index(s) for s in symbols], np.uint32)
-            parts = [r[np.isin(r.instrument, wanted) | ~np.isin(r.kind, OF_INSTRUMENT)] for r in blocks(rows)]
-            rows = np.concatenate(parts).view(np.recarray) if parts else rows[:0]
+            rows = _chosen(rows, wanted)
         if len(rows) == 0:
             raise BadInput(
                 f"{self.manifest.name}: no event between {start} and {end} of {symbols or 'any symbol'}, the session spans "
@@ -177,7 +182,16 @@ class Session:
             bar_intervals_ns=m.bar_intervals_ns,
             inferred=m.inferred,
             sources=m.sources,
+            sliced_phase=self._phase_before(lo) if lo else m.sliced_phase,
         )
+
+    def _phase_before(self, row: int) -> int:
+        """The market's phase when the row-th row comes."""
+        for block in reversed(list(blocks(self.events[:row]))):
+            told = np.flatnonzero(block.kind == PHASE)
+            if len(told):
+                return int(block.side[told[-1]])
+        return self.manifest.phase_at_start
 
     def check(self) -> None:
         """Assert every invariant of rows, order and manifest; for tests. Reads everything, copies a block at a time."""
@@ -199,6 +213,21 @@ class Session:
             t = self.events.ts_event[rows]
             assert rows.min() >= 0 and rows.max() < n
             assert np.all((t[1:] > t[:-1]) | ((t[1:] == t[:-1]) & (rows[1:] > rows[:-1])))
+
+
+def _chosen(rows: np.recarray, wanted: np.ndarray) -> np.recarray:
+    """A copy of the rows of the `wanted` instruments, and of those that are of none. A message whose last row is not among them
+    ends with the last that is."""
+    parts, numbers, before = [rows[:0]], [np.zeros(0, np.int64)], 0
+    for r in blocks(rows):
+        keep = np.isin(r.instrument, wanted) | ~np.isin(r.kind, OF_INSTRUMENT)
+        ends = np.cumsum(r["flags"] & LAST)
+        parts.append(r[keep])
+        numbers.append((before + ends - (r["flags"] & LAST))[keep])
+        before += int(ends[-1])
+    out, message = np.concatenate(parts).view(np.recarray), np.concatenate(numbers)
+    out["flags"][np.diff(message, append=-1) != 0] |= LAST
+    return out
 
 
 def prove(rows: np.recarray, m: Manifest, name: str) -> None:
@@ -242,6 +271,10 @@ def _check_instruments(instruments: tuple[Instrument, ...], name: str) -> None:
 
 def _level(kinds: int) -> str:
     return next((level for level, of in _LEVEL_KINDS if any(kinds >> k & 1 for k in of)), "none")
+
+
+def _finest(seen: int, intervals_ns: Sequence[int]) -> int:
+    return min((ns for k, ns in enumerate(intervals_ns) if seen >> k & 1), default=0)
 
 
 def _scan_rows(rows: np.recarray, instruments: tuple[Instrument, ...], n_intervals: int, name: str):
@@ -318,7 +351,7 @@ def _refusal(code: int, rows: np.recarray, k: int, instruments: tuple[Instrument
     if code == _scan.BROKEN_GROUP:
         return (
             f"rows of one message must share instrument and times, got {who} while a message of "
-            f"{instruments[group - 1].symbol} is open: set LAST on the last row of each message"
+            f"{'bars' if group == _scan.BARS else instruments[group - 1].symbol} is open: set LAST on the last row of each message"
         )
     assert code == _scan.OPEN_GROUP, code
     return f"the session ends inside a message of {who}: set LAST on the last row of each message"

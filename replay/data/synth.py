@@ -14,7 +14,8 @@ from __future__ import annotations
 import datetime
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from replay.data.session import Session
 from replay.data.times import SECOND, date_of, in_new_york, ns_of, trading_day
 from replay.data.walks import LOTS, SPAN, TOP, book_walk, quote_walk
 from replay.errors import BadInput
-from replay.events import CLOSED, EVENT, LAST, OPEN, PHASE, empty
+from replay.events import BAR, CLOSED, EVENT, LAST, OPEN, PHASE, PRINT, QUOTE, TRADE, empty
 from replay.kernel.memory import entry_of
 
 MINUTES = 390  #: of a regular US trading day
@@ -90,6 +91,75 @@ def l2_book(n_events: int = 100_000, seed: int = 1) -> Session:
     assert done == n_events
     _receive(rows, seed)
     return Session.from_rows(rows, [pair], name=f"l2-book-{seed}")
+
+
+def bar_days(
+    symbols: Sequence[str] = ("AAPL", "MSFT"), n_events: int = 50_000, seed: int = 1, day: str = "2026-03-02", minutes: int = 5
+) -> Session:
+    """Bars of `minutes` of regular US trading days, from `day` on, weekends left out and holidays not: whole days, at most `n_events` rows
+    with two phases a day. Raises `BadInput` where that is less than a day. Cost: ~0.3 us a row.
+
+    >>> s = bar_days(n_events=1000, seed=7)
+    >>> s.manifest.counts, s.manifest.levels
+    ({'bar': 936, 'phase': 12}, ('bars', 'bars'))
+    """
+    name, n, per_day = f"bar-days-{seed}", len(symbols), MINUTES // minutes
+    n_days = n_events // (n * per_day + 2)
+    if not symbols or n_days < 1 or per_day * minutes != MINUTES:
+        raise BadInput(f"{name}: a day has {n * per_day + 2} rows and {MINUTES} minutes, got {n_events} rows: ask for more")
+    date, dates = date_of(day, name), []
+    while len(dates) < n_days:
+        if date.weekday() < 5:
+            dates.append(date)
+        date += datetime.timedelta(1)
+    times = np.array([in_new_york(d, 9, 30) for d in dates])[:, None] + np.arange(1, per_day + 1) * minutes * 60 * SECOND
+    out = empty(n_days * (n * per_day + 2))
+    by_day = out.reshape(n_days, -1)
+    by_day["ts_event"][:, 0], by_day["side"][:, 0] = times[:, 0] - minutes * 60 * SECOND, OPEN
+    by_day["ts_event"][:, -1], by_day["side"][:, -1] = times[:, -1], CLOSED  # behind the bars that close then
+    for k in (0, -1):
+        by_day["kind"][:, k], by_day["id"][:, k] = PHASE, [trading_day(d) for d in dates]
+    bars = by_day[:, 1:-1].reshape(n_days, per_day, n)
+    bars["kind"], bars["instrument"], bars["ts_event"] = BAR, np.arange(n), times[:, :, None]
+    for k in range(n):
+        w = _words(seed, 4 * k + 8, n_days * per_day).reshape(n_days, per_day)
+        move, gap = (w & 63) - (w >> 6 & 63), (w >> 12 & 3) - (w >> 14 & 3)
+        close = np.cumsum(move).reshape(w.shape)
+        close += max(4_000 + (seed * 977 + k * 331) % 20_000, 100 - int(close.min()))
+        opening = np.r_[close.flat[0] - move.flat[0], close.flat[:-1]].reshape(w.shape) + gap
+        row = bars[:, :, k]
+        row["a"], row["d"], row["id"] = opening, close, 100 * LOTS[w >> 32 & 255] * (1 + (w >> 40 & 15))
+        row["b"] = np.maximum(opening, close) + (w >> 16 & 31)
+        row["c"] = np.minimum(opening, close) - (w >> 21 & 31)
+    out["flags"] = LAST
+    bars["flags"][:, :, :-1] = 0
+    _receive(out, seed)
+    return Session.from_rows(out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name, bar_intervals_ns=[minutes * 60 * SECOND])
+
+
+def by_hand(mids: Sequence[int], every_ns: int = SECOND, trades: Mapping[int, int] = MappingProxyType({})) -> Session:
+    """The rows a test of a strategy wants: symbol A, one quote every so often from 2026-03-02 14:30 UTC on, 1,000 lots a tick to either
+    side of each mid (in ticks); `trades`: quote -> lots that a buyer takes at its ask, at the same time.
+
+    >>> by_hand([10_000, 10_001, 10_030], SECOND // 10, {1: 500}).manifest.counts
+    {'quote': 3, 'trade': 1}
+    """
+    start = ns_of(datetime.datetime(2026, 3, 2, 14, 30, tzinfo=datetime.UTC))
+    rows = empty(len(mids) + len(trades))
+    n = 0
+    for k, mid in enumerate(mids):
+        r = rows[n]
+        r.kind, r.a, r.b, r.c, r.d = QUOTE, mid - 1, 1000, mid + 1, 1000
+        if k in trades:
+            r = rows[n + 1]
+            r.kind, r.side, r.a, r.b = TRADE, 1, mid + 1, trades[k]
+        made = 1 + (k in trades)
+        rows["ts_event"][n : n + made] = start + k * every_ns
+        n += made
+    if n != len(rows):
+        raise BadInput(f"by_hand: trades stand after quotes 0 to {len(mids) - 1}, got {max(trades)}: correct it")
+    rows["ts_recv"][:], rows["flags"][:] = rows["ts_event"], LAST | PRINT
+    return Session.from_rows(rows, [Instrument(symbol="A", tick_size="0.01")], name="by-hand")
 
 
 def _equities(name: str, symbols: Sequence[str], counts: Sequence[int], seed: int, day: str) -> Session:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import CONTROL, DEPTH, EVENT, INTENT, OP_END, REPORT, TIMER
+from replay.events import BAR, CONTROL, DEPTH, EVENT, INTENT, OP_END, REPORT, TIMER
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader import layout as T
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
+from replay.venue.bars import open_on_orders
 from replay.venue.book import apply_row
 from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
@@ -89,6 +90,12 @@ def sweep(vb, v, events, n, order, until):
     v.venue_i = i
 
 
+@hot
+def full(v):
+    """Whether the report ring has no room for all that one row or request may cause."""
+    return v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst
+
+
 @fn
 def merge(vb, v, events, n, order, until):
     """The same row by row while orders of ours rest: rows that can concern one of them go through matching.
@@ -110,7 +117,7 @@ def merge(vb, v, events, n, order, until):
         feed_row(vb, v, table[e.instrument], e, address)
         if v.report_tail != tail:
             v.venue_i = i
-            if v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst:
+            if full(v):
                 return -1
             tail = v.report_tail
             until = min(until, report_key(vb, v))
@@ -121,22 +128,72 @@ def merge(vb, v, events, n, order, until):
 
 
 @fn
+def next_opening(vb, v, events, n, order):
+    """Key of the bars that open next, of those that have not closed: it stands in `opening_key`.
+
+    A bar's row stands where it closes, its open an interval before: each interval has a cursor of its own, which goes over the
+    rows once. An open comes behind rows of the same time, the bar before among them."""
+    apart()
+    table = V.openings(vb, v)
+    own = V.bars(vb, v)
+    v.opening_key = NEVER
+    for k in range(v.openings_n):
+        c = table[k]
+        c.i = max(c.i, v.venue_i)
+        while c.i < n:
+            e = at(row_address(events, order, c.i), 1, EVENT)[0]
+            if e.kind == BAR and e.side == c.interval and own[e.instrument].interval == c.interval:
+                v.opening_key = min(v.opening_key, key_of(v, e.ts_event - c.ns, v.class_data))
+                break
+            c.i += 1
+    return v.opening_key
+
+
+@fn
+def open_bars(vb, v, events, n, order):
+    """The bars that open at `opening_key`. Returns -1 when the report ring has no room."""
+    apart()
+    table = V.openings(vb, v)
+    due = v.opening_key
+    while due == v.opening_key:
+        for k in range(v.openings_n):
+            c = table[k]
+            if c.i < n:
+                address = row_address(events, order, c.i)
+                if key_of(v, at(address, 1, EVENT)[0].ts_event - c.ns, v.class_data) == due:
+                    if full(v):
+                        return -1
+                    open_on_orders(vb, address)
+                    c.i += 1
+        next_opening(vb, v, events, n, order)
+    return 0
+
+
+@fn
 def venue_until(vb, v, events, n, order, until):
-    """Everything at the venue before key `until`, rows and requests in order; returns the key of what is next for us, which is
-    earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
+    """Everything at the venue before key `until`, rows, opens and requests in order; returns the key of what is next for us, which
+    is earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
     apart()
     while True:
         request = request_key(vb, v)
         if v.resting > 0:
-            if merge(vb, v, events, n, order, min(until, request)) < 0:
+            opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
+            if merge(vb, v, events, n, order, min(min(until, request), min(opening, NEVER - 1) + 1)) < 0:
                 return -1
             until = min(until, report_key(vb, v))
+            if opening < min(until, request):
+                if v.resting > 0 and open_bars(vb, v, events, n, order) < 0:
+                    return -1
+                until = min(until, report_key(vb, v))
+                continue
         if request >= until:
             return until
+        if full(v):
+            return -1
         if v.resting == 0:
             sweep(vb, v, events, n, order, request)
-        if v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst:
-            return -1
+            while v.openings_n > 0 and next_opening(vb, v, events, n, order) < request:
+                open_bars(vb, v, events, n, order)
         on_request(vb, (request >> 3) + v.t0)
         until = min(until, report_key(vb, v))
 
@@ -292,8 +349,9 @@ def attend(tb, vb, h, v):
 
 @hot
 def next_other(tb, vb, h, v, last):
-    """Key of the next thing that is not market data: a report or timer reaching us, a request reaching the venue."""
-    return min(min(report_key(vb, v), timer_key(tb, h, v, last)), request_key(vb, v))
+    """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there."""
+    other = min(min(report_key(vb, v), timer_key(tb, h, v, last)), request_key(vb, v))
+    return min(other, v.opening_key) if v.resting > 0 else other
 
 
 @fn
@@ -301,7 +359,7 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
     """What lies between two rows: the venue up to the next thing that reaches us, and if that is no row, the thing itself."""
     apart()
     i = v.local_i
-    if i >= n and h.mode == T.RUN:
+    if i >= n and h.mode != T.DRAIN:
         own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
         if h.attend:
             status = attend(tb, vb, h, v)

@@ -19,6 +19,7 @@ function itself, not of what it calls, and would otherwise run stale code after 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import hashlib
 import os
@@ -296,7 +297,7 @@ else:
         pass
 
     def noted():
-        _ON_FAILURE[-1](sys.exc_info()[1])
+        _told.get()(sys.exc_info()[1])
 
     def prefetch(address):
         pass
@@ -387,7 +388,8 @@ def entry(f: Callable) -> object:
 _entries: dict[object, Entry] = {}
 
 
-_ON_FAILURE: list[Callable[[BaseException], None]] = []
+#: who is told of exceptions in callbacks, in this context (each thread has its own)
+_told: contextvars.ContextVar[Callable[[BaseException], None] | None] = contextvars.ContextVar("told", default=None)
 
 
 def callback(f: Callable[[], None]) -> tuple[int, object]:
@@ -403,7 +405,7 @@ def callback(f: Callable[[], None]) -> tuple[int, object]:
         try:
             f()
         except BaseException as e:
-            _ON_FAILURE[-1](e)
+            _told.get()(e)
 
     _by_address[id(caught)] = caught
     return id(caught), caught
@@ -413,24 +415,27 @@ def callback(f: Callable[[], None]) -> tuple[int, object]:
 def failing(told: Callable[[BaseException], None]) -> Iterator[None]:
     """Within, `told` gets every exception of a callback: ctypes hands them to `sys.unraisablehook`, and catching them there
     instead of in a wrapper saves a Python frame on every wake."""
-    before = sys.unraisablehook
-
-    def hook(u) -> None:
-        if "ctypes callback" in (u.err_msg or ""):
-            told(u.exc_value)
-        else:
-            before(u)
-
-    sys.unraisablehook = hook
-    _ON_FAILURE.append(told)
+    if not isinstance(sys.unraisablehook, _Dispatch):
+        sys.unraisablehook = _Dispatch(sys.unraisablehook)
+    token = _told.set(told)
     try:
         yield
     finally:
-        _ON_FAILURE.pop()
-        sys.unraisablehook = before
+        _told.reset(token)
 
 
+class _Dispatch:
+    """The process has one `sys.unraisablehook`: this one passes on to the thread that waits, and what is nobody's to who was before."""
 
+    def __init__(self, before: Callable):
+        self.before = before
+
+    def __call__(self, u) -> None:
+        told = _told.get()
+        if told and "ctypes callback" in (u.err_msg or ""):
+            told(u.exc_value)
+        else:
+            self.before(u)
 
 
 def entry_of(x) -> Entry:

@@ -144,13 +144,18 @@ class Account:
             raise ApiError.refused(f'order is already in "{o.status}" state')
         if (o.status == "pending_replace" and self.strict) or self._replacing.get(o.handle) is o:
             raise ApiError.refused("unable to cancel order: replace is pending")
-        if o.status == "pending_cancel":
-            return
+        self.withdraw(o)
+
+    def withdraw(self, o: Order) -> None:
+        """Cancel an order that has not ended, once."""
         if not o.handle:
             self.end(o, "canceled")
             groups.after(self, o)
             return
-        o.before, o.status = o.status, "pending_cancel"
+        if "cancel" in self._asked[o.handle]:
+            return
+        if o.status != "pending_replace":
+            o.before, o.status = o.status, "pending_cancel"
         self._asked[o.handle].append("cancel")
         self._send(CMD_CANCEL, o, 0, None, None)
 

@@ -219,10 +219,15 @@ def _html(status: int, page: str) -> web.Response:
     return web.Response(status=status, text=page, content_type="text/html")
 
 
+def check_host(host: str, token: str | None) -> None:
+    """Raises `BadInput` where others than this machine could trade."""
+    if host not in LOOPBACK and token is None:
+        raise BadInput(f"--host {host}: others than this machine could trade: add --token")
+
+
 async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, str]:
     """Listen; returns what to clean up and the address. Port 0: any free one. Raises `BadInput`."""
-    if host not in LOOPBACK and server.token is None:
-        raise BadInput(f"--host {host}: others than this machine could trade: add --token")
+    check_host(host, server.token)
     runner = web.AppRunner(App(server).web, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -9,7 +9,7 @@ import msgpack
 import numpy as np
 
 from replay.data.times import NEW_YORK, ns_of
-from replay.events import COUNTS, SETS_LAST, TRADE
+from replay.events import BAR, COUNTS, SETS_LAST, TRADE
 from replay.serve.market import CHUNK, Market
 
 if TYPE_CHECKING:
@@ -27,38 +27,51 @@ def day_start(ns: int) -> int:
     return ns_of(local.replace(hour=0, minute=0, second=0, microsecond=0))
 
 
-def prints(market: Market, k: int, start: int, end: int) -> np.recarray:
-    """Trades of an instrument that have reached clients, with ``start <= ts_event < end``."""
+def rows_of(market: Market, kind: int, k: int, start: int, end: int) -> np.recarray:
+    """Rows of a kind and instrument that have reached clients, with ``start <= ts_event < end``."""
     parts, hi = [], market.i
     while hi > 0:
         lo = max(0, hi - CHUNK)
         block = market.rows(lo, hi)
-        parts.append(block[(block.kind == TRADE) & (block.instrument == k) & (block.ts_event >= start) & (block.ts_event < end)])
-        if int(market.times(lo, lo + 1)[0] if market.recorded else block.ts_event[0]) < start:
+        parts.append(block[(block.kind == kind) & (block.instrument == k) & (block.ts_event >= start) & (block.ts_event < end)])
+        if int(block.ts_recv[0] if market.recorded else block.ts_event[0]) < start:
             break
         hi = lo
     return np.concatenate(parts[::-1]).view(np.recarray) if parts else market.rows(0, 0)
 
 
 def bars(market: Market, k: int, start: int, end: int, step: int) -> Iterator[tuple]:
-    """(t, open, high, low, close, volume, trades, vwap in ticks) of each interval of `step` ns that has a print. Prints that may not set the
-    last price count as volume only; an interval without any that may is left out."""
-    rows = prints(market, k, start, end)
+    """(t, open, high, low, close, volume, trades, vwap) of each interval of `step` ns that has a print or recorded bar; ticks and lots.
+
+    Prints that may not set the last price count as volume only; an interval without any that may is left out.
+    """
+    ns = market.session.manifest.finest_bar_ns[k] if market.session.manifest.levels[k] == "bars" else 0
+    rows = rows_of(market, BAR if ns else TRADE, k, start + ns, end + ns)
+    if ns:
+        rows = rows[rows.side == market.session.manifest.bar_intervals_ns.index(ns)]
     if not len(rows):
         return
     first = (lambda t: day_start(t)) if step >= DAY else (lambda t: t - t % step)
-    opens = np.array([first(int(t)) for t in rows.ts_event], np.int64)
+    opens = np.array([first(int(t) - ns) for t in rows.ts_event], np.int64)
     cuts = [0, *(np.flatnonzero(np.diff(opens)) + 1).tolist(), len(rows)]
     for lo, hi in zip(cuts, cuts[1:], strict=False):
-        part = rows[lo:hi]
-        counted = part[part["flags"] & COUNTS != 0]
-        pricing = part[part["flags"] & SETS_LAST != 0]
-        if not len(pricing):
-            continue
-        px, volume = pricing.a, int(counted.b.sum())
-        paid = sum(int(a) * int(b) for a, b in zip(counted.a, counted.b, strict=True))
-        vwap = paid / volume if volume else float(px[-1])
-        yield int(opens[lo]), int(px[0]), int(px.max()), int(px.min()), int(px[-1]), volume, len(part), vwap
+        bar = _of_bars(rows[lo:hi]) if ns else _of_prints(rows[lo:hi])
+        if bar:
+            yield int(opens[lo]), *bar
+
+
+def _of_prints(rows: np.recarray) -> tuple | None:
+    counted, pricing = rows[rows["flags"] & COUNTS != 0], rows[rows["flags"] & SETS_LAST != 0]
+    if not len(pricing):
+        return None
+    px, volume = pricing.a, int(counted.b.sum())
+    paid = sum(a * b for a, b in zip(counted.a.tolist(), counted.b.tolist(), strict=True))
+    return int(px[0]), int(px.max()), int(px.min()), int(px[-1]), volume, len(rows), paid / volume if volume else float(px[-1])
+
+
+def _of_bars(rows: np.recarray) -> tuple:
+    close, volume = int(rows.d[-1]), int(rows.id.sum())
+    return int(rows.a[0]), int(rows.b.max()), int(rows.c.min()), close, volume, 0, float(close)
 
 
 class BarStream:
@@ -86,14 +99,16 @@ class BarStream:
 
     def _send(self, channel: str, T: str, start: int, end: int, step: int, late_since: int | None = None) -> None:
         server, out = self.server, []
-        wanted = sorted({k for c in server.data_streams for k in c.wants.get(channel, ())})
+        recorded = server.session.manifest.levels  # of an instrument that has only bars the rows themselves are sent
+        wanted = sorted({k for c in server.data_streams for k in c.wants.get(channel, ()) if T == "d" or recorded[k] != "bars"})
         for k in wanted:
             if late_since is not None and not self._came_late(k, start, end, late_since):
                 continue
-            for t, *ohlc, volume, n, vwap in bars(server.market, k, start, end, step):
-                out.append((0, channel, k, msgpack.packb(server.bar_message(k, t, *ohlc, volume, n, vwap, T))))
+            out += [
+                (0, channel, k, msgpack.packb(server.bar_message(k, bar, T))) for bar in bars(server.market, k, start, end, step)
+            ]
         for c in server.data_streams:
             c.offer(out)
 
     def _came_late(self, k: int, start: int, end: int, since: int) -> bool:
-        return any(int(r.ts_recv) >= since for r in prints(self.server.market, k, start, end)[-8:])
+        return any(int(r.ts_recv) >= since for r in rows_of(self.server.market, TRADE, k, start, end)[-8:])

@@ -52,7 +52,7 @@ def after(account: Account, o: Order) -> None:
     if other is None or other.ended:
         return
     if o.status == "filled" or (o.ended and o.status != "replaced"):
-        account.cancel(other)
+        account.withdraw(other)
     elif o.cum:
         account.amend(other, other.cum + o.leaves)
 
@@ -67,7 +67,7 @@ def _entry_changed(account: Account, o: Order) -> None:
     elif o.ended and o.status != "replaced":
         for leg in o.legs:
             if not leg.ended:
-                account.cancel(leg)
+                account.withdraw(leg)
 
 
 def hand_over(old: Order, new: Order) -> None:

@@ -99,11 +99,9 @@ class History:
     def _some(self, what: str, k: int, start: int, end: int, step: int, done: int, room: int) -> tuple[list[dict], bool]:
         """Messages of one instrument from the `done`-th on, `room` at most, and whether there are more."""
         if what == "bars":
-            scale = self.encoder.scales[k]
             every = [b for b in bars(self.market, k, start, self.market.now + 1, step) if start <= b[0] <= end]
             chosen = every[done : done + room]
-            out = [self.encoder.bar(k, *b[:-1], round(scale.px(b[-1]), 6)) for b in chosen]
-            return [trimmed(m) for m in out], len(every) > done + room
+            return [trimmed(self.encoder.bar(k, *b)) for b in chosen], len(every) > done + room
         rows = self._rows(KINDS[what], k, start, end, done + room + 1)
         chosen = rows[done : done + room]
         return [trimmed(m) for _, _, _, m in self.encoder.rows(chosen)], len(rows) > done + room
@@ -136,7 +134,7 @@ class History:
         if what == "bars":
             now = self.market.now
             found = list(bars(self.market, k, now - now % MINUTE - 60 * MINUTE, now + 1, MINUTE))
-            return self._bar(k, found[-1]) if found else None
+            return trimmed(self.encoder.bar(k, *found[-1])) if found else None
         e = self.market.newest(KINDS[what], k)
         if e is None:
             return None
@@ -144,22 +142,19 @@ class History:
             return trimmed(self.encoder.quote(k, int(e.ts_event), int(e.a), int(e.b), int(e.c), int(e.d)))
         return trimmed(self.encoder.trade(k, int(e.ts_event), int(e.side), int(e["flags"]), int(e.id), int(e.a), int(e.b)))
 
-    def _bar(self, k: int, b: tuple) -> dict:
-        return trimmed(self.encoder.bar(k, *b[:-1], round(self.encoder.scales[k].px(b[-1]), 6)))
-
     def snapshot(self, name: str) -> dict | None:
         """Newest trade, quote, minute and day of a symbol; None where there is no such symbol."""
         k = self.assets.find(name)
         if k is None:
             return None
         day = list(bars(self.market, k, self.market.now - self.market.now % DAY, self.market.now + 1, DAY))
-        return {
+        parts = {
             "latestTrade": self._newest("trades", k),
             "latestQuote": self._newest("quotes", k),
             "minuteBar": self._newest("bars", k),
-            "dailyBar": self._bar(k, day[-1]) if day else None,
-            "prevDailyBar": None,
+            "dailyBar": trimmed(self.encoder.bar(k, *day[-1])) if day else None,
         }
+        return {name: part for name, part in parts.items() if part}
 
     def orderbooks(self, names: list[str]) -> dict[str, dict]:
         """The book of each symbol."""

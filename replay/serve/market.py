@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.data.session import Session
-from replay.events import CLEAR, CLOSED, CONTROL, DEPTH, INTENT, LAST, OPEN, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
-from replay.kernel.memory import entry_of
-from replay.serve.venue import NEVER, Report, Venue
+from replay.events import BAR, CLEAR, CONTROL, DEPTH, INTENT, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.kernel.memory import entry_of, link
+from replay.serve.venue import KERNELS, NEVER, Report, Venue
 from replay.venue import host
 from replay.venue import layout as V
 from replay.venue import setup as venue_setup
@@ -48,6 +48,7 @@ class Market:
     """See the module. `now` is session time; `i` counts the rows that have reached the clients."""
 
     def __init__(self, session: Session, profile: Profile):
+        link(*KERNELS)
         self.session, self.profile = session, profile
         self.events = session.events
         self.n = len(session.events)
@@ -62,7 +63,6 @@ class Market:
         self._times_from = 0
         self._seen: dict[tuple, tuple[int, int]] = {}
         self._books: dict[int, Book] = {}
-        self._phased = session.manifest.counts.get("phase", 0) > 0
 
     def open_venue(self) -> Venue:
         """A venue for one more account, brought to where the market stands."""
@@ -219,19 +219,18 @@ class Market:
         return book
 
     def price(self, instrument: int) -> int:
-        """What a position is valued at, ticks: the last trade's price, else the touch; 0 where nothing is known."""
-        e = self.newest(TRADE, instrument)
-        if e is not None:
-            return int(e.a)
+        """What a position is valued at, ticks: the last trade's price, else the last bar's close, else the touch; 0: nothing is known."""
+        for kind, field in ((TRADE, "a"), (BAR, "d")):
+            e = self.newest(kind, instrument)
+            if e is not None:
+                return int(e[field])
         t = self.touch(instrument)
         return t.bid_px if t.bid_sz else t.ask_px if t.ask_sz else 0
 
     def phase(self) -> int:
         """The session's phase; a recording without phases is always open."""
-        if not self._phased:
-            return OPEN
         e = self.newest(PHASE, -1)
-        return CLOSED if e is None else int(e.side)
+        return self.session.manifest.phase_at_start if e is None else int(e.side)
 
     def status(self, instrument: int) -> int:
         """TRADING or HALTED."""

@@ -14,6 +14,7 @@ import msgpack
 import numpy as np
 
 from replay.data.session import Session
+from replay.data.times import utc_text
 from replay.errors import BadInput
 from replay.events import OPEN, PHASE
 from replay.serve.account import Account
@@ -24,7 +25,7 @@ from replay.serve.market import REPORT, ROWS, Market, Step
 from replay.serve.orders import Assets
 from replay.serve.stream import FULL_FRAMES, SLOW_FRAMES, Connection, DataStream, Encoded, TradeStream
 from replay.serve.venue import Venue
-from replay.serve.wire import Encoder, for_rest
+from replay.serve.wire import Encoder
 from replay.venue.setup import Profile
 
 RUN = 512  #: rows that reach clients together at most
@@ -63,10 +64,10 @@ class Server:
         self.faults = Faults()
         self.lockstep = Lockstep(self) if speed == "lockstep" else None
         self.bars = BarStream(self)
-        self.rest_encoder = for_rest(self.assets)
+        self.rest_encoder = Encoder(self.assets, session.manifest, utc_text)
         self.written: Callable[[Connection], None] = lambda connection: None  # set by who owns the sockets
         self.started = False
-        self._encoder = Encoder(self.assets)
+        self._encoder = Encoder(self.assets, session.manifest)
         self._woken = asyncio.Event()
         self._epoch = (0.0, 0)  # wall seconds and session ns of the same moment
         self._requests: dict[Account, list[float]] = {}
@@ -157,9 +158,9 @@ class Server:
         levels = [(1, px, size) for px, size in book.bids.items()] + [(-1, px, size) for px, size in book.asks.items()]
         return self._encoder.book(k, self.market.now, levels, True)
 
-    def bar_message(self, k: int, t: int, o: int, h: int, l: int, c: int, volume: int, n: int, vwap: float, T: str) -> dict:
-        """A bar of the stream; `vwap` in ticks."""
-        return self._encoder.bar(k, t, o, h, l, c, volume, n, self._encoder.scales[k].px(vwap), T)
+    def bar_message(self, k: int, bar: tuple, T: str) -> dict:
+        """A bar of the stream, of `replay.serve.bars.bars`."""
+        return self._encoder.bar(k, *bar, T)
 
     def deliver(self, step: Step) -> None:
         """A step outside lockstep: it happens, everyone concerned is told, and what that made accounts send leaves."""

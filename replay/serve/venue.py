@@ -9,13 +9,13 @@ from replay.errors import BadInput
 from replay.events import FEE
 from replay.kernel.memory import entry_of
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, SLOT_BITS, SLOT_MASK
-from replay.venue import fills, host, matching
+from replay.venue import bars, fills, host, matching
 from replay.venue import layout as V
 from replay.venue import setup as venue_setup
 from replay.venue.setup import Profile
 
 #: what has to be linked before a venue can run, callees first
-KERNELS = (matching.on_request, fills.on_level, fills.on_row, host.advance, host.arrives, host.arrivals)
+KERNELS = (bars.open_on_orders, matching.on_request, fills.on_level, fills.on_row, host.advance, host.arrives, host.arrivals)
 NEVER = (1 << 63) - 1
 CAPACITY = 4096  #: orders of one account that may be open at once
 

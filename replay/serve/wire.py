@@ -9,8 +9,8 @@ import msgpack
 import numpy as np
 
 from replay.data.instruments import Instrument
-from replay.data.times import utc_text
-from replay.events import COUNTS, DEPTH, HALTED, LAST, QUOTE, SETS_LAST, SNAPSHOT, STATUS, TRADE
+from replay.data.manifest import Manifest
+from replay.events import BAR, COUNTS, DEPTH, HALTED, LAST, QUOTE, SETS_LAST, SNAPSHOT, STATUS, TRADE
 from replay.serve.orders import Assets
 
 EXCHANGE, TAPE = "V", "C"  # a recording does not say: IEX, and the tape of Nasdaq
@@ -26,7 +26,6 @@ CHANNELS = (
     "cancelErrors",
     "orderbooks",
 )
-CHANNEL_OF = {QUOTE: "quotes", TRADE: "trades", STATUS: "statuses", DEPTH: "orderbooks"}
 
 
 def stamp(ns: int) -> msgpack.Timestamp:
@@ -59,10 +58,16 @@ def conditions(flags: int, crypto: bool) -> list[str] | str:
 
 
 class Encoder:
-    """Rows to messages. `time` makes a time of ns: `stamp` for streams, `utc_text` for REST."""
+    """Rows to messages. `time` makes a time of ns: `stamp` for streams, `utc_text` for REST.
 
-    def __init__(self, assets: Assets, time: Callable[[int], object] = stamp):
+    Of an instrument that has only bars those of its shortest interval are sent, as minute bars whatever their length, stamped with their
+    beginning as Alpaca's are; a recording's bars know no number of trades and no average price: 0, and the close.
+    """
+
+    def __init__(self, assets: Assets, m: Manifest, time: Callable[[int], object] = stamp):
         self.assets, self.time = assets, time
+        self.intervals = m.bar_intervals_ns
+        self.executing = [ns if level == "bars" else -1 for ns, level in zip(m.finest_bar_ns, m.levels, strict=True)]
         self.scales = [Scale(i) for i in assets.instruments]
         self.crypto = [assets.is_crypto(k) for k in range(len(assets.symbols))]
         self._depth: dict[int, list] = {}  # levels of venue messages whose last row has not come
@@ -78,6 +83,8 @@ class Encoder:
                 yield n, "trades", k, self.trade(k, t, side, flags, ident, a, b)
             elif kind == STATUS:
                 yield n, "statuses", k, self.status(k, t, side)
+            elif kind == BAR and self.intervals[side] == self.executing[k]:
+                yield n, "bars", k, self.bar(k, t - self.executing[k], a, b, c, d, ident, 0, float(d))
             elif kind == DEPTH:
                 levels = self._depth.setdefault(k, [])
                 levels.append((side, a, b))
@@ -123,14 +130,10 @@ class Encoder:
         out = {"T": "o", "S": self.assets.symbols[k], "t": self.time(t), "b": sides[1], "a": sides[-1]}
         return out | {"r": True} if snapshot else out
 
-    def bar(self, k: int, t: int, o: int, h: int, l: int, c: int, v: int, n: int, vw: float, T: str = "b") -> dict:
+    def bar(self, k: int, t: int, o: int, h: int, l: int, c: int, v: int, n: int, vwap: float, T: str = "b") -> dict:
+        """A bar from `t` on; all prices in ticks."""
         s = self.scales[k]
         return {
             "T": T, "S": self.assets.symbols[k], "o": s.px(o), "h": s.px(h), "l": s.px(l), "c": s.px(c),
-            "v": s.size(v), "n": n, "vw": vw, "t": self.time(t),
+            "v": s.size(v), "n": n, "vw": round(s.px(vwap), 6), "t": self.time(t),
         }  # fmt: skip
-
-
-def for_rest(assets: Assets) -> Encoder:
-    """An encoder whose times are text."""
-    return Encoder(assets, utc_text)

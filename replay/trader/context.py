@@ -42,6 +42,13 @@ def book(ctx, instrument):
 
 
 @hot
+def mark(ctx, instrument):
+    """The price positions are valued at: the mid of the quotes or book, else the newest bar's close or trade; ticks, NaN before any."""
+    v = views(ctx, header(ctx))[instrument]
+    return 0.5 * float(v.mark2) if v.marked else NAN
+
+
+@hot
 def position(ctx, instrument):
     """The calling strategy's position, lots."""
     h = header(ctx)

@@ -19,25 +19,29 @@ import numpy as np
 from replay.events import BAR, EVENT, PHASE, QUOTE, TRADE
 from replay.events import OPEN as PHASE_OPEN
 from replay.kernel.memory import at, entry, fn, hot
-from replay.trader.flows import bar_add, bar_close, flow_advance, flow_quote, flow_trade, vwap_add, vwap_show
+from replay.trader.flows import bar_add, bar_close, flow_advance, flow_quote, flow_trade, flow_volume, vwap_add, vwap_show
 from replay.trader.rows import (
     ASK,
     BAR_CLOSE,
     BID,
     FEATURE,
+    HIGHEST,
     LAST_INSTANT,
     LAST_SERIES,
     LAST_TRADE,
+    LOWEST,
     MICRO,
     MICRO_BAR,
     MID,
     OFI,
     QUEUE_IMBALANCE,
     RELATIVE_SPREAD,
+    RETURN_ZSCORE,
     SESSION_RETURN,
     SPREAD,
     TRADE_FLOW,
     TRADE_IMBALANCE,
+    TRADED,
     VWAP,
     WIDTH,
 )
@@ -106,6 +110,8 @@ def feature_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
         _instant(f, bid_px, bid_sz, ask_px, ask_sz)
     elif code <= TRADE_IMBALANCE:
         flow_quote(f, words, now, bid_px, bid_sz, ask_px, ask_sz)
+    elif code == TRADED:
+        flow_advance(f, words, now)
     elif code == MICRO_BAR:
         seen, x = quote_value(f.source, bid_px, bid_sz, ask_px, ask_sz)
         if seen:
@@ -125,7 +131,9 @@ def feature_trade(f, words, fwords, now, px, size, side):
             advance(f, words, fwords, now)
     elif code in (TRADE_FLOW, TRADE_IMBALANCE):
         flow_trade(f, words, now, px, size, side)
-    elif code == OFI:
+    elif code == TRADED and f.source == LAST_TRADE:
+        flow_volume(f, words, now, size)
+    elif code == OFI or code == TRADED:
         flow_advance(f, words, now)
     elif code == VWAP:
         if f.source == LAST_TRADE:
@@ -140,11 +148,12 @@ def feature_trade(f, words, fwords, now, px, size, side):
 
 @hot
 def feature_bar(f, words, fwords, now, o, h, l, c, v):
-    """Bring one row to a finished bar seen at `now`: its close is the observation, its (h + l + c) / 3 the price of its volume."""
+    """Bring one row to a finished bar seen at `now`: its close is the observation (of extremes its high or low), its (h + l + c) / 3
+    the price of its volume."""
     code = f.code
     if code <= LAST_SERIES:
         if f.source == BAR_CLOSE:
-            observe(f, words, fwords, now, float(c))
+            observe(f, words, fwords, now, float(h if code == HIGHEST else l if code == LOWEST else c))
         else:
             advance(f, words, fwords, now)
     elif code == VWAP and f.source == BAR_CLOSE:
@@ -152,7 +161,9 @@ def feature_bar(f, words, fwords, now, o, h, l, c, v):
         vwap_add(words, f.word, l, v)
         vwap_add(words, f.word, c, v)
         vwap_show(f, words, f.word, v, 3)
-    elif OFI <= code <= TRADE_IMBALANCE:
+    elif code == TRADED and f.source == BAR_CLOSE:
+        flow_volume(f, words, now, v)
+    elif OFI <= code <= TRADED:
         flow_advance(f, words, now)
     elif code == MICRO_BAR:
         bar_close(f, words, fwords, now)
@@ -163,7 +174,7 @@ def feature_session(f, words, fwords, now):
     """A session opens: what is anchored to it starts anew, and a micro-bar still being built is complete."""
     code = f.code
     f.day += 1
-    if code in (SESSION_RETURN, VWAP):
+    if code in (SESSION_RETURN, RETURN_ZSCORE, VWAP):
         for i in range(f.n_words):
             words[f.word + i] = 0
         f.ready = 0

@@ -98,6 +98,14 @@ def flow_trade(f, words, now, px, size, side):
 
 
 @fn
+def flow_volume(f, words, now, size):
+    """Add the lots of a trade or a bar, whoever was the aggressor."""
+    _roll_flow(f, words, f.word, now)
+    words[slot_of(words, f.word, 2)] += size
+    _show_flow(f, words, f.word)
+
+
+@fn
 def flow_advance(f, words, now):
     edge = words[f.word + EDGE]
     if edge != 0 and now >= edge:

@@ -145,8 +145,8 @@ ACTIVE, HALTED, KILLED = range(3)
 RUN, WARMUP, DRAIN = range(3)
 
 # hooks of a strategy, in the order of the handler table
-HOOKS = ["on_start", "on_quote", "on_trade", "on_book", "on_bar", "on_data", "on_order", "on_timer", "on_stop"]
-ON_START, ON_QUOTE, ON_TRADE, ON_BOOK, ON_BAR, ON_DATA, ON_ORDER, ON_TIMER, ON_STOP = range(9)
+HOOKS = ["on_start", "on_quote", "on_trade", "on_book", "on_bar", "on_bars", "on_data", "on_order", "on_timer", "on_stop"]
+ON_START, ON_QUOTE, ON_TRADE, ON_BOOK, ON_BAR, ON_BARS, ON_DATA, ON_ORDER, ON_TIMER, ON_STOP = range(10)
 N_HOOKS = len(HOOKS)
 
 STRATEGY = record(
@@ -206,6 +206,7 @@ HEADER = record(
     ("day_base", "i8"),
     ("initial", "i8"),
     ("trading_day", "i8"),
+    ("sample_at", "i8"),  # when the next sample of equity is due
     # orders
     ("free_head", "i8"),
     ("free_tail", "i8"),

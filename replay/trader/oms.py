@@ -42,7 +42,7 @@ from replay.trader.orders import (
     SUBMITTED,
     TERMINAL,
 )
-from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REPLACE, chain, emit
+from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REPLACE, chain, emit, emit_seen
 
 
 # --- slots and exposure -----------------------------------------------------------------------------------------------------
@@ -271,6 +271,8 @@ def send(tb, slot, kind, qty, px):
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
         emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, stop_px)
+        v = views(tb, h)[o.instrument]
+        emit_seen(h, v, 0, o.handle, v.bid_px, v.ask_px)
     elif kind == CMD_REPLACE:
         h.c_replace += 1
         emit(h, o.strategy, OUT_REPLACE, o.side, 0, o.instrument, 0, o.handle, qty, px, stop_px)

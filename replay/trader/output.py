@@ -11,8 +11,10 @@ from replay.kernel.memory import apart, at, fn, fold, hot, mix
 from replay.trader.layout import OUT_MARGIN
 
 # kinds of output records (the layout of EVENT)
-OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED, OUT_REPORT, OUT_FEE, OUT_LOG, OUT_STATE = range(32, 40)
-OUT_NAMES = ["new", "cancel", "replace", "refused", "report", "fee", "log", "state"]
+OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED, OUT_REPORT, OUT_FEE, OUT_LOG, OUT_STATE, OUT_SEEN, OUT_EQUITY = range(32, 42)
+OUT_NAMES = ["new", "cancel", "replace", "refused", "report", "fee", "log", "state", "seen", "equity"]
+#: Equity is sampled where it stood at every full minute.
+SAMPLE_NS = 60_000_000_000
 
 
 @hot
@@ -26,6 +28,12 @@ def emit(h, strategy, kind, side, flags, instrument, ident, a, b, c, d):
     """Write one output record stamped `now`, where somebody listens; the strategy it concerns is in ts_event's place."""
     if h.out != 0:
         _write(h, strategy, kind, side, flags, instrument, ident, a, b, c, d)
+
+
+@hot
+def emit_seen(h, v, of_fill, handle, c, d):
+    """Write what the trader's view was at the order or fill written just before: mark (doubled), and which input it was."""
+    emit(h, -1, OUT_SEEN, of_fill, 0, 0, h.seq, handle, v.mark2, c, d)
 
 
 @fn

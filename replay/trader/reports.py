@@ -16,6 +16,7 @@ from replay.trader.layout import (
     STOP,
     orders,
     strategies,
+    views,
 )
 from replay.trader.ledger import on_fill
 from replay.trader.oms import answered, close_order, expose, find, worst
@@ -39,7 +40,7 @@ from replay.trader.orders import (
     TRANSITIONS,
     UNKNOWN,
 )
-from replay.trader.output import OUT_REPORT, chain, emit
+from replay.trader.output import OUT_REPORT, chain, emit, emit_seen
 from replay.trader.risk import halt, on_reject
 
 
@@ -229,6 +230,8 @@ def on_report(tb, h, e):
         o.t_last = h.now
         chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state, e.b, e.c, 0, 0)
     emit(h, o.strategy, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
+    if kind == EXEC_TRADE:
+        emit_seen(h, views(tb, h)[o.instrument], 1, o.handle, e.ts_event, 0)
     return news
 
 

@@ -211,8 +211,11 @@ def over_rate(times, sent, new, most, since):
 def price_limits(h, l, v, side, px, kind, price2):
     """Collar and spread against the reference, in basis points; where one of them is asked for there is a reference."""
     if l.collar_bps > 0:
-        against = px if kind == LIMIT or kind == STOP_LIMIT else px_of(v, side if sz_of(v, -side) == 0 else -side)
-        off = abs(2 * against - price2)
+        against2 = 2 * px
+        if kind == MARKET or kind == STOP:
+            shown = -side if sz_of(v, -side) > 0 else side
+            against2 = 2 * px_of(v, shown) if sz_of(v, shown) > 0 else price2
+        off = abs(against2 - price2)
         if off * 10_000 > l.collar_bps * abs(price2):
             return refuse(h, R.COLLAR, off * 10_000 // max(abs(price2), 1), l.collar_bps)
     if l.max_spread_bps > 0 and kind == MARKET and v.bid_sz > 0 and v.ask_sz > 0:

@@ -29,16 +29,19 @@ EMA = 7  #: alpha 2 / (p0 + 1); p1 = 1: seeded with the mean of the first p0, el
 RETURN = 8  #: x over the last x seen by now - p0, minus one
 REALISED_VOL = 9  #: over p0 ns; p1: length of a year in ns, or 0
 SESSION_RETURN = 10  #: x over the first x of the session, minus one
-LAST_SERIES = 10
+RETURN_ZSCORE = 11  #: of the returns over p1 ns within p0 ns, since the session's open
+HIGHEST, LOWEST = 12, 13  #: over p0 ns; of bars, their highs and lows
+LAST_SERIES = 13
 # the quote itself
-SPREAD, RELATIVE_SPREAD, QUEUE_IMBALANCE, MICROPRICE = 11, 12, 13, 14
-LAST_INSTANT = 14
-OFI, TRADE_FLOW, TRADE_IMBALANCE = 15, 16, 17  #: integer sums over p0 ns
-VWAP = 18  #: since the session's open
-MICRO_BAR = 19  #: of p0 ns; p1: component
+SPREAD, RELATIVE_SPREAD, QUEUE_IMBALANCE, MICROPRICE = 14, 15, 16, 17
+LAST_INSTANT = 17
+OFI, TRADE_FLOW, TRADE_IMBALANCE, TRADED = 18, 19, 20, 21  #: integer sums over p0 ns
+VWAP = 22  #: since the session's open
+MICRO_BAR = 23  #: of p0 ns; p1: component
 
 # sources
 MID, BID, ASK, MICRO, WIDTH, LAST_TRADE, BAR_CLOSE = range(7)
+WHAT_THERE_IS = 7  #: of a spec only: in a table it is what the instrument has
 
 # components of a micro-bar: the last complete one's, + CURRENT for the one being built
 OPEN, HIGH, LOW, CLOSE, VOLUME, COUNT = range(6)
@@ -54,6 +57,7 @@ def words_needed(code: int, p0: int) -> int:
     (140, 3, 0)
     """
     window = {MEAN: 2, VARIANCE: 3, ZSCORE: 3, REALISED_VOL: 1, OFI: 2, TRADE_FLOW: 2, TRADE_IMBALANCE: 2}
+    window |= {HIGHEST: 2, LOWEST: 2, TRADED: 2}
     if code in window:
         return RING + K * window[code]
     if code == MEAN_N:
@@ -61,4 +65,5 @@ def words_needed(code: int, p0: int) -> int:
     if code in (VARIANCE_N, ZSCORE_N):
         return SLOTS + 2 * p0
     fixed = {EMA: 3, SESSION_RETURN: 2, RETURN: RING + RETURN_SLOTS, VWAP: 3, MICRO_BAR: BAR_WORDS}
+    fixed[RETURN_ZSCORE] = 2 * RING + 3 * K + RETURN_SLOTS
     return fixed.get(code, 0)

@@ -6,7 +6,20 @@ import math
 
 from replay.kernel.fixed import log
 from replay.kernel.memory import fn, hot
-from replay.trader.rows import EMA, MEAN, MEAN_N, RETURN, SESSION_RETURN, VARIANCE, VARIANCE_N, ZSCORE, ZSCORE_N
+from replay.trader.rows import (
+    EMA,
+    HIGHEST,
+    LOWEST,
+    MEAN,
+    MEAN_N,
+    RETURN,
+    RETURN_ZSCORE,
+    SESSION_RETURN,
+    VARIANCE,
+    VARIANCE_N,
+    ZSCORE,
+    ZSCORE_N,
+)
 from replay.trader.windows import (
     ANCHOR,
     BASE,
@@ -23,6 +36,8 @@ from replay.trader.windows import (
     closes_roll,
     count_mean,
     count_moments,
+    extremes_add,
+    extremes_roll,
     full,
     join,
     mean_roll,
@@ -37,6 +52,8 @@ from replay.trader.windows import (
 _PREVIOUS, _SCALE, _LAST = OWN, OWN + 1, OWN + 2
 # own words of moments
 _ORIGIN, _NEWEST = OWN, OWN + 1
+# a z-score of returns: the closes that returns are over stand behind the moments of the returns
+_CLOSES = RING + 3 * K
 
 
 @fn
@@ -68,6 +85,14 @@ def observe(f, words, fwords, now, x):
         f.ready = 1 if ready else 0
     elif code <= ZSCORE_N:
         _count_moments(f, words, fwords, at, x)
+    elif code == RETURN_ZSCORE:
+        _observe_return_zscore(f, words, fwords, at, now, x)
+    elif code == HIGHEST or code == LOWEST:
+        sign = 1 if code == HIGHEST else -1
+        if now >= words[at + EDGE]:
+            extremes_roll(words, fwords, at, now, f.p0, sign)
+        extremes_add(words, fwords, slot_of(words, at, 2), x, sign)
+        _show_extreme(f, words, fwords, at, sign)
     else:
         _observe_square(f, words, fwords, at, now, x)
 
@@ -88,9 +113,13 @@ def advance(f, words, fwords, now):
     elif code == MEAN:
         mean_roll(words, fwords, at, now, f.p0)
         _show_mean(f, words, fwords, at)
-    elif code <= ZSCORE:
+    elif code <= ZSCORE or code == RETURN_ZSCORE:
         moments_roll(words, fwords, at, now, f.p0)
         _show_moments(f, words, fwords, at)
+    elif code == HIGHEST or code == LOWEST:
+        sign = 1 if code == HIGHEST else -1
+        extremes_roll(words, fwords, at, now, f.p0, sign)
+        _show_extreme(f, words, fwords, at, sign)
     else:
         fwords[at + _PREVIOUS] = fwords[at + _LAST]
         squares_roll(words, fwords, at, now, f.p0)
@@ -124,14 +153,32 @@ def _ratio(f, x, reference, ready):
         f.ready = 0
 
 
+@fn
+def _close(words, fwords, at, now, span, x):
+    """Take `x` into the closes at `at`."""
+    if words[at + EDGE] == 0:
+        closes_begin(words, fwords, at, now, span, x)
+    elif now >= words[at + EDGE]:
+        closes_roll(words, fwords, at, now, span)
+    fwords[at + RING + words[at + BUCKET] % RETURN_SLOTS] = x
+
+
 @hot
 def _observe_return(f, words, fwords, at, now, x):
-    if words[at + EDGE] == 0:
-        closes_begin(words, fwords, at, now, f.p0, x)
-    elif now >= words[at + EDGE]:
-        closes_roll(words, fwords, at, now, f.p0)
-    fwords[at + RING + words[at + BUCKET] % RETURN_SLOTS] = x
+    _close(words, fwords, at, now, f.p0, x)
     _show_return(f, words, fwords, at)
+
+
+@hot
+def _observe_return_zscore(f, words, fwords, at, now, x):
+    """A return is a sample once there is a price its interval ago; a price at or below zero gives none."""
+    if x <= 0.0:
+        advance(f, words, fwords, now)
+        return
+    closes = at + _CLOSES
+    _close(words, fwords, closes, now, f.p1, x)
+    if words[closes + BUCKET] - words[closes + FIRST] >= RETURN_SLOTS - 1:
+        _observe_moments(f, words, fwords, at, now, x / fwords[closes + BASE] - 1.0)
 
 
 @hot
@@ -150,6 +197,18 @@ def _show_mean(f, words, fwords, at):
         f.ready = 1 if full(words, at) else 0
     else:
         f.ready = 0
+
+
+@hot
+def _show_extreme(f, words, fwords, at, sign):
+    slot = slot_of(words, at, 2)
+    here, before = words[slot] > 0, words[at + BASE] > 0
+    x, y = fwords[slot + 1], fwords[at + BASE + 1]
+    if here and not (before and sign * (y - x) > 0.0):
+        f.value = x
+    elif before:
+        f.value = y
+    f.ready = 1 if (here or before) and full(words, at) else 0
 
 
 @hot

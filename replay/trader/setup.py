@@ -9,7 +9,7 @@ import numpy as np
 
 from replay.data.manifest import Manifest
 from replay.errors import BadInput
-from replay.events import CLOSED, EVENT, OPEN
+from replay.events import EVENT
 from replay.kernel import ladder
 from replay.kernel.arena import Arena
 from replay.kernel.memory import entry_of
@@ -42,14 +42,17 @@ def build(
             raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
     for own in strategy_limits:
         own.check_of_strategy()
-    table = FeatureTable([(k, spec) for strategy in strategies for spec in strategy.features.values() for k in range(n)])
+    table = FeatureTable(
+        [(k, spec.of(level)) for strategy in strategies for spec in strategy.features.values() for k, level in enumerate(m.levels)]
+    )
     n_features = sum(len(strategy.features) for strategy in strategies)
     width, capacity = book_size(m)
     offsets, size = [], 0
     for strategy in strategies:
-        own, each = -(-strategy.self_dtype.itemsize // 64) * 64, -(-strategy.each_dtype.itemsize * n // 64) * 64
+        own = -(-strategy.self_dtype.itemsize // 64) * 64
+        each = -(-strategy.each_dtype.itemsize * n // 8) * 8 + 8 * n * sum(strategy.lengths.values())
         offsets.append((size, size + own))
-        size += own + each
+        size += own + -(-each // 64) * 64
     arena = Arena(
         T.HEADER,
         {
@@ -85,12 +88,11 @@ def build(
     # a kill must find room for its flatteners whatever the strategies have out; in a small table they keep half
     h.reserve = min(n + s, order_capacity // 2) if limits.flatten else 0
     h.now = -(1 << 62)
-    phased = m.counts.get("phase", 0) > 0
     for k, v in enumerate(arena.region("views")):
         v.orders = -1
         v.features = table.first[k] if k < len(table.first) else -1
         v.level = LEVELS[m.levels[k]]
-        v.phase = CLOSED if phased else OPEN
+        v.phase = m.phase_at_start
         v.allowed = not limits.allow or m.instruments[k].symbol in limits.allow
     arena.region("features")[: len(table.features)] = table.features
     fill_instruments(arena, m)
@@ -104,8 +106,8 @@ def build(
         firsts = {}
         for name, spec in strategy.features.items():
             firsts[name] = at
-            for k in range(n):
-                index[at] = table.row(k, spec)
+            for k, level in enumerate(m.levels):
+                index[at] = table.row(k, spec.of(level))
                 at += 1
         strategy.write(arena, int(row.self_at), int(row.each_at), n, firsts)
     arena.check()
@@ -164,9 +166,9 @@ def _fill_capital(arena: Arena, m: Manifest, capital: dict[str, Decimal]) -> Non
 
 def _fill_orders(arena: Arena) -> None:
     rows = arena.region("orders")
-    for k, o in enumerate(rows):
-        o.next = k + 1 if k + 1 < len(rows) else -1
-        o.prev = -1
+    rows["next"] = np.arange(1, len(rows) + 1)
+    rows["next"][-1] = -1
+    rows["prev"] = -1
     arena.header.free_head, arena.header.free_tail = 0, len(rows) - 1
 
 

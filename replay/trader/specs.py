@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from replay.trader import features as _f
 from replay.trader import rows as _r
 
 SOURCES = {"mid": _r.MID, "bid": _r.BID, "ask": _r.ASK, "microprice": _r.MICRO, "spread": _r.WIDTH}
-SOURCES |= {"trade": _r.LAST_TRADE, "bar": _r.BAR_CLOSE}
+SOURCES |= {"trade": _r.LAST_TRADE, "bar": _r.BAR_CLOSE, "price": _r.WHAT_THERE_IS}
 COMPONENTS = {name: k for k, name in enumerate(["open", "high", "low", "close", "volume", "count"])}
 COMPONENTS |= {f"current_{name}": k + _r.CURRENT for name, k in list(COMPONENTS.items())}
 YEAR_24_7 = 365 * 86_400 * 10**9  #: a year in ns of a market that never closes
@@ -53,6 +53,17 @@ class Spec:
         (0, 3)
         """
         return _r.words_needed(self.code, self.p0)
+
+    def of(self, level: str) -> Spec:
+        """The spec for an instrument of this level (`replay.data.manifest`): the source 'price' made the one it has.
+
+        >>> ret("5m", "price").of("bars") == ret("5m", "bar"), ret("5m", "price").of("l2") == ret("5m", "mid")
+        (True, True)
+        """
+        if self.source != _r.WHAT_THERE_IS:
+            return self
+        quoted = _r.LAST_TRADE if self.code == _r.TRADED or level == "none" else _r.MID
+        return replace(self, source=_r.BAR_CLOSE if level == "bars" else quoted)
 
     def __str__(self) -> str:
         return self.name
@@ -110,7 +121,8 @@ def _windowed(name: str, by_time: int, by_count: int, source: str, window: int |
 def mean(source: str = "mid", window: int | str | None = None, *, count: int | None = None) -> Spec:
     """Mean of what was observed in a time window (bucketed, see `replay.trader.windows`) or of the last `count` observations.
 
-    Sources: mid, bid, ask, microprice, spread (quotes), trade (prices of trades), bar (closes); ticks.
+    Sources: mid, bid, ask, microprice, spread (quotes), trade (prices of trades), bar (closes); price is the mid of an instrument with
+    quotes or a book, else the closes of its bars, else its trades. Ticks.
 
     >>> str(mean("mid", "60s")), str(mean("trade", count=100))
     ("mean('mid', '60s')", "mean('trade', count=100)")
@@ -134,7 +146,7 @@ def zscore(source: str = "mid", window: int | str | None = None, *, count: int |
     True
     >>> zscore("mids", "60s")
     Traceback (most recent call last):
-    ValueError: zscore: source: expected one of mid, bid, ask, microprice, spread, trade, bar, got 'mids'
+    ValueError: zscore: source: expected one of mid, bid, ask, microprice, spread, trade, bar, price, got 'mids'
     """
     return _windowed("zscore", _r.ZSCORE, _r.ZSCORE_N, source, window, count)
 
@@ -167,6 +179,20 @@ def ret(interval: int | str, source: str = "mid") -> Spec:
     return Spec(_r.RETURN, _source(source, "ret: source"), duration_ns(interval, "ret: interval"), name=f"ret({interval!r}, {source!r})")
 
 
+def ret_zscore(interval: int | str, window: int | str, source: str = "mid") -> Spec:
+    """How far the newest return over `interval` stands out among those of a window: (newest - mean) / standard deviation.
+
+    Every observation gives one return, as `ret`; all of it starts anew at a session's open, so that no return spans a night. Ready
+    an interval and a window after it.
+
+    >>> str(ret_zscore("10s", "5m"))
+    "ret_zscore('10s', '5m', 'mid')"
+    """
+    name = f"ret_zscore({interval!r}, {window!r}, {source!r})"
+    over, among = duration_ns(interval, "ret_zscore: interval"), duration_ns(window, "ret_zscore: window")
+    return Spec(_r.RETURN_ZSCORE, _source(source, "ret_zscore: source"), among, over, name)
+
+
 def realised_vol(source: str = "mid", window: int | str = "15m", *, year: int | str | None = None) -> Spec:
     """Square root of the sum of squared log returns between bucket closes of a window; times sqrt(year / window) with a `year`.
 
@@ -176,6 +202,20 @@ def realised_vol(source: str = "mid", window: int | str = "15m", *, year: int | 
     p1 = 0 if year is None else duration_ns(year, "realised_vol: year")
     ns = duration_ns(window, "realised_vol: window")
     return Spec(_r.REALISED_VOL, _source(source, "realised_vol: source"), ns, p1, f"realised_vol({source!r}, {window!r}, year={year!r})")
+
+
+def highest(source: str, window: int | str) -> Spec:
+    """Highest observation in a time window, of bars the highest high; ticks.
+
+    >>> str(highest("bar", "20m"))
+    "highest('bar', '20m')"
+    """
+    return Spec(_r.HIGHEST, _source(source, "highest: source"), duration_ns(window, "highest: window"), name=f"highest({source!r}, {window!r})")
+
+
+def lowest(source: str, window: int | str) -> Spec:
+    """Lowest observation in a time window, of bars the lowest low; ticks."""
+    return Spec(_r.LOWEST, _source(source, "lowest: source"), duration_ns(window, "lowest: window"), name=f"lowest({source!r}, {window!r})")
 
 
 def spread() -> Spec:
@@ -226,6 +266,16 @@ def trade_imbalance(window: int | str) -> Spec:
     return Spec(_r.TRADE_IMBALANCE, 0, duration_ns(window, "trade_imbalance: window"), name=f"trade_imbalance({window!r})")
 
 
+def volume(window: int | str, source: str = "trade") -> Spec:
+    """Lots traded over a window: of trades, or of bars; price is the bars of an instrument that has nothing else, else the trades.
+
+    >>> volume("30s", "price").of("bars") == volume("30s", "bar")
+    True
+    """
+    src = SOURCES[_choice(source, ("trade", "bar", "price"), "volume: source")]
+    return Spec(_r.TRADED, src, duration_ns(window, "volume: window"), name=f"volume({window!r}, {source!r})")
+
+
 def bar(source: str, interval: int | str, component: str = "close") -> Spec:
     """A component of the last complete micro-bar of an interval, or of the one being built ('current_close', ...).
 
@@ -235,7 +285,7 @@ def bar(source: str, interval: int | str, component: str = "close") -> Spec:
     >>> bar("trade", "1m", "close").n_words
     13
     """
-    sources = [s for s in SOURCES if s != "bar"]
+    sources = [s for s in SOURCES if s not in ("bar", "price")]
     src = SOURCES[_choice(source, sources, "bar: source")]
     p1 = COMPONENTS[_choice(component, COMPONENTS, "bar: component")]
     ns = duration_ns(interval, "bar: interval")
@@ -250,6 +300,8 @@ class FeatureTable:
         for instrument, spec in unique:
             if not isinstance(spec, Spec):
                 raise ValueError(f"features: expected a Spec such as ema('mid', 20), got {spec!r}")
+            if spec.source == _r.WHAT_THERE_IS:
+                raise ValueError(f"features: {spec}: outside a run there is no instrument to choose by: name mid, trade or bar")
             _count(instrument, "instrument", 0)
         self.index = {key: k for k, key in enumerate(unique)}
         self.features = np.zeros(len(unique), _r.FEATURE).view(np.recarray)

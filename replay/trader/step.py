@@ -5,6 +5,7 @@ from __future__ import annotations
 from replay.events import (
     ACCOUNT,
     BAR,
+    BAR_EXT,
     CONTROL,
     CUSTOM,
     DEPTH,
@@ -18,6 +19,7 @@ from replay.events import (
     OP_HALT,
     OP_KILL,
     OP_RESUME,
+    OP_START,
     OPEN,
     PHASE,
     QUOTE,
@@ -52,6 +54,7 @@ from replay.trader.layout import (
     N_HOOKS,
     NO_GROUP,
     ON_BAR,
+    ON_BARS,
     ON_BOOK,
     ON_DATA,
     ON_ORDER,
@@ -59,8 +62,10 @@ from replay.trader.layout import (
     ON_TIMER,
     ON_TRADE,
     OUTSIDE,
+    RUN,
     SLOT_MASK,
     TIMER_ROW,
+    WARMUP,
     header,
     instruments,
     limits,
@@ -71,7 +76,7 @@ from replay.trader.layout import (
 from replay.trader.ledger import on_fee, on_transfer, revalue
 from replay.trader.oms import cancel, cancel_all, find
 from replay.trader.orders import REJECTED
-from replay.trader.output import OUT_FEE, emit
+from replay.trader.output import OUT_EQUITY, OUT_FEE, SAMPLE_NS, emit
 from replay.trader.reports import on_report
 from replay.trader.risk import enter, halt, new_peak, recover, set_floor
 
@@ -161,13 +166,37 @@ def watch(tb, h):
 
 
 @hot
+def sample(tb, h):
+    """Before anything changes equity: it has stood like this since the last full minute, and whatever moves it comes after."""
+    if h.now >= h.sample_at:
+        sample_due(tb, h)
+
+
+@fn
+def sample_due(tb, h):
+    apart()
+    gross = 0
+    net = 0
+    table = views(tb, h)
+    for k in range(h.n_instruments):
+        gross += abs(table[k].value)
+        net += table[k].value
+    minute = h.now // SAMPLE_NS * SAMPLE_NS
+    emit(h, -1, OUT_EQUITY, h.state, 0, 0, minute, h.equity, gross, net, h.drawdown)
+    h.sample_at = minute + SAMPLE_NS
+
+
+@hot
 def mark(tb, h, v, instrument, price2):
     """Value the position at a new price (given doubled)."""
     if price2 == v.mark2:
         return
-    v.mark2 = price2
     v.marked = 1
-    if v.pos != 0:
+    if v.pos == 0:
+        v.mark2 = price2
+    else:
+        sample(tb, h)
+        v.mark2 = price2
         revalue(h, instruments(tb, h)[instrument], v)
         watch(tb, h)
 
@@ -262,6 +291,20 @@ def watch_halt(tb, instrument):
     return 0
 
 
+@hot
+def on_bar(tb, h, e):
+    """A bar, at its close: view, mark, features, strategies."""
+    k = e.instrument
+    v = views(tb, h)[k]
+    v.close_px = e.d
+    v.close_ts = h.now
+    if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
+        mark(tb, h, v, k, 2 * e.d)
+    if v.features >= 0:
+        feature(tb, h, k, 0)
+    wake(tb, h, ON_BAR)
+
+
 # --- everything else ------------------------------------------------------------------------------------------------------------
 @fn
 def on_phase(tb, h, e):
@@ -303,6 +346,9 @@ def on_control(tb, h, e):
             set_floor(tb, h)
     elif e.side == OP_END:
         h.mode = DRAIN
+    elif e.side == OP_START:
+        if h.mode == WARMUP:
+            h.mode = RUN
     elif e.side == OP_CANCEL_ALL:
         cancel_all(tb, h, -1, -1)
 
@@ -331,6 +377,7 @@ def report_in(tb):
     """The current event is a report: OMS, ledger, groups, then its strategy."""
     h = header(tb)
     e = at(tb + h.current_at, 1, EVENT)[0]
+    sample(tb, h)
     if on_report(tb, h, e):
         o = orders(tb, h)[e.a & SLOT_MASK]
         strategy = o.strategy
@@ -349,6 +396,7 @@ def report_in(tb):
 @fn
 def on_fee_row(tb, h, e):
     apart()
+    sample(tb, h)
     slot = find(tb, h, e.a)
     strategy = orders(tb, h)[slot].strategy if slot >= 0 else 0
     on_fee(tb, h, e.instrument, strategy, e.b, e.c)
@@ -411,15 +459,11 @@ def other_in(tb):
         on_timer(tb, h, e)
     elif kind == FEE:
         on_fee_row(tb, h, e)
-    elif kind == BAR:
-        v = views(tb, h)[k]
-        v.close_px = e.d
-        v.close_ts = h.now
-        if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
-            mark(tb, h, v, k, 2 * e.d)
-        if v.features >= 0:
-            feature(tb, h, k, 0)
-        wake(tb, h, ON_BAR)
+    elif kind == BAR or kind == BAR_EXT:
+        if kind == BAR:
+            on_bar(tb, h, e)
+        if e.flags & LAST and h.fault == 0:
+            wake(tb, h, ON_BARS)
     elif kind == PHASE:
         on_phase(tb, h, e)
     elif kind == STATUS:

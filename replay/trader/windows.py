@@ -134,6 +134,31 @@ def mean_roll(words, fwords, at, now, span):
     fwords[at + BASE + 1] = total
 
 
+# --- extremes: whether there is one, and the extreme, a bucket --------------------------------------------------------------------
+
+
+@fn
+def extremes_roll(words, fwords, at, now, span, sign):
+    """Bring a window of highs (`sign` 1) or lows (-1) to `now`."""
+    if words[at + EDGE] == 0:
+        begin(words, at, now, width_of(span))
+        return
+    turn(words, at, now, width_of(span), 2)
+    words[at + BASE] = 0
+    bucket = words[at + BUCKET]
+    for j in range(K - 1):
+        slot = at + RING + ((bucket - (K - 1) + j) & MASK) * 2
+        if words[slot] > 0:
+            extremes_add(words, fwords, at + BASE, fwords[slot + 1], sign)
+
+
+@hot
+def extremes_add(words, fwords, slot, x, sign):
+    if words[slot] == 0 or sign * (x - fwords[slot + 1]) > 0.0:
+        words[slot] = 1
+        fwords[slot + 1] = x
+
+
 # --- moments: count, mean and squared deviations a bucket ----------------------------------------------------------------------
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from replay.events import DEPTH, HALTED, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import BAR, DEPTH, HALTED, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.memory import apart, fn, hot
 from replay.kernel.touch import display_level
-from replay.trader.layout import LEVEL_L1, LEVEL_L2
-from replay.venue.layout import books
+from replay.trader.layout import LEVEL_BARS, LEVEL_L1, LEVEL_L2
+from replay.venue.layout import bars, books
 
 
 @hot
@@ -45,6 +45,16 @@ def set_phase(vb, v, phase):
 
 
 @hot
+def close_bar(vb, v, b, e):
+    """A bar has closed. Where the next one opened at that instant, its open is the last price."""
+    r = bars(vb, v)[e.instrument]
+    if e.side == r.interval:
+        r.volume = e.id
+        if r.open_ts < e.ts_event:
+            b.last_px = e.d
+
+
+@hot
 def apply_row(vb, v, b, e):
     """A row of market data on an instrument where none of our orders rests."""
     kind = e.kind
@@ -58,6 +68,9 @@ def apply_row(vb, v, b, e):
     elif kind == DEPTH:
         if b.level == LEVEL_L2:
             display_level(vb, v, b, e)
+    elif kind == BAR:
+        if b.level == LEVEL_BARS:
+            close_bar(vb, v, b, e)
     elif kind == PHASE:
         set_phase(vb, v, e.side)
     elif kind == STATUS:

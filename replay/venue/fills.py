@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
-from replay.events import CLEAR, CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, OPEN, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.events import BAR, CLEAR, CLOSED, DEPTH, EVENT, FILLS, HALTED, LAST, OPEN, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
 from replay.kernel.fixed import log
 from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.kernel.touch import display_level, px_of, sz_of
-from replay.trader.layout import GTC, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
+from replay.trader.layout import GTC, LEVEL_BARS, LEVEL_L1, LEVEL_L2, LIMIT, MARKET, REDUCE_ONLY, STOP, STOP_LIMIT
 from replay.trader.orders import EXEC_EXPIRED
+from replay.venue.bars import close_on_orders
 from replay.venue.book import apply_row, display_quote, set_phase
 from replay.venue.layout import (
     HFTBACKTEST,
@@ -22,12 +23,14 @@ from replay.venue.layout import (
     PROB_POWER,
     PROB_POWER2,
     RISK_AVERSE,
+    bars,
     books,
     header,
     orders,
 )
-from replay.venue.matching import arrive, consume, reducible, take, trades, unlink
+from replay.venue.matching import arrive, consume, take
 from replay.venue.reports import fill, report
+from replay.venue.resting import reducible, trades, unlink
 
 
 @fn
@@ -366,6 +369,8 @@ def on_row(vb, address):
             b.last_px = e.a
             if b.stops >= 0 and b.phase == OPEN and b.status != HALTED:
                 elect(vb, v, b, e)
+    elif e.kind == BAR and b.level == LEVEL_BARS and e.side == bars(vb, v)[e.instrument].interval:
+        close_on_orders(vb, v, b, e)
     return 0
 
 

@@ -16,6 +16,8 @@ RECORDED, CONSTANT, LOGNORMAL = range(3)
 FEED, ENTRY, RESPONSE = range(3)
 NOBODY = -(1 << 61)  # best_rank of a side where nothing of ours rests
 UNPRINTED = -(1 << 62)  # last price of a book without a print
+# what an order at an instrument that executes on bars does next: it takes part in the bar, meets its first open, or its next one
+IN_BAR, FRESH, SITS_OUT = range(3)
 
 VBOOK = record(
     # the book in force: what the feed displayed less what our own orders took since
@@ -43,6 +45,19 @@ VBOOK = record(
     ("taken", "i1"),  # we took of an L1 display that has not been renewed
 )
 
+#: An instrument that executes on bars; `ns` 0: it does not.
+VBAR = record(
+    ("ns", "i8"),  # length of its bars
+    ("interval", "i8"),  # their index in the manifest
+    ("first_ns", "i8"),  # an order that arrives this soon after the open gets the open
+    ("open_ts", "i8"),  # of the bar that opened last
+    ("open_px", "i8"),
+    ("volume", "i8"),  # of the bar that closed last
+    ("taken", "i8"),  # our lots in the bar that opened last
+)
+#: An interval on which some instrument executes, and the row in venue order from which on its bars have yet to open.
+OPENING = record(("ns", "i8"), ("interval", "i8"), ("i", "i8"))
+
 VORDER = record(
     ("handle", "i8"),
     ("px", "i8"),
@@ -62,6 +77,7 @@ VORDER = record(
     ("flags", "i1"),
     ("live", "i1"),
     ("stopped", "i1"),  # waits for its stop price
+    ("waits", "i1"),  # on bars: IN_BAR, FRESH or SITS_OUT
 )
 
 REQUEST = record(
@@ -98,6 +114,7 @@ HEADER = record(
     ("report_tail", "i8"),
     ("burst", "i8"),  # reports one row or request may cause besides three an order: fills and fees of every level there is
     ("overrun", "i8"),  # a report found no room: the run is not to be trusted
+    ("opening_key", "i8"),  # of the bars that open next
     # the profile
     ("profile", "i8"),
     ("queue", "i8"),
@@ -118,6 +135,8 @@ HEADER = record(
     ("maker_fee_ppm", "i8"),  # of notional, in 1e-8
     ("taker_fee_ppm", "i8"),
     ("fee_per_lot", "i8"),  # money per lot
+    ("slippage_ppm", "i8"),  # of the price of market orders and stops on bars
+    ("participation_ppm", "i8"),  # of a bar's volume, for all our orders together; 0: any
     # counters
     ("c_requests", "i8"),
     ("c_fills", "i8"),
@@ -127,7 +146,7 @@ HEADER = record(
     ("c_crossed", "i8"),
     *(
         (f"{name}_{part}", "i8")
-        for name in ["books", "orders", "scratch", "requests", "reports", "instruments", "ladders", "levels", "bits", "overflow"]
+        for name in ["books", "orders", "scratch", "requests", "reports", "instruments", "bars", "openings", "ladders", "levels", "bits", "overflow"]
         for part in ("at", "n")
     ),
 )
@@ -146,6 +165,16 @@ def books(vb, v):
 @hot
 def orders(vb, v):
     return at(vb + v.orders_at, v.orders_n, VORDER)
+
+
+@hot
+def bars(vb, v):
+    return at(vb + v.bars_at, v.bars_n, VBAR)
+
+
+@hot
+def openings(vb, v):
+    return at(vb + v.openings_at, v.openings_n, OPENING)
 
 
 @hot

@@ -7,15 +7,16 @@ feed displays that price anew. The rest of a market order stays and takes each f
 
 from __future__ import annotations
 
-from replay.events import HALTED, OPEN
+from replay.events import OPEN
 from replay.kernel import ladder
-from replay.kernel.memory import apart, entry, fn, hot
+from replay.kernel.memory import apart, entry, fn
 from replay.kernel.touch import px_of, side_ladder, sync, sz_of
 from replay.trader.layout import (
     CMD_CANCEL,
     CMD_NEW,
     FOK,
     IOC,
+    LEVEL_BARS,
     LEVEL_L1,
     LIMIT,
     MARKET,
@@ -33,89 +34,10 @@ from replay.trader.orders import (
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
 )
-from replay.venue.layout import HFTBACKTEST, NOBODY, UNPRINTED, books, header, orders, requests
+from replay.venue.bars import arrive_on_bars, join_bar, stop_on_bars
+from replay.venue.layout import HFTBACKTEST, UNPRINTED, books, header, orders, requests
 from replay.venue.reports import fill, report
-
-NEVER = 1 << 60  # price of a market order in the resting list: ahead of every limit
-
-
-@fn
-def link_resting(vb, v, b, slot):
-    """Put an order into its side's list: best price first, then arrival."""
-    apart()
-    table = orders(vb, v)
-    o = table[slot]
-    k = 0 if o.side > 0 else 1
-    rank = o.side * o.px
-    prev = -1
-    cur = b.resting[k]
-    while cur >= 0 and table[cur].side * table[cur].px >= rank:
-        prev = cur
-        cur = table[cur].next
-    o.prev = prev
-    o.next = cur
-    if prev < 0:
-        b.resting[k] = slot
-    else:
-        table[prev].next = slot
-    if cur >= 0:
-        table[cur].prev = slot
-    b.n_resting += 1
-    v.resting += 1
-    o.live = 1
-    bound_resting(b, table, k, o)
-
-
-@fn
-def bound_resting(b, table, k, o):
-    """A new order widens the range of ranks that rest on its side."""
-    apart()
-    rank = o.side * o.px
-    b.best_rank[k] = max(b.best_rank[k], rank)
-    b.worst_rank[k] = min(b.worst_rank[k], rank)
-
-
-@fn
-def unlink(vb, v, b, slot):
-    """Take an order off the book, resting or stop."""
-    apart()
-    table = orders(vb, v)
-    o = table[slot]
-    if o.prev >= 0:
-        table[o.prev].next = o.next
-    elif o.stopped:
-        b.stops = o.next
-    else:
-        b.resting[0 if o.side > 0 else 1] = o.next
-    if o.next >= 0:
-        table[o.next].prev = o.prev
-    b.n_resting -= 1
-    v.resting -= 1
-    o.live = 0
-    if not o.stopped:
-        k = 0 if o.side > 0 else 1
-        head = b.resting[k]
-        if head < 0:
-            b.best_rank[k] = NOBODY
-            b.worst_rank[k] = -NOBODY
-        elif o.prev < 0:
-            b.best_rank[k] = table[head].side * table[head].px
-        elif o.next < 0:
-            b.worst_rank[k] = o.side * table[o.prev].px
-    o.stopped = 0
-
-
-@fn
-def reducible(b, o):
-    """Lots a reduce-only order may still trade."""
-    apart()
-    return max(0, -o.side * b.position)
-
-
-@hot
-def trades(b):
-    """Whether orders may trade: the session is open, the instrument not halted, its quote not crossed."""
-    return b.phase == OPEN and b.status != HALTED and not b.crossed
+from replay.venue.resting import NEVER, link_resting, link_stop, meets_own, own_market, reducible, trades, unlink
 
 
 @fn
@@ -202,22 +124,6 @@ def rest(vb, v, b, slot):
 
 
 @fn
-def meets_own(vb, v, b, o, px):
-    """Whether the order at `px` would trade with an order of our own that rests. hftbacktest's exchange does not look."""
-    apart()
-    opposite = b.resting[1 if o.side > 0 else 0]
-    return v.profile != HFTBACKTEST and opposite >= 0 and o.side * (px - orders(vb, v)[opposite].px) >= 0
-
-
-@fn
-def own_market(vb, v, b, o):
-    """Whether a market order of ours waits on the other side."""
-    apart()
-    opposite = b.resting[1 if o.side > 0 else 0]
-    return v.profile != HFTBACKTEST and opposite >= 0 and abs(orders(vb, v)[opposite].px) == NEVER
-
-
-@fn
 def arrive(vb, v, b, slot, ts, new):
     """An order enters the book: take, then rest or expire. A stop that is elected (`new` false) was acknowledged before: what a
     new order is rejected for ends it as expired."""
@@ -285,15 +191,11 @@ def open_new(vb, v, b, r, ts):
         report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
     elif r.type >= STOP and (b.last_px == UNPRINTED or o.side * (b.last_px - o.stop_px) < 0):
         report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
-        o.stopped = 1
-        o.live = 1
-        o.prev = -1
-        o.next = b.stops
-        if b.stops >= 0:
-            orders(vb, v)[b.stops].prev = slot
-        b.stops = slot
-        b.n_resting += 1
-        v.resting += 1
+        link_stop(vb, v, b, slot)
+        if b.level == LEVEL_BARS:
+            stop_on_bars(vb, v, b, o, ts)
+    elif b.level == LEVEL_BARS:
+        arrive_on_bars(vb, v, b, slot, ts)
     else:
         arrive(vb, v, b, slot, ts, True)
 
@@ -314,6 +216,8 @@ def change(vb, v, b, r, ts):
         o.px = px
         o.stop_px = r.stop_px
         o.leaves = leaves
+        if b.level == LEVEL_BARS:
+            stop_on_bars(vb, v, b, o, ts)
     elif px == o.px and leaves <= o.leaves:
         o.leaves = leaves
     else:
@@ -322,6 +226,9 @@ def change(vb, v, b, r, ts):
         o.leaves = leaves
         v.seq += 1
         o.seq = v.seq
+        if b.level == LEVEL_BARS:
+            join_bar(vb, v, b, slot, ts)
+            return
         marketable = sz_of(b, -o.side) > 0 and o.side * (o.px - px_of(b, -o.side)) >= 0
         if marketable and o.flags & POST_ONLY:
             report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)

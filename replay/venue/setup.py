@@ -8,7 +8,7 @@ import numpy as np
 from replay.data.manifest import Manifest
 from replay.data.scan import YEAR_NS
 from replay.errors import BadInput
-from replay.events import CLOSED, EVENT, OPEN
+from replay.events import EVENT
 from replay.kernel import ladder
 from replay.kernel.arena import Arena
 from replay.trader.layout import INSTRUMENT
@@ -16,6 +16,8 @@ from replay.trader.setup import LEVELS, book_size, fill_instruments
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
 
+NEVER = (1 << 63) - 1
+SECOND = 1_000_000_000
 QUEUES = {
     "risk_averse": V.RISK_AVERSE,
     "power": V.PROB_POWER,
@@ -58,7 +60,8 @@ class Leg(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """How the venue fills, how long the legs take, what it charges."""
+    """How the venue fills, how long the legs take, what it charges. Slippage and participation are those of execution on bars, in
+    millionths of the price and of a bar's volume; a participation of 0 is any."""
 
     name: str = "realistic"
     queue: str = "risk_averse"
@@ -69,6 +72,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     maker_fee_ppm: int = 0
     taker_fee_ppm: int = 0
     fee_per_lot: int = 0
+    slippage_ppm: int = 500
+    participation_ppm: int = 100_000
     seed: int = 1
 
 
@@ -87,6 +92,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     if m.end_ns - m.start_ns > 30 * YEAR_NS:
         raise BadInput("the session spans more than 30 years, which a key of 64 bits cannot order: slice it")
     width, capacity = book_size(m)
+    executing = sorted({m.finest_bar_ns[k] for k, level in enumerate(m.levels) if level == "bars"})
     # an order may walk every level, each a fill and a fee; the ring must hold that twice over
     burst = 2 * capacity + 64
     while report_capacity < 2 * burst:
@@ -99,6 +105,8 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
             "scratch": (EVENT, 1),
             "requests": (V.REQUEST, 2 * order_capacity),
             "instruments": (INSTRUMENT, n),
+            "bars": (V.VBAR, n if executing else 0),
+            "openings": (V.OPENING, len(executing)),
             **ladder.regions(2 * n if width else 0, width or 64, capacity),
             "reports": (EVENT, report_capacity),  # last: it can grow
         },
@@ -121,7 +129,16 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         h.last_arrival[k] = -(1 << 62)
         h.last_send[k] = -(1 << 62)
     h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
-    phased = m.counts.get("phase", 0) > 0
+    h.slippage_ppm, h.participation_ppm = profile.slippage_ppm, profile.participation_ppm
+    h.opening_key = NEVER
+    for row, ns in zip(arena.region("openings"), executing, strict=True):
+        row.ns, row.interval = ns, m.bar_intervals_ns.index(ns)
+    for k, row in enumerate(arena.region("bars")):
+        row.interval = -1
+        if m.levels[k] == "bars":
+            row.ns, row.interval = m.finest_bar_ns[k], m.bar_intervals_ns.index(m.finest_bar_ns[k])
+            row.first_ns = min(SECOND, int(row.ns) // 60)
+            row.open_ts = -(1 << 62)
     for k, book in enumerate(arena.region("books")):
         book.resting[:] = -1
         book.stops = -1
@@ -129,7 +146,7 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
         book.worst_rank[:] = -V.NOBODY
         book.last_px = V.UNPRINTED
         book.level = LEVELS[m.levels[k]]
-        book.phase = CLOSED if phased else OPEN
+        book.phase = m.phase_at_start
     fill_instruments(arena, m)
     arena.check()
     return arena

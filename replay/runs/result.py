@@ -1,0 +1,201 @@
+"""A run that is over: its figures and tables, in memory or in a folder. A folder holds the same and nothing else.
+
+runs/2026-11-20T164100-mean_reversion/
+    manifest.json    what was run (hashes of data, strategies, limits; profile, seed, versions), figures, digest
+    orders.parquet   ... one file a table of `replay.runs.tables`
+    report.html      the same to look at
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from replay.engine import Engine
+from replay.errors import BadInput
+from replay.runs.config import RunConfig
+from replay.runs.tables import tables
+from replay.summary import Summary, to_json
+from replay.venue.setup import Profile
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT = 1  #: raised when an older reader would misread a newer run
+MANIFEST = "manifest.json"
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """A strategy of a run. `source_sha256` of its class's text, None where that was not to be had."""
+
+    name: str
+    kind: str
+    source_sha256: str | None
+    parameters: dict[str, bool | int | float | str]
+
+
+class RunManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was run, and what came of it. `tables`: rows of each."""
+
+    version: int
+    digest: str
+    complete: bool
+    config: RunConfig
+    session_sha256: str
+    strategies: tuple[Ran, ...]
+    profile: Profile
+    versions: dict[str, str]
+    tables: dict[str, int]
+    summary: Summary
+
+
+class _Version(msgspec.Struct):
+    version: int
+    digest: str
+
+
+class Result:
+    """What a run did: `manifest`, `summary`, and tables, which are read from the folder when first asked for.
+
+    >>> import replay
+    >>> run = replay.run(strategy="ema_cross")
+    >>> run.table("orders").num_rows == run.summary.orders
+    True
+    """
+
+    def __init__(self, manifest: RunManifest, made: dict[str, pa.Table] | None = None, path: Path | None = None):
+        self.manifest, self.path = manifest, path
+        self._tables = dict(made or {})
+
+    @staticmethod
+    def of(engine: Engine, config: RunConfig, complete: bool = True) -> Result:
+        """The result of an engine's run so far; `config` is what it was made from."""
+        made = tables(engine)
+        manifest = RunManifest(
+            version=FORMAT,
+            digest=engine.digest,
+            complete=complete,
+            config=config,
+            session_sha256=engine.session.manifest.sha256,
+            strategies=tuple(Ran(s.name, s.kind, _sha256(s.cls), s.values) for s in engine.strategies),
+            profile=engine.profile,
+            versions={"python": platform.python_version()}
+            | {name: version(name) for name in ("replay-engine", "numba", "numpy")},
+            tables={name: table.num_rows for name, table in made.items()},
+            summary=Summary.of(engine, made, complete),
+        )
+        return Result(manifest, made)
+
+    @staticmethod
+    def open(path: str | Path) -> Result:
+        """A run's folder, or ``runs/last``. Raises `BadInput` where it is not one, or one of another version."""
+        path = Path(path)
+        try:
+            text = (path / MANIFEST).read_bytes()
+        except OSError:
+            raise BadInput(
+                f"{path}: no run is here ({MANIFEST} expected): name a folder that replay run wrote, such as runs/last"
+            ) from None
+        try:
+            found = msgspec.json.decode(text, type=_Version).version
+            if found != FORMAT:
+                raise BadInput(f"{path}: run version {FORMAT} expected, got {found}: run again")
+            return Result(msgspec.json.decode(text, type=RunManifest), path=path)
+        except msgspec.DecodeError as e:
+            raise BadInput(f"{path}/{MANIFEST}: not the manifest of a run ({e}): name a folder that replay run wrote") from None
+
+    @property
+    def summary(self) -> Summary:
+        """The figures."""
+        return self.manifest.summary
+
+    @property
+    def digest(self) -> str:
+        """The decision digest, 16 hex digits."""
+        return self.manifest.digest
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tables there are."""
+        return tuple(self.manifest.tables)
+
+    def table(self, name: str) -> pa.Table:
+        """One table as Arrow (`replay.runs.tables` says which). Raises `BadInput` for a name that is none."""
+        if name not in self._tables:
+            if name not in self.names:
+                raise BadInput(f"no table {name!r}: a run has {', '.join(self.names)}")
+            self._tables[name] = _read(self.path, name)
+        return self._tables[name]
+
+    @functools.cached_property
+    def tables(self) -> dict[str, pa.Table]:
+        """All of them by name."""
+        return {name: self.table(name) for name in self.names}
+
+    def to_pandas(self, name: str) -> pandas.DataFrame:
+        """One table as a pandas frame; needs pandas."""
+        return self.table(name).to_pandas()
+
+    def sql(self, query: str) -> pa.Table:
+        """The answer to a query over the tables by their names, from DuckDB. Raises `BadInput` with its message.
+
+        >>> import replay
+        >>> replay.run(strategy="ema_cross").sql("select count(*) as n from fills where maker").to_pylist()
+        [{'n': 0}]
+        """
+        import duckdb
+
+        connection = duckdb.connect()
+        for name in self.names:
+            connection.register(name, self.table(name))
+        try:
+            return connection.sql(query).to_arrow_table()
+        except duckdb.Error as e:
+            raise BadInput(f"sql: {e}") from None
+
+    def save(self, path: str | Path) -> Path:
+        """Write the folder, whole or not at all. Raises `BadInput` where something else is there."""
+        path = Path(path)
+        if path.exists() and not (path / MANIFEST).exists():
+            raise BadInput(f"{path}: something that is no run is there: choose another folder")
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        with contextlib.ExitStack() as undo:
+            undo.callback(shutil.rmtree, part, ignore_errors=True)
+            for name, table in self.tables.items():
+                pq.write_table(table, part / f"{name}.parquet", compression="zstd")
+            (part / MANIFEST).write_text(to_json(self.manifest) + "\n")
+            if path.exists():
+                shutil.rmtree(path)
+            part.rename(path)
+            undo.pop_all()
+        self.path = path
+        return path
+
+
+def _read(path: Path, name: str) -> pa.Table:
+    try:
+        return pq.read_table(path / f"{name}.parquet")
+    except (OSError, pa.ArrowInvalid) as e:
+        raise BadInput(f"{path}/{name}.parquet: cannot be read ({e}): run again") from None
+
+
+def _sha256(cls: type) -> str | None:
+    """Of the text of a strategy's class, None where it has none any more."""
+    try:
+        return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()
+    except (OSError, TypeError):
+        return None

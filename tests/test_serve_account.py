@@ -1,0 +1,160 @@
+"""An account under random requests: after every step its books add up, its orders agree with the venue, and what it told is consistent."""
+
+import random
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+pytest.importorskip("aiohttp")
+
+from replay.data import synth
+from replay.serve.errors import ApiError
+from replay.serve.orders import ENDED, Order, text
+from replay.serve.rest import Call, Rest
+from replay.serve.server import Server
+from replay.serve.venue import CAPACITY
+from replay.venue.setup import Leg, Profile
+
+LEGS = {"entry": Leg("lognormal", 5_000_000, 0.8), "response": Leg("lognormal", 5_000_000, 0.8)}
+
+
+class Client:
+    def __init__(self, seed, session, strict=True, profile=Profile(**LEGS)):  # noqa: B008
+        self.server = Server(session, profile, speed="lockstep", rate=0, strict=strict)
+        self.rest = Rest(self.server)
+        self.account = self.server.authenticate("key", "secret")
+        self.random = random.Random(seed)
+        self.refused = Counter()
+        self.told: dict[str, list[str]] = {}
+        self.fills: list[tuple[str, int, Decimal, Decimal]] = []
+        self.server.send_update = self.hear
+
+    def hear(self, account, data):
+        o = data["order"]
+        self.told.setdefault(o["id"], []).append(data["event"])
+        if "fill" in data["event"]:
+            side = 1 if o["side"] == "buy" else -1
+            self.fills.append((o["symbol"], side, Decimal(data["qty"]), Decimal(data["price"])))
+            assert Decimal(data["position_qty"]) == sum(s * q for symbol, s, q, _ in self.fills if symbol == o["symbol"])
+
+    def ask(self, endpoint, body=None, query=None, **args):
+        try:
+            return endpoint(Call(self.account, args, query or {}, body))[1]
+        except ApiError as e:
+            self.refused[e.message.split("(")[0][:40]] += 1
+            return None
+
+    def act(self):
+        r, k = self.random, self.random.randrange(2)
+        t = self.server.market.touch(k)
+        if not t.bid_sz or not t.ask_sz:
+            return
+        what, side = r.random(), r.choice((1, -1))
+        near = t.bid_px if side > 0 else t.ask_px
+        body = {
+            "symbol": "AB"[k],
+            "qty": r.choice((1, 5, 40, 300)),
+            "side": "buy" if side > 0 else "sell",
+            "time_in_force": r.choice(("day", "gtc")),
+        }
+        px = lambda ticks: f"{ticks / 100:.2f}"  # noqa: E731
+        orders = [o for o in self.account.orders.values() if not o.ended]
+        if what < 0.25:
+            self.ask(self.rest.submit, {**body, "type": "market"})
+        elif what < 0.5:
+            tif = {"time_in_force": r.choice(("ioc", "fok"))} if r.random() < 0.2 else {}
+            self.ask(self.rest.submit, {**body, "type": "limit", "limit_price": px(near - side * r.randrange(-3, 6)), **tif})
+        elif what < 0.58:
+            self.ask(self.rest.submit, {**body, "type": "stop", "stop_price": px(near + side * r.randrange(2, 9))})
+        elif what < 0.7:
+            legs = {
+                "take_profit": {"limit_price": px(near + side * r.randrange(4, 9))},
+                "stop_loss": {"stop_price": px(near - side * r.randrange(3, 9))},
+            }
+            self.ask(self.rest.submit, {**body, "type": "market", "order_class": "bracket", **legs})
+        elif what < 0.76:
+            exits = {"take_profit": {"limit_price": px(near - side * 4)}, "stop_loss": {"stop_price": px(near + side * 4)}}
+            self.ask(self.rest.submit, {**body, "type": "limit", "order_class": "oco", **exits})
+        elif what < 0.86 and orders:
+            o = r.choice(orders)
+            change = (
+                {"qty": r.choice((1, 7, 50))}
+                if r.random() < 0.5
+                else {"limit_price" if o.limit_px else "stop_price": px(near - side * r.randrange(6))}
+            )
+            self.ask(self.rest.replace, change, id=o.id)
+        elif what < 0.97 and orders:
+            self.ask(self.rest.cancel, id=r.choice(orders).id)
+        elif what < 0.98:
+            self.ask(self.rest.cancel_all)
+        elif what < 0.985:
+            self.ask(self.rest.close_all, query={"cancel_orders": "true"})
+        else:
+            self.ask(self.rest.close_position, symbol="AB"[k])
+
+    # --- what must hold ---------------------------------------------------------------------------------------------------------
+    def check(self):
+        a, p = self.account, self.account.portfolio
+        cash = a.portfolio.initial - sum(s * q * px for _, s, q, px in self.fills)
+        assert p.cash == cash
+        for k in range(2):
+            assert p.qty(k) == sum(s * int(q) for symbol, s, q, _ in self.fills if symbol == "AB"[k])
+        for o in a.orders.values():
+            assert 0 <= o.cum <= o.qty and (o.status == "filled") == (o.cum == o.qty), o
+            assert o.ended or o.handle or o.status in ("accepted", "held"), o
+            assert (o.status == "replaced") == (o.replaced_by is not None) and o.ended == (o.status in ENDED)
+        working = a.working()
+        handles = {o.handle for o in working if o.handle}
+        assert handles == {h for h, o in a._by_handle.items() if not o.ended}
+        assert len(a.venue._free) + len(a._by_handle) == CAPACITY
+        assert p.reserved(working) >= 0
+
+    def settle(self):
+        """Nothing is under way any more: our orders and the venue's are the same."""
+        a = self.account
+        self.server.advance(self.server.market.now + 2_000_000_000)
+        if a.venue.under_way:
+            return
+        resting = {int(v.handle): int(v.leaves) for v in a.venue.arena.region("orders") if v.live}
+        assert resting == {o.handle: o.leaves for o in a.working() if o.handle}
+
+
+TERMINAL = {"fill", "canceled", "expired", "rejected", "replaced"}
+
+
+@pytest.mark.parametrize(("seed", "strict"), [(1, True), (2, True), (3, False), (4, False)])
+def test_random_requests(seed, strict):
+    c = Client(seed, synth.equity_day(("A", "B"), 8_000, seed=seed), strict)
+    c.server.advance(None, rows=300)
+    for n in range(1_500):
+        for _ in range(c.random.choice((0, 1, 1, 3))):
+            c.act()
+        c.server.advance(None, rows=c.random.choice((1, 1, 4, 8)))
+        c.check()
+        if n % 50 == 49:
+            c.settle()
+    c.server.advance(None)
+    c.check()
+    assert c.server.market.done
+    kinds = Counter(event for events in c.told.values() for event in events)
+    for event in ("new", "fill", "partial_fill", "canceled", "expired", "replaced"):
+        assert kinds[event] > 3, kinds
+    for ident, events in c.told.items():
+        o: Order = c.account.orders[ident]
+        assert sum(e in TERMINAL for e in events) == o.ended, (o, events)
+        ended = next((k for k, e in enumerate(events) if e in TERMINAL), len(events))
+        assert all(e.startswith("order_") for e in events[ended + 1 :]), events
+    pairs = [o for o in c.account.orders.values() if o.cls == "bracket" and o.legs and o.status == "filled"]
+    assert len(pairs) > 5
+    for o in pairs:
+        first, second = o.legs
+        assert first.ended == second.ended or "gtc" in (first.tif, second.tif), (first, second)
+    if strict:  # the checks have been met
+        wanted = (
+            "insufficient buying power",
+            "insufficient qty available for order ",
+            "potential wash trade detected. use compl",
+        )
+        assert all(c.refused[words] for words in wanted), c.refused
+    assert text(c.account.portfolio.equity())
