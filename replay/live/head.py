@@ -24,6 +24,7 @@ from replay.strategy import load
 from replay.trader.limits import Limits
 
 FORMAT = 1
+BAR_NS = 60_000_000_000  #: brokers' bars are of a minute
 ROOM = 10
 NO_PRICE = Decimal(10_000)
 
@@ -126,7 +127,7 @@ def manifest_of(name: str, instruments: Sequence[Instrument], prices: Sequence[i
     most = tuple((px or int(NO_PRICE / Decimal(i.tick_size))) * ROOM // 4 for px, i in zip(prices, instruments, strict=True))
     return Manifest(
         name=name, instruments=tuple(instruments), levels=("l1",) * n, n_events=0, counts={"phase": 1} if phased else {}, start_ns=now,
-        end_ns=now, clock_shift_ns=0, bar_intervals_ns=(60_000_000_000,), max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n,
+        end_ns=now, clock_shift_ns=0, bar_intervals_ns=(BAR_NS,), finest_bar_ns=(BAR_NS,) * n, max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n,
         max_px=most, max_size=(0,) * n, currencies=currencies_of(tuple(instruments)), anomalies={}, inferred=(), sources=(), sha256="",
         order_sha256=None,
     )  # fmt: skip

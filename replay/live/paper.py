@@ -91,7 +91,7 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
 
 def wants_bars(strategies: Sequence) -> bool:
     """Whether any of them looks at bars."""
-    return any("on_bar" in s.hooks or any(f.source == BAR_CLOSE for f in s.features.values()) for s in strategies)
+    return any({"on_bar", "on_bars"} & set(s.hooks) or any(f.source == BAR_CLOSE for f in s.features.values()) for s in strategies)
 
 
 def run(order: Order, lines: bool) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from replay.errors import BadInput
-from replay.events import GAP
+from replay.events import GAP, LAST
 from replay.live import broker as B
 from replay.live.alpaca import wire
 from replay.live.alpaca.lanes import Bucket, Lane
@@ -38,6 +38,7 @@ from replay.trader.orders import (
 PATIENCE_S = 5.0  #: how old an order or replace may be when it leaves: what the rate limit held back for longer is refused here
 SETTLE_S = 15.0  #: how long an order may be missing at the broker before it is sure that it never arrived
 LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
+BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 BATCH = 512  #: rows in one frame in lockstep
 PAGE = 500  #: orders a page, activities a page: their maxima
 ACTIVITIES = 100
@@ -77,6 +78,7 @@ class Alpaca:
             access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
             updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
         )  # fmt: skip
+        self._bars: list[bytes] = []  # of the newest minute, until it is complete
         self._frame: list[object] = []
         self._head: dict | None = None
 
@@ -182,10 +184,29 @@ class Alpaca:
         if head:
             step = head["seq"]
             self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
+        elif event and m["T"] == "b":
+            self._hold_bar(event)
         elif event:
             self._put(Row(event))
         else:
             self._skip(str(m["T"]))
+
+    def _hold_bar(self, event: bytes) -> None:
+        """Bars of one minute are one message for strategies: it ends when every symbol's is in, or `BARS_S` after the first."""
+        if self._bars and self._bars[0][:8] != event[:8]:
+            self._give_bars()
+        self._bars.append(event)
+        if len(self._bars) == len(self.scales):
+            self._give_bars()
+        elif len(self._bars) == 1:
+            self.streams.later(BARS_S, lambda first=event: self._give_bars() if self._bars and self._bars[0] is first else None)
+
+    def _give_bars(self) -> None:
+        bars, self._bars = self._bars, []
+        for event in bars[:-1]:
+            self._put(Row(event))
+        flags = int.from_bytes(bars[-1][18:20], "little") | LAST
+        self._put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:]))
 
     def _on_step(self, m: dict) -> None:
         if "row" in m:
@@ -198,7 +219,7 @@ class Alpaca:
     def _framed(self, item: object) -> None:
         """Collect the rows of a frame: the SDK gives messages one by one, and goes back to the loop between two frames."""
         if not self._frame:
-            self.streams._loop.call_soon(self._flush)
+            self.streams.later(0, self._flush)
         self._frame.append(item)
 
     def _flush(self) -> None:

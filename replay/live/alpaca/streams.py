@@ -131,6 +131,10 @@ class Streams:
 
         asyncio.run_coroutine_threadsafe(send(), self._loop).result(10)
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call from the streams' own thread, which this must be called from; 0: once what has been received is dealt with."""
+        self._loop.call_soon(call) if seconds == 0 else self._loop.call_later(seconds, call)
+
     def reconnect(self, label: str) -> None:
         """Break a connection, so that the SDK makes it anew."""
 

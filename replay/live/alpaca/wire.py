@@ -13,6 +13,7 @@ from replay.events import BAR, COUNTS, FILLS, HALTED, LAST, QUOTE, SETS_LAST, ST
 from replay.live import broker as B
 from replay.live.broker import Execution, Hours, Seen, Update
 from replay.live.desk import Command, pack
+from replay.live.head import BAR_NS
 from replay.trader import layout as T
 from replay.trader.orders import (
     EXEC_CANCEL_REJECTED,
@@ -108,7 +109,10 @@ def id_of(text: str) -> int:
 
 # --- market data --------------------------------------------------------------------------------------------------------------
 def market_event(m: dict, s: Scale, recv: int, head: dict | None = None, flags: int = 0) -> bytes | None:
-    """A market-data message as an event received at `recv`; None for a kind the trader has no use for. `head`: what lockstep adds."""
+    """A market-data message as an event received at `recv`; None for a kind the trader has no use for. `head`: what lockstep adds.
+
+    A bar has no `LAST`: the caller knows which is the last of its minute.
+    """
     kind = m["T"]
     if kind == "q":
         bid_sz, ask_sz = s.lots(m["bs"]), s.lots(m["as"])
@@ -124,7 +128,8 @@ def market_event(m: dict, s: Scale, recv: int, head: dict | None = None, flags: 
         return pack(TRADE, stamp_ns(m["t"]), recv, s.index, side, said, ident, px, s.lots(m["s"]))
     if kind == "b":
         o, h, l, c = (s.ticks(m[k]) for k in "ohlc")
-        return pack(BAR, stamp_ns(m["t"]) + 60_000_000_000, recv, s.index, 0, LAST | flags, s.lots(m["v"]), o, h, l, c)
+        said, side = (head["flags"], head["side"]) if head else (flags, 0)
+        return pack(BAR, stamp_ns(m["t"]) + BAR_NS, recv, s.index, side, said, s.lots(m["v"]), o, h, l, c)
     if kind == "s" and m["sc"] in STATUS_CODES:
         return pack(STATUS, stamp_ns(m["t"]), recv, s.index, STATUS_CODES[m["sc"]], LAST | flags)
     return None
