@@ -116,10 +116,19 @@ def compare(url, journal):
     r = recovery.recover(Disk(journal))
     said = np.concatenate([b.outputs for b in Reader(Disk(journal))])
     new = said[said["kind"] == OUT_NEW]
-    ours = {str(parse(f"{r.head.run_id}-{epoch:x}-{handle:x}")) for handle, epoch in ((h, _epoch(r, h)) for h in new["a"].tolist())}
-    theirs = requests.get(f"{url}/v2/orders", headers=lives.HEADERS, params={"status": "all", "limit": 500, "direction": "asc"}, timeout=10).json()
+    ours = {
+        str(parse(f"{r.head.run_id}-{epoch:x}-{handle:x}")) for handle, epoch in ((h, _epoch(r, h)) for h in new["a"].tolist())
+    }
+    theirs = requests.get(
+        f"{url}/v2/orders", headers=lives.HEADERS, params={"status": "all", "limit": 500, "direction": "asc"}, timeout=10
+    ).json()
     while len(theirs) % 500 == 0 and theirs:
-        more = requests.get(f"{url}/v2/orders", headers=lives.HEADERS, params={"status": "all", "limit": 500, "direction": "asc", "after": theirs[-1]["created_at"]}, timeout=10).json()
+        more = requests.get(
+            f"{url}/v2/orders",
+            headers=lives.HEADERS,
+            params={"status": "all", "limit": 500, "direction": "asc", "after": theirs[-1]["created_at"]},
+            timeout=10,
+        ).json()
         if not more:
             break
         theirs += more
@@ -130,7 +139,9 @@ def compare(url, journal):
     trades = said[(said["kind"] == OUT_REPORT) & (said["flags"] >> 8 == O.EXEC_TRADE) & (said["d"] & 1 == 1)]
     traded = sum(int(float(o["filled_qty"])) for o in theirs)
     assert int(trades["b"].sum()) == traded, "a fill is lost or twice"
-    positions = {p["symbol"]: int(float(p["qty"])) for p in requests.get(f"{url}/v2/positions", headers=lives.HEADERS, timeout=10).json()}
+    positions = {
+        p["symbol"]: int(float(p["qty"])) for p in requests.get(f"{url}/v2/positions", headers=lives.HEADERS, timeout=10).json()
+    }
     mine = {s: int(p.qty) for s, p in zip(SYMBOLS, r.trader.region("positions"), strict=False) if int(p.qty)}
     assert positions == mine, (positions, mine)
     assert int(r.trader.header.state) == 0, "it was halted or killed on the way"

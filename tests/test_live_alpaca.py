@@ -45,7 +45,10 @@ def test_lockstep_parity(day, what, tmp_path, monkeypatch):
         "two": [CROSS, passive],
     }[what]
     replayed = Engine(day, [load(name, dict(p)) for name, p in strategies]).run()
-    with lives.serving(day) as (server, url), lives.living(lives.order(url, tmp_path, strategies, SYMBOLS), monkeypatch) as runner:
+    with (
+        lives.serving(day) as (server, url),
+        lives.living(lives.order(url, tmp_path, strategies, SYMBOLS), monkeypatch) as runner,
+    ):
         runner.run()
         account = next(iter(server.accounts.values()))
         h = runner.desk.header

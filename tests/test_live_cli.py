@@ -142,7 +142,10 @@ def test_a_run_from_another_terminal(replay, url, tmp_path):
     finally:
         first.terminate()
         assert first.wait(30) == 0, (tmp_path / "log").read_text()
-    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["state"] == "killed"
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert lines[-1]["state"] == "killed" and {"new", "report", "state", "operator", "stopping"} <= {
+        line["what"] for line in lines
+    }
     assert replay("verify", "journals/x")[1].startswith("identical")
     for change, words in (
         ({"limits": "other.toml"}, "written with other limits"),
@@ -150,7 +153,9 @@ def test_a_run_from_another_terminal(replay, url, tmp_path):
         ({"symbols": "AAPL"}, "the run trades AAPL, MSFT"),
     ):
         lock.release()
-        err = replay("paper", *asked(url, **({"strategy": PINGER} | change)), "-p", "every=4" if "strategy" not in change else "fast=5")[2]
+        err = replay(
+            "paper", *asked(url, **({"strategy": PINGER} | change)), "-p", "every=4" if "strategy" not in change else "fast=5"
+        )[2]
         assert words in err
     for path in Path("journals").rglob("*"):
         if path.is_file():

@@ -13,7 +13,7 @@ pytest.importorskip("aiohttp")
 import lives  # noqa: E402
 
 from replay.data.synth import equity_day  # noqa: E402
-from replay.live.alpaca import adapter  # noqa: E402
+from replay.live.alpaca import jobs  # noqa: E402
 from replay.trader.layout import HALTED, KILLED  # noqa: E402
 from replay.trader.orders import TERMINAL  # noqa: E402
 
@@ -31,8 +31,8 @@ def day():
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(adapter, "LOOK_S", (0.05, 0.1, 0.2, 0.3))
-    monkeypatch.setattr(adapter, "SETTLE_S", 1.0)
+    monkeypatch.setattr(jobs, "LOOK_S", (0.05, 0.1, 0.2, 0.3))
+    monkeypatch.setattr(jobs, "SETTLE_S", 1.0)
 
 
 def until(what, seconds=40.0):
@@ -197,5 +197,10 @@ def test_killed_at_any_moment(tmp_path):
     """Three of the two hundred that ``python tests/kills.py 200`` does."""
     kills = tmp_path / "kills"
     kills.mkdir()
-    done = subprocess.run([sys.executable, "-W", "ignore", str(Path(__file__).with_name("kills.py")), "3"], capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(Path(__file__).with_name("kills.py")), "3"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

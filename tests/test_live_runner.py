@@ -65,6 +65,9 @@ class Script:
     def drop(self, seen):
         self.drops.append(seen)
 
+    def pull(self, cl_ord_ids):
+        self.pulled = cl_ord_ids
+
     def done(self, step, sent, wake_ns):
         raise AssertionError("no lockstep")
 
@@ -148,7 +151,7 @@ def test_an_order_lives_and_dies(run):
     run.say(Update(name, O.EXEC_NEW), filled(name, 4, 100, 4))
     assert (run.state(), int(o.cum)) == ("PARTIAL", 4)
     run.quote(3)
-    (command, root, new), = run.sent(CMD_REPLACE)
+    ((command, root, new),) = run.sent(CMD_REPLACE)
     assert (root, command.qty, command.px) == (name, 12, 99) and parse(new).seq == command.seq > 0
     run.say(Update(name, O.EXEC_REPLACED, cum=4))
     assert (int(o.qty), int(o.px)) == (12, 99)
@@ -244,7 +247,10 @@ def test_fills_nobody_itemises(run):
     assert (int(o.cum), run.desk.header.c_illegal) == (10, 0)
 
 
-@pytest.mark.parametrize(("state", "cum", "ends"), [(B.OPEN, 0, "ACCEPTED"), (B.FILLED, 10, "FILLED"), (B.CANCELED, 0, "CANCELED"), (B.EXPIRED, 0, "EXPIRED")])
+@pytest.mark.parametrize(
+    ("state", "cum", "ends"),
+    [(B.OPEN, 0, "ACCEPTED"), (B.FILLED, 10, "FILLED"), (B.CANCELED, 0, "CANCELED"), (B.EXPIRED, 0, "EXPIRED")],
+)
 @pytest.mark.parametrize("request_", [3, 4])
 def test_a_request_without_an_answer(run, request_, state, cum, ends):
     """A cancel or replace whose answer is lost: the look-up decides, and no slot waits for ever."""
@@ -356,7 +362,9 @@ def test_a_restart_asks_before_it_sends(tmp_path):
     r = recovery.recover(Disk(tmp_path / "j"))
     assert int(r.trader.header.digest) == digest
     again = Run(tmp_path / "j", Desk.resume(Disk(tmp_path / "j"), r, 0))
-    again.broker.books = again.broker.books._replace(looked=[Looked(name, seen(name, B.FILLED, cum=10, paid=1000))], cash=CASH - 1000 * 10**6, positions={0: (10, 100)})
+    again.broker.books = again.broker.books._replace(
+        looked=[Looked(name, seen(name, B.FILLED, cum=10, paid=1000))], cash=CASH - 1000 * 10**6, positions={0: (10, 100)}
+    )
     again.begin()
     assert again.broker.asked == [[name]] and not again.broker.sent
     assert int(again.desk.trader.region("positions")[0].qty) == 10 and again.desk.header.state == 0
@@ -392,7 +400,9 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     run = Run(tmp_path / "j").begin()
+    run.quote(1)
     monkeypatch.setattr(run.desk.log.disk, "append", full)
     run.quote(2)
-    assert "No space left" in run.r.problem and not run.broker.sent
+    assert "No space left" in run.r.problem and len(run.broker.sent) == 1
+    assert len(run.broker.pulled) == 2 and run.broker.sent[0][1] in run.broker.pulled
     run.desk.__exit__(None, None, None)

@@ -32,9 +32,19 @@ class OnStop(StrEnum):
     leave = "leave"
 
 
-Symbols = Annotated[str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD with --crypto.", show_default=False)]
-Url = Annotated[str | None, typer.Option(help="Address of a local server (replay serve), such as http://127.0.0.1:8470.", show_default=False)]
-Keys = Annotated[Path | None, typer.Option(help="TOML file of APCA_API_KEY_ID and APCA_API_SECRET_KEY that only you may read; else the environment.", show_default=False)]
+Symbols = Annotated[
+    str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD with --crypto.", show_default=False)
+]
+Url = Annotated[
+    str | None, typer.Option(help="Address of a local server (replay serve), such as http://127.0.0.1:8470.", show_default=False)
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file of APCA_API_KEY_ID and APCA_API_SECRET_KEY that only you may read; else the environment.",
+        show_default=False,
+    ),
+]
 Crypto = Annotated[bool, typer.Option("--crypto", help="The symbols are crypto pairs.")]
 Feed = Annotated[str, typer.Option(help="Feed of stock data: iex or sip.")]
 JournalDir = Annotated[Path, typer.Option("--journal", help="Folder of the journal. One that holds a run is gone on with.")]
@@ -77,7 +87,11 @@ def paper(
     from replay.live import config as options
 
     o = options.merge(ctx, config)
-    found = ctx.meta["strategies"] if o["strategy"] is None or ctx.params["strategy"] else [(o["strategy"], [f"{k}={v}" for k, v in o["params"].items()])]
+    found = (
+        ctx.meta["strategies"]
+        if o["strategy"] is None or ctx.params["strategy"]
+        else [(o["strategy"], [f"{k}={v}" for k, v in o["params"].items()])]
+    )
     if not (ctx.params["strategy"] or o["strategy"]):
         raise BadInput("--strategy: name one, such as ema_cross or my.py: nothing is traded by default")
     if not o["symbols"]:
@@ -202,7 +216,9 @@ def verify(
     with progress(f"re-stepping {journal}", "inputs", patience_s=LOADING_S) as told:
         v = recovery.verify(Disk(journal), told)
     if json:
-        print_json({**v._asdict(), "prefix": str(v.prefix), "fault": v.prefix.fault, "digest": f"{v.digest & (1 << 64) - 1:016x}"})
+        print_json(
+            {**v._asdict(), "prefix": str(v.prefix), "fault": v.prefix.fault, "digest": f"{v.digest & (1 << 64) - 1:016x}"}
+        )
     else:
         typer.echo(str(v))
     return int(not v.identical or (bool(v.prefix.fault) and not v.prefix.torn))

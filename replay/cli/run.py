@@ -144,10 +144,11 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
     """Print the summary, then write the folder."""
     from replay import show
     from replay.runs.result import Result
+    from replay.summary import strategy_names
 
     try:
         result = Result.of(engine, wanted, complete)
-        said = list(show.journal(engine)) if journal else []
+        said = list(show.said_by(engine.output(), engine.session.instruments, strategy_names(engine))) if journal else []
         folder = result.save(out or new_folder(engine.strategies[0].name))
     finally:
         engine.outputs.remove()

@@ -157,6 +157,9 @@ class Broker(Protocol):
     def drop(self, seen: Seen) -> None:
         """Cancel an order at the broker that the trader does not have."""
 
+    def pull(self, cl_ord_ids: list[str]) -> None:
+        """Cancel these orders whatever the trader says, and wait a little until that has been asked."""
+
     def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
         """The step was dealt with (lockstep); `sent`: it made us send something; `wake_ns`: the earliest timer."""
 

@@ -55,5 +55,17 @@ def merge(ctx, path: Path | None) -> dict:
 
 def of_paper(o: dict) -> dict:
     """The fields of `replay.live.paper.Order` but its strategies."""
-    names = ("symbols", "limits", "journal", "keys", "url", "feed", "crypto", "market_hours_only", "rate_limit", "real_money", "as_journaled")
+    names = (
+        "symbols",
+        "limits",
+        "journal",
+        "keys",
+        "url",
+        "feed",
+        "crypto",
+        "market_hours_only",
+        "rate_limit",
+        "real_money",
+        "as_journaled",
+    )
     return {name: o[name] for name in names} | {"policy": str(o["policy"]), "on_stop": str(o["on_stop"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -89,6 +90,7 @@ class Desk:
         self.disk, self.log, self.build, self.trader, self.starts = disk, log, build, trader, starts
         self.faults: list[Fault] = []
         self.waiting: list[Command] = []
+        self.heard: Callable[[np.recarray], None] | None = None  # is shown everything the trader says
         self._out, self._frames = np.zeros(OUTPUT_ROWS, EVENT), np.zeros(FRAME_ROWS, T.FRAME)
         self._row = np.zeros(1, EVENT)
         self._at, self._base = self._row.ctypes.data, trader.base
@@ -173,6 +175,8 @@ class Desk:
         """Append what was taken and said since the last time."""
         h = self.header
         if h.journal_n or h.out_n:
+            if self.heard is not None and h.out_n:
+                self.heard(self._out[: h.out_n].view(np.recarray))
             self.log.batch(self._frames[: h.journal_n], self._out[: h.out_n])
             h.journal_n = h.out_n = 0
 

@@ -22,7 +22,9 @@ def hold(path: Path, what: str) -> None:
     except OSError:
         owner = os.read(file, 32).decode(errors="replace").strip()
         os.close(file)
-        raise BadInput(f"{what} is in use by process {owner or 'unknown'}: stop that one first (replay status, replay kill)") from None
+        raise BadInput(
+            f"{what} is in use by process {owner or 'unknown'}: stop that one first (replay status, replay kill)"
+        ) from None
     os.ftruncate(file, 0)
     os.write(file, f"{os.getpid()}\n".encode())
     _held.append(file)

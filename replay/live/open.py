@@ -23,7 +23,9 @@ def has_journal(folder: Path) -> bool:
     return any(name.startswith("segment-") for name in Disk(folder).names())
 
 
-def begin(folder: Path, strategies: Sequence, manifest: Manifest, limits: Limits, cash: int, broker: str, account: str, now: int) -> tuple[Desk, Head]:
+def begin(
+    folder: Path, strategies: Sequence, manifest: Manifest, limits: Limits, cash: int, broker: str, account: str, now: int
+) -> tuple[Desk, Head]:
     """A new run in an empty folder; `cash` (1e-8) is what the account holds. `on_start` has run."""
     if limits == Limits():
         raise BadInput("--limits: none of its limits is set: live trading needs some; docs/limits.md lists them")
@@ -32,7 +34,9 @@ def begin(folder: Path, strategies: Sequence, manifest: Manifest, limits: Limits
     return Desk.new(Disk(folder), head, strategies, now), head
 
 
-def go_on(folder: Path, strategies: Sequence, limits: Limits, symbols: Sequence[str], account: str, now: int, accept: bool = False) -> tuple[Desk, Head, list[str]]:
+def go_on(
+    folder: Path, strategies: Sequence, limits: Limits, symbols: Sequence[str], account: str, now: int, accept: bool = False
+) -> tuple[Desk, Head, list[str]]:
     """The run in `folder`, taken up where its journal ends, and what there is to say about that.
 
     Raises `BadInput` where the journal is another account's, or of other code, limits or symbols and `accept` is not given. A journal whose
@@ -49,7 +53,9 @@ def go_on(folder: Path, strategies: Sequence, limits: Limits, symbols: Sequence[
         raise BadInput(f"{folder}: the run trades {', '.join(known)}, asked for {', '.join(symbols)}: name another --journal")
     changed = r.head.differences(strategies, limits)
     if changed and not accept:
-        raise BadInput(f"{folder}: written with other {', '.join(changed)}: go back to those, name another --journal, or --as-journaled to go on with the journal's own")
+        raise BadInput(
+            f"{folder}: written with other {', '.join(changed)}: go back to those, name another --journal, or --as-journaled to go on with the journal's own"
+        )
     said = [f"went on after {r.prefix}", *(f"{name} could not be used" for name in r.bad)]
     desk = Desk.resume(disk, r, now)
     desk.note("resumed", prefix=str(r.prefix), bad_snapshots=r.bad, changed=changed)

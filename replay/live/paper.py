@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from replay.data.instruments import Instrument
+from replay.data.times import utc_text
 from replay.errors import BadInput
 from replay.live import open as opening
 from replay.live.clock import Clock, Lockstep
@@ -18,7 +20,9 @@ from replay.live.control import Door
 from replay.live.head import manifest_of
 from replay.live.lock import hold_account, hold_journal
 from replay.live.runner import Runner, Settings
+from replay.show import said_by
 from replay.strategy import load
+from replay.summary import strategy_names
 from replay.trader.limits import Limits
 from replay.trader.rows import BAR_CLOSE
 
@@ -61,7 +65,9 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     key, secret = account.keys(order.keys)
     order.journal.mkdir(parents=True, exist_ok=True)
     hold_journal(order.journal)
-    access = account.enter(key, secret, paper=order.real_money is None, url=order.url, feed=order.feed, crypto=order.crypto, rate=order.rate_limit)
+    access = account.enter(
+        key, secret, paper=order.real_money is None, url=order.url, feed=order.feed, crypto=order.crypto, rate=order.rate_limit
+    )
     if order.real_money is not None and order.real_money != access.account:
         raise BadInput(f"--real-money: the keys are of another account than {order.real_money}: nothing was sent")
     hold_account("alpaca", access.account, order.url)
@@ -72,13 +78,17 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     clock = Lockstep(access.session_ns) if access.session_ns else Clock()
     phased = hours is not None and not (access.session_ns and hours.is_open)
     if opening.has_journal(order.journal):
-        desk, head, said = opening.go_on(order.journal, strategies, limits, order.symbols, access.account, clock.now(), order.as_journaled)
+        desk, head, said = opening.go_on(
+            order.journal, strategies, limits, order.symbols, access.account, clock.now(), order.as_journaled
+        )
         for text in said:
             told({"what": "resumed", "text": text})
     else:
         prices = account.last_prices(access, scales, order.crypto, order.feed)
         manifest = manifest_of(order.journal.name, [s.instrument for s in scales.values()], prices, clock.now(), phased)
-        desk, head = opening.begin(order.journal, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now())
+        desk, head = opening.begin(
+            order.journal, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now()
+        )
     settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
     runner: Runner
     broker = Alpaca(
@@ -91,12 +101,17 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
 
 def wants_bars(strategies: Sequence) -> bool:
     """Whether any of them looks at bars."""
-    return any({"on_bar", "on_bars"} & set(s.hooks) or any(f.source == BAR_CLOSE for f in s.features.values()) for s in strategies)
+    return any(
+        {"on_bar", "on_bars"} & set(s.hooks) or any(f.source == BAR_CLOSE for f in s.features.values()) for s in strategies
+    )
 
 
 def run(order: Order, lines: bool) -> None:
     """Trade until told to stop. `lines`: JSON lines on stdout instead of a screen. Raises `BadInput` as `assemble` does."""
     runner = assemble(order, _line if lines else (lambda line: None))
+    if lines:
+        names = strategy_names(runner.desk.build)
+        runner.desk.heard = lambda rows: _lines(rows, runner.desk.build.manifest.instruments, names)
     runner.catch_signals()
     door = Door(order.journal, runner.inbox.put)
     try:
@@ -108,8 +123,16 @@ def run(order: Order, lines: bool) -> None:
         _line({"what": "ended", **runner.status()})
 
 
+def _lines(rows: np.recarray, instruments: tuple[Instrument, ...], names: list[str]) -> None:
+    for said in said_by(rows, instruments, names):
+        print(_JSON.encode(said).decode(), flush=True)
+
+
 def _line(line: dict) -> None:
-    print(json.dumps({"at": time.time(), **line}), flush=True)
+    print(_JSON.encode({"at": utc_text(time.time_ns()), **line}).decode(), flush=True)
+
+
+_JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 @contextlib.contextmanager

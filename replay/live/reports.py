@@ -38,7 +38,9 @@ def order_of(desk: Desk, handle: int):
     return rows[slot] if handle > 0 and slot < len(rows) and int(rows[slot].handle) == handle else None
 
 
-def _event(o, exec_type: int, now: int, ts: int, exec_id: int = 0, qty: int = 0, px: int = 0, cum: int = 0, maker: bool = False) -> bytes:
+def _event(
+    o, exec_type: int, now: int, ts: int, exec_id: int = 0, qty: int = 0, px: int = 0, cum: int = 0, maker: bool = False
+) -> bytes:
     flags = exec_type << 8 | (MAKER if maker else 0)
     return pack(REPORT, ts or now, now, int(o.instrument), int(o.side), flags, exec_id, int(o.handle), qty, px, cum)
 

@@ -54,7 +54,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class Runner:
     """A desk on a broker's clock. `run` returns when it was told to stop, or the session is over."""
 
-    def __init__(self, desk: Desk, broker: Broker, run_id: str, settings: Settings, clock: Clock | Lockstep, told: Callable[[dict], None] = lambda line: None):
+    def __init__(
+        self,
+        desk: Desk,
+        broker: Broker,
+        run_id: str,
+        settings: Settings,
+        clock: Clock | Lockstep,
+        told: Callable[[dict], None] = lambda line: None,
+    ):
         self.desk, self.broker, self.run_id, self.settings, self.clock, self.told = desk, broker, run_id, settings, clock, told
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.hops = Hops()
@@ -82,7 +90,13 @@ class Runner:
                 broker.listen()
                 now = time.monotonic()
                 s = self.settings
-                self._due = {"flush": now + s.flush_s, "durable": now + s.durable_s, "snapshot": now + s.snapshot_s, "books": now + s.reconcile_s, "confirm": now + s.confirm_s}
+                self._due = {
+                    "flush": now + s.flush_s,
+                    "durable": now + s.durable_s,
+                    "snapshot": now + s.snapshot_s,
+                    "books": now + s.reconcile_s,
+                    "confirm": now + s.confirm_s,
+                }
                 if self.settings.phased and not broker.lockstep:
                     self._due["hours"] = now
                 while not self.over and not self.problem:
@@ -114,7 +128,9 @@ class Runner:
                 item = self.inbox.get(timeout=max(0.0, min(1.0, until - time.monotonic())))
             except queue.Empty:
                 if time.monotonic() >= until:
-                    raise BadInput("the broker's books could not be had within a minute: check the network, then start again") from None
+                    raise BadInput(
+                        "the broker's books could not be had within a minute: check the network, then start again"
+                    ) from None
                 continue
             if isinstance(item, Failed) and time.monotonic() < until:
                 self._note("books", text=item.text)
@@ -130,7 +146,7 @@ class Runner:
                 self.desk.snapshot()
             self.desk.close()
         except OSError as e:
-            self.problem = self.problem or f"the journal could not be written: {e.strerror}: nothing was sent after that"
+            self.problem = self.problem or f"the journal could not be closed ({e.strerror}): it can be gone on with all the same"
 
     # --- one turn ---------------------------------------------------------------------------------------------------------------
     def _turn(self) -> None:
@@ -144,7 +160,14 @@ class Runner:
             self._fire()
             self._periodic()
         except OSError as e:
-            self.problem = f"the journal could not be written ({e.strerror}): nothing new is sent; working orders stay at the broker"
+            self._abandon(e)
+
+    def _abandon(self, e: OSError) -> None:
+        """The journal cannot be written: nothing may be sent any more but what can only reduce risk."""
+        self.problem = f"the journal could not be written ({e.strerror}): nothing new was sent after that"
+        if self.settings.on_stop == "cancel":
+            self.broker.pull(reconcile.working(self.desk, self._name))
+            self.problem += ", and every working order was asked to be cancelled"
 
     def _take(self, item: object) -> None:
         """One thing from the queue."""
@@ -203,7 +226,13 @@ class Runner:
         for c in commands:
             name = Name(self.run_id, self.desk.epoch_of(c.handle), c.handle, 0)
             if self._stopping and c.kind != CMD_CANCEL:
-                self.inbox.put(Update(str(name), EXEC_REJECTED if c.kind == CMD_NEW else EXEC_REPLACE_REJECTED, text="not sent: the run is ending"))
+                self.inbox.put(
+                    Update(
+                        str(name),
+                        EXEC_REJECTED if c.kind == CMD_NEW else EXEC_REPLACE_REJECTED,
+                        text="not sent: the run is ending",
+                    )
+                )
                 continue
             named.append((c, str(name), str(name._replace(seq=c.seq)) if c.kind == CMD_REPLACE else ""))
         self.broker.send(named)
@@ -244,7 +273,9 @@ class Runner:
             self._event(event, now)
         self._untold = 0
         if u.exec_type == EXEC_TRADE and int(o.handle) == name.handle and int(o.cum) < u.cum:
-            self._due["books"] = min(self._due.get("books", 0.0), time.monotonic() + CONFIRM_NS / SECOND)  # one before it is missing
+            self._due["books"] = min(
+                self._due.get("books", 0.0), time.monotonic() + CONFIRM_NS / SECOND
+            )  # one before it is missing
 
     def _looked(self, looked: Looked) -> None:
         """A look-up's answer. What it finds of an order whose request was answered, the stream should have told: it may be mute."""

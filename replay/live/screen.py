@@ -23,9 +23,20 @@ MOST_ORDERS = 12
 def render(s: dict) -> RenderableType:
     """What `replay.live.status` says, for people."""
     style = {"active": "green", "halted": "yellow", "killed": "red"}[s["state"]]
-    head = Text.assemble((s["state"].upper(), f"bold {style}"), f"  {s['reason']}" if s["reason"] else "", f"   account {s['account']}   run {s['run_id']}   {s['now']}")
+    head = Text.assemble(
+        (s["state"].upper(), f"bold {style}"),
+        f"  {s['reason']}" if s["reason"] else "",
+        f"   account {s['account']}   run {s['run_id']}   {s['now']}",
+    )
     positions = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in (("symbol", "left"), ("lots", "right"), ("bid", "right"), ("ask", "right"), ("value", "right"), ("realised", "right")):
+    for name, justify in (
+        ("symbol", "left"),
+        ("lots", "right"),
+        ("bid", "right"),
+        ("ask", "right"),
+        ("value", "right"),
+        ("realised", "right"),
+    ):
         positions.add_column(name, justify=justify)
     for p in s["positions"]:
         prices = ("-" if p[k] is None else f"{p[k]:,.2f}" for k in ("bid", "ask"))
@@ -34,14 +45,26 @@ def render(s: dict) -> RenderableType:
     for name in ("order", "side", "symbol", "state", "lots", "done", "price"):
         orders.add_column(name, justify="right" if name in ("order", "lots", "done", "price") else "left")
     for o in s["orders"][:MOST_ORDERS]:
-        orders.add_row(str(o["order"]), o["side"], o["symbol"], o["state"].lower(), f"{o['qty_lots']:,}", f"{o['cum_lots']:,}", f"{o['px']:,.2f}")
+        orders.add_row(
+            str(o["order"]),
+            o["side"],
+            o["symbol"],
+            o["state"].lower(),
+            f"{o['qty_lots']:,}",
+            f"{o['cum_lots']:,}",
+            f"{o['px']:,.2f}",
+        )
     age = "nothing heard yet" if s["feed_age_ms"] is None else f"heard {s['feed_age_ms']:,.0f} ms ago"
     down = [name for name, up in s["links"].items() if not up]
     parts = [
         head,
         Text(f"equity {s['equity']:,.2f}   PnL {s['pnl']:+,.2f}   max drawdown {s['drawdown']:,.2f}"),
-        Text(f"sent {s['sent']}   cancels {s['cancels']}   fills {s['fills']}   refused {s['refused']}   rejected {s['rejected']}   inputs {s['inputs']:,}"),
-        Text(f"{age}   gaps {s['gaps']}   {'down: ' + ', '.join(down) if down else 'all links up'}   clock {s['broker_clock_ms']:+.0f} ms"),
+        Text(
+            f"sent {s['sent']}   cancels {s['cancels']}   fills {s['fills']}   refused {s['refused']}   rejected {s['rejected']}   inputs {s['inputs']:,}"
+        ),
+        Text(
+            f"{age}   gaps {s['gaps']}   {'down: ' + ', '.join(down) if down else 'all links up'}   clock {s['broker_clock_ms']:+.0f} ms"
+        ),
         positions,
     ]
     if s["orders"]:

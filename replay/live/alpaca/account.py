@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import stat
 import time
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import requests
+from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
+from alpaca.data.requests import CryptoBarsRequest, CryptoLatestTradeRequest, StockBarsRequest, StockLatestTradeRequest
+from alpaca.data.timeframe import TimeFrame
 
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
@@ -42,6 +46,24 @@ class Access(NamedTuple):
         """A client with a connection of its own."""
         return Rest(self.key, self.secret, self.paper, self.url, timeout_s)
 
+    def history(self, crypto: bool) -> StockHistoricalDataClient | CryptoHistoricalDataClient:
+        """A client of historical data, without the SDK's own retries."""
+        made = (CryptoHistoricalDataClient if crypto else StockHistoricalDataClient)(
+            self.key, self.secret, raw_data=True, url_override=self.url
+        )
+        made._retry = 0
+        return made
+
+    def bars(self, symbols: list[str], since: int, crypto: bool, feed: str) -> dict[str, list[dict]]:
+        """The minute bars that began at `since` (ns) or later, by symbol, as the wire has them."""
+        start = datetime.datetime.fromtimestamp(since / 1e9, datetime.UTC)
+        if crypto:
+            return self.history(True).get_crypto_bars(
+                CryptoBarsRequest(symbol_or_symbols=symbols, timeframe=TimeFrame.Minute, start=start)
+            )
+        wanted = StockBarsRequest(symbol_or_symbols=symbols, timeframe=TimeFrame.Minute, start=start, feed=feed)
+        return self.history(False).get_stock_bars(wanted)
+
     def __repr__(self) -> str:
         return f"Access({self.account}, {'paper' if self.paper else 'REAL MONEY'}, {self.url or 'alpaca.markets'})"
 
@@ -61,14 +83,23 @@ def keys(path: Path | None) -> tuple[str, str]:
     except OSError as e:
         raise BadInput(f"{path}: {e.strerror}: name a TOML file with {KEY} and {SECRET}") from None
     except tomllib.TOMLDecodeError:
-        raise BadInput(f"{path}: not a TOML file: write {KEY} = \"...\" and {SECRET} = \"...\" in it") from None
+        raise BadInput(f'{path}: not a TOML file: write {KEY} = "..." and {SECRET} = "..." in it') from None
     found = table.get(KEY), table.get(SECRET)
     if not all(isinstance(k, str) and k for k in found):
         raise BadInput(f"{path}: {KEY} and {SECRET} are needed, both as text")
     return found
 
 
-def enter(key: str, secret: str, *, paper: bool = True, url: str | None = None, feed: str = "iex", crypto: bool = False, rate: int = RATE) -> Access:
+def enter(
+    key: str,
+    secret: str,
+    *,
+    paper: bool = True,
+    url: str | None = None,
+    feed: str = "iex",
+    crypto: bool = False,
+    rate: int = RATE,
+) -> Access:
     """Try the keys; `url` is the address of a local server, for everything. Raises `BadInput` in one line."""
     sockets = url.replace("http", "ws", 1).rstrip("/") if url else None
     path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
@@ -109,7 +140,9 @@ def instruments(rest: Rest, symbols: list[str], crypto: bool) -> dict[str, Scale
         if a.outcome != DONE:
             raise BadInput(f"{symbol}: {a.text}: check the network and the keys")
         if not a.body["tradable"] or (a.body["class"] == "crypto") != crypto:
-            raise BadInput(f"{symbol}: class {a.body['class']}, tradable {a.body['tradable']}: stocks and crypto pairs are traded apart")
+            raise BadInput(
+                f"{symbol}: class {a.body['class']}, tradable {a.body['tradable']}: stocks and crypto pairs are traded apart"
+            )
         out[symbol] = Scale(len(out), _instrument(a.body))
     return out
 
@@ -119,7 +152,9 @@ def _instrument(asset: dict) -> Instrument:
         return Instrument(symbol=asset["symbol"], tick_size="0.01")
     base, quote = asset["symbol"].split("/")
     lot = asset.get("min_trade_increment") or "0.000000001"
-    i = Instrument(symbol=asset["symbol"], tick_size=asset.get("price_increment") or "0.01", lot_size=lot, currency=quote, base=base)
+    i = Instrument(
+        symbol=asset["symbol"], tick_size=asset.get("price_increment") or "0.01", lot_size=lot, currency=quote, base=base
+    )
     least = i.lots(asset["min_order_size"]) if asset.get("min_order_size") else 1
     return Instrument(symbol=i.symbol, tick_size=i.tick_size, lot_size=lot, currency=quote, base=base, min_qty=max(1, least))
 
@@ -127,21 +162,12 @@ def _instrument(asset: dict) -> Instrument:
 def last_prices(access: Access, scales: dict[str, Scale], crypto: bool, feed: str) -> list[int]:
     """The newest trade price of each instrument in ticks, 0 where the data server says none."""
     symbols = list(scales)
-    if crypto:
-        from alpaca.data.historical import CryptoHistoricalDataClient
-        from alpaca.data.requests import CryptoLatestTradeRequest
-
-        client = CryptoHistoricalDataClient(access.key, access.secret, raw_data=True, url_override=access.url)
-        ask = lambda: client.get_crypto_latest_trade(CryptoLatestTradeRequest(symbol_or_symbols=symbols))  # noqa: E731
-    else:
-        from alpaca.data.historical import StockHistoricalDataClient
-        from alpaca.data.requests import StockLatestTradeRequest
-
-        client = StockHistoricalDataClient(access.key, access.secret, raw_data=True, url_override=access.url)
-        ask = lambda: client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=feed))  # noqa: E731
-    client._retry = 0
+    client = access.history(crypto)
     try:
-        found = ask()
+        if crypto:
+            found = client.get_crypto_latest_trade(CryptoLatestTradeRequest(symbol_or_symbols=symbols))
+        else:
+            found = client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=feed))
         return [s.ticks(found[symbol]["p"]) if found.get(symbol) else 0 for symbol, s in scales.items()]
     except Exception:  # the price only sizes a bound: without one a wide bound is used
         return [0] * len(scales)
@@ -160,9 +186,17 @@ def checks(access: Access, scales: dict[str, Scale]) -> Iterator[tuple[str, bool
     """The checks of ``replay doctor``: (what, whether it is well, a sentence). The last sends an order far from the market and cancels it."""
     rest = access.rest()
     account = rest.call("get", "/account").body
-    yield "keys", True, f"account {access.account}, {'paper' if access.paper else 'REAL MONEY'}, cash {account['cash']} {account.get('currency', 'USD')}"
+    yield (
+        "keys",
+        True,
+        f"account {access.account}, {'paper' if access.paper else 'REAL MONEY'}, cash {account['cash']} {account.get('currency', 'USD')}",
+    )
     short = account.get("shorting_enabled")
-    yield "permissions", not account.get("trade_suspended_by_user"), f"shorting {'yes' if short else 'no'}, multiplier {account.get('multiplier')}"
+    yield (
+        "permissions",
+        not account.get("trade_suspended_by_user"),
+        f"shorting {'yes' if short else 'no'}, multiplier {account.get('multiplier')}",
+    )
     h = clock(rest)
     near = abs(h.offset_ns) < 500_000_000 or access.url is not None
     yield "clock", near, f"the broker's is {h.offset_ns / 1e6:+.1f} ms from ours, asked in {h.took_ns / 1e6:.1f} ms"
@@ -174,7 +208,13 @@ def checks(access: Access, scales: dict[str, Scale]) -> Iterator[tuple[str, bool
 
 def _round_trip(rest: Rest, symbol: str, scale: Scale) -> Iterator[tuple[str, bool, str]]:
     name = f"doctor-{time.time_ns():x}"
-    body = {"symbol": symbol, "qty": scale.qty_text(scale.instrument.min_qty), "side": "buy", "type": "limit", "limit_price": "1.00"}
+    body = {
+        "symbol": symbol,
+        "qty": scale.qty_text(scale.instrument.min_qty),
+        "side": "buy",
+        "type": "limit",
+        "limit_price": "1.00",
+    }
     began = time.perf_counter()
     a = rest.call("post", "/orders", body | {"time_in_force": "gtc", "client_order_id": name})
     if a.outcome != DONE:
@@ -182,4 +222,8 @@ def _round_trip(rest: Rest, symbol: str, scale: Scale) -> Iterator[tuple[str, bo
         return
     sent = time.perf_counter() - began
     c = rest.call("delete", f"/orders/{a.body['id']}")
-    yield "order", c.outcome == DONE, f"a buy of {symbol} at 1.00 taken in {1e3 * sent:.1f} ms, cancellation {'taken' if c.outcome == DONE else c.text}"
+    yield (
+        "order",
+        c.outcome == DONE,
+        f"a buy of {symbol} at 1.00 taken in {1e3 * sent:.1f} ms, cancellation {'taken' if c.outcome == DONE else c.text}",
+    )

@@ -9,8 +9,6 @@ cancels.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,8 +16,9 @@ from replay.errors import BadInput
 from replay.events import GAP, LAST
 from replay.live import broker as B
 from replay.live.alpaca import wire
+from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
 from replay.live.alpaca.lanes import Bucket, Lane
-from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, MISSING, REFUSED, UNAUTHORIZED, UNKNOWN, Answer
+from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer
 from replay.live.alpaca.streams import DATA, UPDATES, Streams
 from replay.live.alpaca.wire import Scale
 from replay.live.broker import Books, Failed, Link, Looked, Mark, Row, Update
@@ -27,33 +26,16 @@ from replay.live.desk import Command
 from replay.live.ids import parse
 from replay.trader.layout import CMD_CANCEL, CMD_NEW
 from replay.trader.orders import (
-    EXEC_CANCELED,
     EXEC_NAMES,
-    EXEC_REJECTED,
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
-    EXEC_UNKNOWN,
 )
 
-PATIENCE_S = 5.0  #: how old an order or replace may be when it leaves: what the rate limit held back for longer is refused here
-SETTLE_S = 15.0  #: how long an order may be missing at the broker before it is sure that it never arrived
-LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
+PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
 BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 BATCH = 512  #: rows in one frame in lockstep
 PAGE = 500  #: orders a page, activities a page: their maxima
 ACTIVITIES = 100
-
-
-@dataclasses.dataclass(slots=True)
-class Route:
-    """Where an order of ours lives at the broker: the newest of its replace chain. `cum` counts the lots of the whole chain, `base` those
-    of its earlier orders; `posting`: the job that sends it, until its answer has come; `looking`: it is being looked up."""
-
-    order_id: str = ""
-    base: int = 0
-    cum: int = 0
-    posting: _New | None = None
-    looking: bool = False
 
 
 class Alpaca:
@@ -61,7 +43,19 @@ class Alpaca:
 
     name = "alpaca"
 
-    def __init__(self, access, scales: dict[str, Scale], *, run_id: str, crypto: bool, feed: str = "iex", bars: bool = False, mute_s: float | None = 60.0, extended: Callable[[], bool] = lambda: False):
+    def __init__(
+        self,
+        access,
+        scales: dict[str, Scale],
+        *,
+        run_id: str,
+        crypto: bool,
+        feed: str = "iex",
+        bars: bool = False,
+        mute_s: float | None = 60.0,
+        extended: Callable[[], bool] = lambda: False,
+    ):
+        self.access, self.feed = access, feed
         self.account, self.lockstep = access.account, bool(access.session_ns)
         self.scales, self.run_id, self.crypto, self.bars, self.extended = scales, run_id, crypto, bars, extended
         self.by_index = {s.index: s for s in scales.values()}
@@ -69,8 +63,8 @@ class Alpaca:
         self.rate_limited = 0
         self.skipped: dict[str, int] = {}  # messages by kind that the trader has no use for
         self.gapped: set[int] = set()  # instruments whose next row is the first after a gap
-        self._put: Callable[[object], None] = lambda item: None
-        self._orders, self._cancels, self._queries = (access.rest() for _ in range(3))  # cancels have a connection to themselves
+        self.put: Callable[[object], None] = lambda item: None
+        self.orders, self.cancels, self.queries = (access.rest() for _ in range(3))  # cancels have a connection to themselves
         bucket = Bucket(access.rate * 0.95, max(10.0, access.rate * 0.95)) if access.rate else None
         room = access.rate * 0.15
         self.lanes = [Lane("orders", bucket, 2 * room), Lane("cancels", bucket, 0), Lane("queries", bucket, room)]
@@ -78,13 +72,14 @@ class Alpaca:
             access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
             updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
         )  # fmt: skip
+        self._last_bar = 0  # the close of the newest bar heard, ns
         self._bars: list[bytes] = []  # of the newest minute, until it is complete
         self._frame: list[object] = []
         self._head: dict | None = None
 
     # --- the broker's side of the runner ----------------------------------------------------------------------------------------
     def start(self, put: Callable[[object], None]) -> None:
-        self._put = put
+        self.put = put
         for lane in self.lanes:
             lane.start()
         self.streams.start()
@@ -97,7 +92,7 @@ class Alpaca:
         for lane in self.lanes:
             lane.stop()
         self.streams.stop()
-        for rest in (self._orders, self._cancels, self._queries):
+        for rest in (self.orders, self.cancels, self.queries):
             rest.close()
 
     def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
@@ -106,13 +101,13 @@ class Alpaca:
     def send(self, commands: list[tuple[Command, str, str]]) -> None:
         for command, cl_ord_id, new_id in commands:
             if command.kind == CMD_NEW:
-                job = _New(self, command, cl_ord_id)
+                job = New(self, command, cl_ord_id)
                 self.routes[cl_ord_id] = Route(posting=job)
                 self._do(0, job)
             elif command.kind == CMD_CANCEL:
-                self._do(1, _Cancel(self, cl_ord_id))
+                self._do(1, Cancel(self, cl_ord_id))
             else:
-                self._do(0, _Replace(self, command, cl_ord_id, new_id))
+                self._do(0, Replace(self, command, cl_ord_id, new_id))
 
     def _do(self, lane: int, job: Callable[[], float | None]) -> None:
         """Hand a request to its lane; in lockstep the world waits for it."""
@@ -129,29 +124,34 @@ class Alpaca:
         self.lanes[1].put(lambda: self._drop(seen))
 
     def _drop(self, seen: B.Seen) -> float | None:
-        a = self._cancels.call("delete", f"/orders/{seen.order_id}")
+        a = self.cancels.call("delete", f"/orders/{seen.order_id}")
         return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
 
     def look(self, cl_ord_id: str) -> None:
         route = self.routes.setdefault(cl_ord_id, Route())
         if route.posting is None and not route.looking:  # what is still to be sent cannot be missing
             route.looking = True
-            self.lanes[2].put(_Look(self, cl_ord_id), LOOK_S[0])
+            self.lanes[2].put(Look(self, cl_ord_id), LOOK_S[0])
+
+    def pull(self, cl_ord_ids: list[str]) -> None:
+        for name in cl_ord_ids:
+            self.lanes[1].put(Cancel(self, name))
+        self.lanes[1].settle(PULL_S)
 
     def ask(self, cl_ord_ids: list[str]) -> None:
         def job() -> None:
             try:
-                self._put(self.books(cl_ord_ids))
-            except (_NoAnswer, BadInput, wire.Unknown) as e:
-                self._put(Failed(str(e)))
+                self.put(self.books(cl_ord_ids))
+            except (NoAnswer, BadInput, wire.Unknown) as e:
+                self.put(Failed(str(e)))
 
         self.lanes[2].put(job)
 
     def hours(self) -> None:
         def job() -> None:
             before = time.time_ns()
-            with contextlib.suppress(_NoAnswer):
-                self._put(wire.hours(self.get("/clock"), before, time.time_ns()))
+            with contextlib.suppress(NoAnswer):
+                self.put(wire.hours(self.get("/clock"), before, time.time_ns()))
 
         self.lanes[2].put(job)
 
@@ -159,7 +159,10 @@ class Alpaca:
     def _on_link(self, link: Link) -> None:
         if link.stream == DATA and not link.up:
             self.gapped = {s.index for s in self.scales.values()}
-        self._put(link)
+        self.put(link)
+        if link.stream == DATA and link.up and self._last_bar and self.gapped:
+            since = self._last_bar
+            self.lanes[2].put(lambda: self._fill_bars(since))
 
     def _on_market(self, m: dict) -> None:
         """One message of the market-data stream; in lockstep each stands behind its header."""
@@ -187,9 +190,25 @@ class Alpaca:
         elif event and m["T"] == "b":
             self._hold_bar(event)
         elif event:
-            self._put(Row(event))
+            self.put(Row(event))
         else:
             self._skip(str(m["T"]))
+
+    def _fill_bars(self, since: int) -> float | None:
+        """The bars that a gap has swallowed, from the historical API; quotes and trades of a gap are history, and stay away."""
+        try:
+            missed = self.access.bars(list(self.scales), since, self.crypto, self.feed)
+        except Exception as e:  # whatever the SDK raises: the gap stays, and is said
+            self.put(Failed(f"bars of the gap: {type(e).__name__}"))
+            return None
+        recv, minutes = time.time_ns(), {}
+        for symbol, bars in missed.items():
+            for bar in bars:
+                event = wire.market_event({**bar, "T": "b", "S": symbol}, self.scales[symbol], recv, None, GAP)
+                minutes.setdefault(event[:8], []).append(event)
+        for _, events in sorted(minutes.items(), key=lambda m: int.from_bytes(m[0], "little")):
+            self._give(events)
+        return None
 
     def _hold_bar(self, event: bytes) -> None:
         """Bars of one minute are one message for strategies: it ends when every symbol's is in, or `BARS_S` after the first."""
@@ -203,10 +222,15 @@ class Alpaca:
 
     def _give_bars(self) -> None:
         bars, self._bars = self._bars, []
+        self._last_bar = int.from_bytes(bars[0][:8], "little")
+        self._give(bars)
+
+    def _give(self, bars: list[bytes]) -> None:
+        """One minute's bars, the last of them marked as such."""
         for event in bars[:-1]:
-            self._put(Row(event))
+            self.put(Row(event))
         flags = int.from_bytes(bars[-1][18:20], "little") | LAST
-        self._put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:]))
+        self.put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:]))
 
     def _on_step(self, m: dict) -> None:
         if "row" in m:
@@ -224,7 +248,7 @@ class Alpaca:
 
     def _flush(self) -> None:
         frame, self._frame = self._frame, []
-        self._put(frame)
+        self.put(frame)
 
     def _skip(self, what: str) -> None:
         self.skipped[what] = self.skipped.get(what, 0) + 1
@@ -243,7 +267,7 @@ class Alpaca:
         elif step and item is None:
             item = Mark("skipped", at, step)
         if item is not None:
-            self._put(item)
+            self.put(item)
 
     def _update(self, data: dict) -> object | None:
         order = data["order"]
@@ -268,14 +292,14 @@ class Alpaca:
 
     # --- look-ups ---------------------------------------------------------------------------------------------------------------
     def get(self, path: str, data: dict | None = None) -> object:
-        """A query that must have an answer. Raises `_NoAnswer`."""
-        a = self._queries.call("get", path, data)
+        """A query that must have an answer. Raises `NoAnswer`."""
+        a = self.queries.call("get", path, data)
         if a.outcome != DONE:
-            raise _NoAnswer(a, path)
+            raise NoAnswer(a, path)
         return a.body
 
     def seen(self, order: dict, activities: list[dict] | None = None) -> B.Seen:
-        """An order with its chain and fills. Raises `_NoAnswer`."""
+        """An order with its chain and fills. Raises `NoAnswer`."""
         while order["status"] == "replaced" and order.get("replaced_by"):
             order = self.get(f"/orders/{order['replaced_by']}")
         scale = self.scales[order["symbol"]]
@@ -301,7 +325,7 @@ class Alpaca:
         return out._replace(cl_ord_id=str(root))
 
     def activities(self, after: str) -> list[dict]:
-        """Every fill of the account after a time, oldest first. Raises `_NoAnswer`."""
+        """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
         out: list[dict] = []
         query = {"after": after, "direction": "asc", "page_size": ACTIVITIES}
         while True:
@@ -312,7 +336,7 @@ class Alpaca:
             query["page_token"] = page[-1]["id"]
 
     def books(self, cl_ord_ids: list[str]) -> Books:
-        """The broker's books, and what became of the orders asked about that are no longer open. Raises `_NoAnswer`."""
+        """The broker's books, and what became of the orders asked about that are no longer open. Raises `NoAnswer`."""
         account = self.get("/account")
         raw, query = [], {"status": "open", "limit": PAGE, "direction": "asc", "nested": False}
         while True:
@@ -345,10 +369,10 @@ class Alpaca:
         return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked)
 
     def looked(self, root: str) -> Looked:
-        """One order by its ClOrdID. Raises `_NoAnswer`."""
+        """One order by its ClOrdID. Raises `NoAnswer`."""
         try:
             order = self.get("/orders:by_client_order_id", {"client_order_id": root})
-        except _NoAnswer as e:
+        except NoAnswer as e:
             if e.answer.outcome != MISSING:
                 raise
             return Looked(root, None)
@@ -357,158 +381,7 @@ class Alpaca:
     def tell(self, root: str, exec_type: int, text: str) -> None:
         """What a request's own answer says, into the queue."""
         route = self.routes.get(root)
-        self._put(Update(root, exec_type, cum=route.cum if route else 0, text=text))
+        self.put(Update(root, exec_type, cum=route.cum if route else 0, text=text))
 
     def unauthorized(self, a: Answer) -> None:
-        self._put(Link("requests", False, a.text, fatal=True))
-
-
-class _NoAnswer(Exception):
-    """A query had no answer."""
-
-    def __init__(self, answer: Answer, path: str):
-        super().__init__(f"{path}: {answer.text}")
-        self.answer = answer
-
-
-class _Job:
-    """A request that may have to be made again."""
-
-    def __init__(self, adapter: Alpaca, root: str):
-        self.adapter, self.root = adapter, root
-        self.until = time.monotonic() + PATIENCE_S
-
-    @property
-    def stale(self) -> bool:
-        """Whether it has waited for so long that the market it was meant for is another."""
-        return not self.adapter.lockstep and time.monotonic() > self.until
-
-
-class _New(_Job):
-    def __init__(self, adapter: Alpaca, command: Command, root: str):
-        super().__init__(adapter, root)
-        self.command = command
-        self._begun = threading.Lock()
-
-    def withdraw(self) -> bool:
-        """Whether it has not left, and now never will."""
-        return self._begun.acquire(blocking=False)
-
-    def __call__(self) -> float | None:
-        if not self._begun.acquire(blocking=False):
-            return None  # withdrawn
-        again = self._send()
-        if again is not None:
-            self._begun.release()
-        return again
-
-    def _send(self) -> float | None:
-        adapter, route = self.adapter, self.adapter.routes[self.root]
-        scale = adapter.by_index[self.command.instrument]
-        if self.stale:
-            a = Answer(REFUSED, None, f"it waited for more than {PATIENCE_S:.0f} s to be sent")
-        else:
-            try:
-                a = adapter._orders.call("post", "/orders", wire.new_order(self.command, scale, self.root, adapter.extended()))
-            except BadInput as e:
-                a = Answer(REFUSED, None, str(e))
-        if a.outcome == LATER:
-            adapter.rate_limited += 1
-            return a.after_s
-        route.posting = None
-        if a.outcome == DONE:
-            route.order_id = route.order_id or a.body["id"]
-            if a.body["status"] == "rejected":
-                adapter.tell(self.root, EXEC_REJECTED, "rejected at once")
-        elif a.outcome == UNKNOWN:
-            adapter.tell(self.root, EXEC_UNKNOWN, a.text)
-            adapter.look(self.root)
-        elif a.outcome == DUPLICATE:
-            adapter.look(self.root)
-        else:
-            adapter.tell(self.root, EXEC_REJECTED, a.text)
-            if a.outcome == UNAUTHORIZED:
-                adapter.unauthorized(a)
-        return None
-
-
-class _Cancel(_Job):
-    def __call__(self) -> float | None:
-        adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
-        if not route.order_id:
-            posting = route.posting
-            if posting is not None:
-                if posting.withdraw():
-                    route.posting = None
-                    adapter.tell(self.root, EXEC_CANCELED, "withdrawn before it was sent")
-                    return None
-                return 0.02  # it is on its way: the answer brings the id
-            with contextlib.suppress(_NoAnswer):
-                adapter.looked(self.root)
-            if not route.order_id:
-                adapter.look(self.root)
-                return None
-        a = adapter._cancels.call("delete", f"/orders/{route.order_id}")
-        if a.outcome in (LATER, UNKNOWN):  # asking twice for a cancellation does no harm
-            return a.after_s or 0.5
-        if a.outcome == UNAUTHORIZED:
-            adapter.unauthorized(a)
-        elif a.outcome != DONE:
-            adapter.look(self.root)
-        return None
-
-
-class _Replace(_Job):
-    def __init__(self, adapter: Alpaca, command: Command, root: str, new_id: str):
-        super().__init__(adapter, root)
-        self.command, self.new_id = command, new_id
-
-    def __call__(self) -> float | None:
-        adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
-        if not route.order_id and route.posting is not None:
-            return 0.02
-        scale = adapter.by_index[self.command.instrument]
-        if not route.order_id or self.command.qty <= route.cum or self.stale:
-            adapter.tell(self.root, EXEC_REPLACE_REJECTED, f"nothing is left to replace, or it waited for more than {PATIENCE_S:.0f} s")
-            return None
-        body = wire.replacement(self.command, scale, route.cum, self.new_id)
-        a = adapter._orders.call("patch", f"/orders/{route.order_id}", body)
-        if a.outcome == LATER:
-            adapter.rate_limited += 1
-            return a.after_s
-        if a.outcome in (UNKNOWN, DUPLICATE):
-            adapter.look(self.root)
-        elif a.outcome != DONE:
-            adapter.tell(self.root, EXEC_REPLACE_REJECTED, a.text)
-            if a.outcome == UNAUTHORIZED:
-                adapter.unauthorized(a)
-        return None
-
-
-class _Look(_Job):
-    """Ask until the broker knows the order and nothing about it is under way, or has not known it for `SETTLE_S`."""
-
-    def __init__(self, adapter: Alpaca, root: str):
-        super().__init__(adapter, root)
-        self.tries, self.sure = 0, time.monotonic() + SETTLE_S
-
-    def __call__(self) -> float | None:
-        again = self._ask()
-        if again is None:
-            self.adapter.routes[self.root].looking = False
-        return again
-
-    def _ask(self) -> float | None:
-        self.tries += 1
-        again = LOOK_S[min(self.tries, len(LOOK_S) - 1)]
-        try:
-            looked = self.adapter.looked(self.root)
-        except _NoAnswer:
-            return again
-        except wire.Unknown as e:
-            self.adapter._put(Link(UPDATES, True, f"not understood: {e}", fatal=True))
-            return None
-        if looked.seen is None and time.monotonic() < self.sure:
-            return again
-        self.adapter._put(looked)
-        return again if looked.seen is not None and looked.seen.state == B.PENDING else None
+        self.put(Link("requests", False, a.text, fatal=True))

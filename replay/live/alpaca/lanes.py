@@ -51,7 +51,7 @@ class Lane:
         self._due: list[tuple[float, int, Callable[[], float | None]]] = []
         self._count = itertools.count()
         self._wake = threading.Condition()
-        self._open = True
+        self._open, self._busy = True, False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
@@ -64,8 +64,11 @@ class Lane:
             heapq.heappush(self._due, (time.monotonic() + after_s, next(self._count), job))
             self._wake.notify()
 
-    def __len__(self) -> int:
-        return len(self._due)
+    def settle(self, seconds: float) -> None:
+        """Wait until every job has been done, at most so long."""
+        end = time.monotonic() + seconds
+        while (self._due or self._busy) and time.monotonic() < end:
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Give up what waits; the job that runs ends within its timeout."""
@@ -82,6 +85,7 @@ class Lane:
                 if wait is not None and wait <= 0:
                     wait = self.bucket.wait_s(self.reserve) if self.bucket else 0.0
                     if wait <= 0:
+                        self._busy = True
                         return heapq.heappop(self._due)[2]
                 self._wake.wait(wait)
         return None
@@ -91,3 +95,4 @@ class Lane:
             again = job()
             if again is not None:
                 self.put(job, again)
+            self._busy = False

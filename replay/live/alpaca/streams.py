@@ -89,7 +89,21 @@ async def _never(_: object) -> None:
 class Streams:
     """Both streams in their thread. `on_market` and `on_update` are called there with each message, `on_link` with each change."""
 
-    def __init__(self, key: str, secret: str, paper: bool, on_market, on_update, on_link, *, updates_url=None, data_url=None, feed="iex", crypto=False, mute_s=None):
+    def __init__(
+        self,
+        key: str,
+        secret: str,
+        paper: bool,
+        on_market,
+        on_update,
+        on_link,
+        *,
+        updates_url=None,
+        data_url=None,
+        feed="iex",
+        crypto=False,
+        mute_s=None,
+    ):
         common = {"raw_data": True, "websocket_params": dict(SOCKET)}
         self.updates = Updates(key, secret, paper=paper, url_override=updates_url, **common)
         self.updates.told(UPDATES, on_update, on_link)

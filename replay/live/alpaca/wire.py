@@ -204,7 +204,9 @@ def update(data: dict, s: Scale, base: int) -> Update | None:
     ts = stamp_ns(data.get("timestamp") or order["updated_at"])
     cum = base + s.exact_lots(order["filled_qty"])
     if kind != EXEC_TRADE:
-        return Update(order["client_order_id"], kind, cum=cum, ts=ts, exec_id=id_of(data.get("execution_id") or f"{order['id']} {event}"))
+        return Update(
+            order["client_order_id"], kind, cum=cum, ts=ts, exec_id=id_of(data.get("execution_id") or f"{order['id']} {event}")
+        )
     qty, px = s.exact_lots(data["qty"]), s.ticks(data["price"])
     return Update(order["client_order_id"], kind, qty, px, cum, id_of(data["execution_id"]), ts)
 
@@ -224,7 +226,13 @@ def seen(order: dict, s: Scale, base: int = 0, base_paid: int = 0, fills: tuple[
 def execution(activity: dict, s: Scale, base: int) -> Execution:
     """A FILL of the account's activities."""
     cum = base + s.exact_lots(activity["cum_qty"])
-    return Execution(-id_of(activity["id"]), s.exact_lots(activity["qty"]), s.ticks(activity["price"]), cum, stamp_ns(activity["transaction_time"]))
+    return Execution(
+        -id_of(activity["id"]),
+        s.exact_lots(activity["qty"]),
+        s.ticks(activity["price"]),
+        cum,
+        stamp_ns(activity["transaction_time"]),
+    )
 
 
 def new_order(c: Command, s: Scale, cl_ord_id: str, extended: bool) -> dict:
