@@ -47,7 +47,7 @@ def pack(
     """One event as its 64 bytes.
 
     >>> from replay import events as ev
-    >>> np.frombuffer(pack(ev.QUOTE, 5, 6, 1, a=100, b=3, c=101, d=4), ev.QUOTE_DT)[0].ask_px
+    >>> int(np.frombuffer(pack(ev.QUOTE, 5, 6, 1, a=100, b=3, c=101, d=4), ev.QUOTE_DT)["ask_px"][0])
     101
     """  # fmt: skip
     return _EVENT.pack(ts_event, ts_recv, kind, side, flags, instrument, ident, a, b, c, d)
