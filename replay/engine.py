@@ -82,12 +82,7 @@ class Engine:
         if not strategies:
             raise BadInput("a run needs a strategy: name one with --strategy")
         own = list(strategy_limits) if strategy_limits else [Limits()] * len(strategies)
-        own_entries = [e for s in strategies for e in s.entries()]
-        try:
-            features = (step.features_in,) if any(s.features for s in strategies) else ()
-            link(*features, *KERNELS, *own_entries, progress=compiling)
-        except Exception as e:
-            raise explained(e, strategies) from e
+        compile_all(strategies, compiling)
         self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
         m = session.manifest
         if capital is None:
@@ -280,6 +275,16 @@ class Engine:
     def output(self) -> np.recarray:
         """Everything the trader said so far, in order (`replay.trader.output`)."""
         return self.outputs.rows()
+
+
+def compile_all(strategies: Sequence, compiling: Callable[[str, int, int], None] | None = None) -> None:
+    """Compile or load every kernel and the strategies' handlers. Raises `BadInput` for a strategy that cannot be compiled."""
+    own_entries = [e for s in strategies for e in s.entries()]
+    try:
+        features = (step.features_in,) if any(s.features for s in strategies) else ()
+        link(*features, *KERNELS, *own_entries, progress=compiling)
+    except Exception as e:
+        raise explained(e, strategies) from e
 
 
 def _power_of_two(n: int) -> int:

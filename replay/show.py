@@ -14,9 +14,8 @@ from rich.text import Text
 from replay.data.instruments import Instrument
 from replay.data.manifest import Manifest
 from replay.data.times import utc_text
-from replay.engine import Engine
 from replay.runs.statistics import Statistics
-from replay.summary import Summary, money, refusal_text, strategy_names
+from replay.summary import Summary, money, refusal_text
 from replay.trader import layout as T
 from replay.trader.orders import EXEC_NAMES, EXEC_TRADE
 from replay.trader.output import OUT_EQUITY, OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_SEEN, OUT_STATE
@@ -201,11 +200,11 @@ def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
     return table
 
 
-def journal(engine: Engine) -> Iterator[dict[str, object]]:
-    """What the trader said, in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state."""
-    names, rows = strategy_names(engine), engine.output()
+def said_by(rows: np.recarray, instruments: Sequence[Instrument], names: Sequence[str]) -> Iterator[dict[str, object]]:
+    """What a trader said (its output records), in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state.
+    `names` are its strategies'."""
     for row in rows[rows.kind < OUT_SEEN]:
-        yield said(row, engine.session.instruments, names)
+        yield said(row, instruments, names)
 
 
 def line(said: dict[str, object]) -> str:

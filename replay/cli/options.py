@@ -61,6 +61,12 @@ def compile_scan() -> None:
 
 
 def open_session(path: Path, trust: bool) -> Session:
+    """The session in a folder, or the market data of the journal in it."""
+    if (path / "segment-000001.log").exists():
+        from replay.live.disk import Disk
+        from replay.live.recovery import session_of
+
+        return session_of(Disk(path))
     from replay.data.session import Session
 
     return Session.open(path, trust)

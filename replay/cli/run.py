@@ -40,7 +40,7 @@ class Fill(StrEnum):
 @app.command(cls=RunCommand)
 def run(
     ctx: typer.Context,
-    session: Annotated[Path | None, typer.Argument(help="Folder of a session; left out: a small generated one.", show_default=False)] = None,
+    session: Annotated[Path | None, typer.Argument(help="Folder of a session, or of a journal; left out: a small generated one.", show_default=False)] = None,
     strategy: Annotated[list[str] | None, typer.Option("--strategy", "-s", help="Name of an example, FILE.py or FILE.py:Class. Again for more on one account.", show_default=DEFAULT_STRATEGY)] = None,
     param: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Parameter of the --strategy before it (the first one, where none is before it).")] = None,
     latency: Annotated[str | None, typer.Option(help="Entry and response leg, as 1ms; or legs by name: feed=recorded,entry=1ms,response=lognormal:1ms:0.5", show_default="1ms")] = None,
@@ -155,10 +155,11 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
     """Print the summary, then write the folder."""
     from replay import show
     from replay.runs.result import Result
+    from replay.summary import strategy_names
 
     try:
         result = Result.of(engine, wanted, complete)
-        said = list(show.journal(engine)) if journal else []
+        said = list(show.said_by(engine.output(), engine.session.instruments, strategy_names(engine))) if journal else []
         folder = result.save(out or new_folder(engine.strategies[0].name))
     finally:
         engine.outputs.remove()
