@@ -71,6 +71,7 @@ class Account:
     # --- requests ------------------------------------------------------------------------------------------------------------
     def submit(self, body: object, forced: bool = False) -> Order:
         """A new order, with its legs. `forced` passes the account's checks (liquidation). Raises `ApiError`."""
+        self._room()
         t = parse(self.assets, body)
         if t.client_order_id is not None and t.client_order_id in self.by_client_id:
             raise ApiError.field("client_order_id must be unique")
@@ -91,6 +92,11 @@ class Account:
         else:
             o.status = "accepted"
         return o
+
+    def _room(self) -> None:
+        """Raises `ApiError` where as many requests are under way as the venue has room for."""
+        if self.venue.room() <= len(self.outbox) + 2:
+            raise ApiError.forbidden("too many requests under way")
 
     def _order(self, t: Ticket) -> Order:
         qty = t.qty if t.notional is None else lots_for(self.portfolio, t.instrument, t.notional)
@@ -144,6 +150,7 @@ class Account:
             raise ApiError.refused(f'order is already in "{o.status}" state')
         if (o.status == "pending_replace" and self.strict) or self._replacing.get(o.handle) is o:
             raise ApiError.refused("unable to cancel order: replace is pending")
+        self._room()
         self.withdraw(o)
 
     def withdraw(self, o: Order) -> None:
@@ -171,6 +178,7 @@ class Account:
             raise ApiError.refused(f"cannot replace order in {o.status} status")
         if o.notional is not None:
             raise ApiError.refused("notional orders cannot be replaced")
+        self._room()
         k, coid = o.instrument, client_id(body)
         if coid in self.by_client_id:
             raise ApiError.field("client_order_id must be unique")
@@ -187,7 +195,7 @@ class Account:
         new = self.name(k, o.side, o.type, tif, qty, limit_px, stop_px, coid)
         new.cls, new.extended_hours, new.opening = o.cls, o.extended_hours, o.opening
         new.replaces, new.handle, new.base = o.id, o.handle, o.base + o.cum
-        if self.strict and not o.entry:
+        if self.strict and not o.entry and not o.other:
             may_send(self.portfolio, new, self.working(), replaced=o)
         o.before, o.status = o.status, "pending_replace"
         self.orders[new.id] = self.by_client_id[new.client_order_id] = new
