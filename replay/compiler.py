@@ -18,12 +18,14 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
+
 from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
 from replay.kernel.memory import KERNEL_CACHE, entry_of
-from replay.strategy import each_dtype, fields_of, lengths, self_dtype, stored
-from replay.trader import context
+from replay.mistakes import CONTEXT, check_method, check_rules, no_such, used
+from replay.strategy import Duration, each_dtype, fields_of, lengths, self_dtype, stored
 from replay.trader.layout import HOOKS
 from replay.trader.specs import Spec
 
@@ -37,14 +39,14 @@ EVENT_OF = {
     "on_order": "REPORT_DT",
     "on_timer": "TIMER_DT",
 }
-CONTEXT = [n for n, f in vars(context).items() if callable(f) and f.__module__ == context.__name__]
+#: what is asked with whole numbers only
+WHOLE = ("market", "limit", "stop", "stop_limit", "bracket", "oco", "cancel", "cancel_all", "replace", "target", "timer")
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
-from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, noted as noted_, pure as pure_, record as record_
+from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, noted as noted_, pure as pure_, record as record_, whole as whole_
 from replay.trader import context as ctx_
-from replay.trader.layout import header as header_
-from replay.trader.layout import F64 as float_, I64 as int_
+from replay.trader.layout import F64 as float_, I64 as int_, header as header_, within as within_
 from replay.trader.output import FAULT_STRATEGY as FAULT_STRATEGY_
 SELF_ = {self_dtype}
 EACH_ = {each_dtype}
@@ -76,7 +78,7 @@ class _Rewrite(ast.NodeTransformer):
     def __init__(self, cls: type, fields, features: tuple[str, ...], methods: set[str], path: str, first_line: int):
         self.cls, self.fields, self.features, self.methods = cls, fields, features, methods
         self.path, self.first_line = path, first_line
-        self.event, self.event_fields = "", ()  # name and fields of the event in the hook being rewritten
+        self.event, self.event_fields, self.own = "", (), set()  # of the method being rewritten: see `enter`
 
     def wrong(self, node: ast.AST, what: str) -> BadInput:
         return BadInput(f"strategy {self.path} line {self.first_line + node.lineno - 1}: {what}")
@@ -93,8 +95,10 @@ class _Rewrite(ast.NodeTransformer):
                     row = ast.Attribute(ast.Name("self", ast.Load()), f"feature_{name}", ast.Load())
                     return ast.Call(_context("feature"), [ctx, row, *args], keywords)
                 if name not in CONTEXT:
-                    known = ", ".join(sorted([*CONTEXT, *self.features]))
-                    raise self.wrong(node, f"ctx has no {name!r}; it has {known}")
+                    raise self.wrong(node, no_such(name, self.features))
+                if name in WHOLE:
+                    args = [_whole(a) for a in args]
+                    keywords = [ast.keyword(k.arg, _whole(k.value)) for k in keywords]
                 return ast.Call(_context(name), [ctx, *args], keywords)
             if owner == "self" and name in self.methods:
                 own = [ast.Name(n, ast.Load()) for n in ("self", "each_", "self_at_")]
@@ -106,7 +110,7 @@ class _Rewrite(ast.NodeTransformer):
             owner, name = node.value.id, node.attr
             if owner == "ctx":
                 if name not in CONTEXT:
-                    raise self.wrong(node, f"ctx has no {name!r}; it has {', '.join(sorted(CONTEXT))}")
+                    raise self.wrong(node, no_such(name, self.features))
                 return ast.Call(_context(name), [ast.Name("ctx", ast.Load())], [])
             if owner == "self":
                 if name in self.fields.each:
@@ -124,17 +128,70 @@ class _Rewrite(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         v = node.value
         if isinstance(v, ast.Attribute) and isinstance(v.value, ast.Name) and v.value.id == "self" and v.attr in self.fields.each:
-            row = ast.Subscript(ast.Name("each_", ast.Load()), self.visit(node.slice), ast.Load())
+            row = ast.parse("each_[i]" if self.is_of_event(node.slice) else "each_[within_(i, len(each_))]", mode="eval").body
+            if isinstance(row.slice, ast.Call):
+                row.slice.args[0] = self.visit(node.slice)
+            else:
+                row.slice = self.visit(node.slice)
             return ast.Attribute(row, v.attr, node.ctx)
         if isinstance(v, ast.Attribute) and isinstance(v.value, ast.Name) and v.value.id == "self" and v.attr in self.fields.arrays:
             if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
                 raise self.wrong(node, f"self.{v.attr} has several values an instrument: write self.{v.attr}[instrument, k]")
             of, size, n = (f"self.array_{v.attr}_{part}" for part in ("at", "size", "n"))
             dtype = "float_" if self.fields.arrays[v.attr][0] is float else "int_"
-            found = ast.parse(f"at_(self_at_ + {of}, {size}, {dtype})[i * {n} + k]", mode="eval").body
-            found.slice.left.left, found.slice.right = (self.visit(e) for e in node.slice.elts)
+            found = ast.parse(f"at_(self_at_ + {of}, {size}, {dtype})[within_(i, len(each_)) * {n} + within_(k, {n})]", mode="eval").body
+            found.slice.left.left.args[0], found.slice.right.args[0] = (self.visit(e) for e in node.slice.elts)
             return ast.Subscript(found.value, found.slice, node.ctx)
         return self.generic_visit(node)
+
+
+    def enter(self, method: ast.FunctionDef) -> None:
+        """Note the event of the method about to be rewritten, and the names that are nothing but its instrument: those need no check."""
+        known = method.name in EVENT_OF and len(method.args.args) == 3
+        self.event = method.args.args[2].arg if known else ""
+        self.event_fields = getattr(events, EVENT_OF[method.name]).names if known else ()
+        self.own = set()
+        stored = [n.id for n in ast.walk(method) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        for n in ast.walk(method):
+            if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name) and self.is_of_event(n.value):
+                self.own |= {n.targets[0].id} if stored.count(n.targets[0].id) == 1 and stored.count(self.event) == 0 else set()
+
+    def is_of_event(self, index: ast.AST) -> bool:
+        """Whether an index is the instrument of the event."""
+        if isinstance(index, ast.Name):
+            return index.id in self.own
+        return isinstance(index, ast.Attribute) and index.attr == "instrument" and isinstance(index.value, ast.Name) and index.value.id == self.event
+
+    def is_int(self, target: ast.AST) -> bool:
+        """Whether an assignment's target is a field of whole numbers."""
+        if isinstance(target, ast.Subscript):
+            target, fields = target.value, self.fields.each | self.fields.arrays
+        else:
+            fields = self.fields.params | self.fields.state
+        own = isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"
+        return own and target.attr in fields and fields[target.attr][0] in (int, Duration)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        value = node.value
+        for target in node.targets:
+            if self.is_int(target):
+                value = _whole(value)
+            elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+                parts = [_whole(v) if self.is_int(t) else v for t, v in zip(target.elts, value.elts, strict=True)]
+                value = ast.Tuple(parts, ast.Load())
+        node.value = value
+        return self.generic_visit(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        if self.is_int(node.target):
+            if isinstance(node.op, ast.Div):
+                raise self.wrong(node, f"{ast.unparse(node.target)} holds whole numbers, / makes a fraction: use //")
+            node.value = _whole(node.value)
+        return self.generic_visit(node)
+
+
+def _whole(value: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name("whole_", ast.Load()), [value], [])
 
 
 def _context(name: str) -> ast.Attribute:
@@ -146,8 +203,9 @@ def _dtype_text(dtype) -> str:
 
 
 @functools.cache
-def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str]]:
-    """The module text of a strategy class with features of these names, and the hooks it handles."""
+def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict[int, str]]:
+    """The module text of a strategy class with features of these names, the hooks it handles, and for lines of the text those of the
+    file they came from."""
     try:
         path = inspect.getsourcefile(cls)
         lines, first = inspect.getsourcelines(cls)
@@ -161,23 +219,30 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str]]:
     for hook in HOOKS:
         if hasattr(cls, hook) and hook not in methods:
             raise BadInput(f"strategy {cls.__name__}: {hook} is inherited: the handlers of a compiled strategy stand in its own class")
-    rewrite = _Rewrite(cls, fields, features, set(methods), os.path.relpath(path), first)
-    out = [_module_level(module, sys.modules[cls.__module__])]
+    path = os.path.relpath(path)
+    rewrite = _Rewrite(cls, fields, features, set(methods), path, first)
+    own, loaded = used(module, body), sys.modules[cls.__module__]
+    check_rules([*own, ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)], path)
+    for m in methods.values():
+        check_method(m, fields.params | fields.state | fields.each | fields.arrays, features, vars(loaded), rewrite.wrong)
+    out, places = [_module_level(own, loaded)], {}
     out.append(_HEADER.format(name=cls.__name__, self_dtype=_dtype_text(self_dtype(fields, features)), each_dtype=_dtype_text(each_dtype(fields))))
     for m in _in_call_order(methods, hooks):
-        known = m.name in EVENT_OF and len(m.args.args) == 3
-        rewrite.event = m.args.args[2].arg if known else ""
-        rewrite.event_fields = getattr(events, EVENT_OF[m.name]).names if known else ()
+        rewrite.enter(m)
         m = rewrite.visit(m)
         m.decorator_list, m.returns = [], None
         for a in m.args.args:
             a.annotation = None
         m.args.args[1:1] = [ast.arg("each_"), ast.arg("self_at_")]
-        out.append("@fn_\n" + ast.unparse(ast.fix_missing_locations(m)))
+        text = "@fn_\n" + ast.unparse(ast.fix_missing_locations(m))
+        above = sum(part.count("\n") + 1 for part in out)
+        made, was = ([n for n in ast.walk(tree) if isinstance(n, ast.stmt)] for tree in (ast.parse(text).body[0], m))
+        places |= {above + a.lineno: f"{path} line {first + b.lineno - 1}" for a, b in zip(made, was, strict=True)}
+        out.append(text)
     for hook in hooks:
         event = f", at_(ctx + h.current_at, 1, {EVENT_OF[hook]})[0]" if hook in EVENT_OF else ""
         out.append(_ENTRY.format(hook=hook, event=event))
-    return "\n".join(out) + "\n", hooks
+    return "\n".join(out) + "\n", hooks, places
 
 
 def _in_call_order(methods: dict[str, ast.FunctionDef], hooks: list[str]) -> list[ast.FunctionDef]:
@@ -185,21 +250,19 @@ def _in_call_order(methods: dict[str, ast.FunctionDef], hooks: list[str]) -> lis
     return [*helpers, *(methods[h] for h in hooks)]
 
 
-def _module_level(module: ast.Module, loaded: object) -> str:
-    """Imports, constants and functions of the strategy's file, which its methods may use. Values of imported constants are written
+def _module_level(own: list[ast.stmt], loaded: object) -> str:
+    """Imports, constants and functions of the strategy's file that its methods use. Values of imported constants are written
     beside their names, so that another value is another text and compiles anew."""
     out = []
-    for node in module.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            continue
-        if isinstance(node, (ast.Import, ast.ImportFrom)) or isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
-            out.append(ast.unparse(node))
-            if isinstance(node, ast.ImportFrom):
-                values = {a.asname or a.name: getattr(loaded, a.asname or a.name, None) for a in node.names}
-                out += [f"# {n} = {v!r}" for n, v in values.items() if isinstance(v, (bool, int, float, str))]
-        elif isinstance(node, ast.FunctionDef):
+    for node in own:
+        if isinstance(node, ast.FunctionDef):
             node.decorator_list = []
             out.append("from replay.kernel.memory import fn as fn_\n@fn_\n" + ast.unparse(node))
+            continue
+        out.append(ast.unparse(node))
+        if isinstance(node, ast.ImportFrom):
+            values = {a.asname or a.name: getattr(loaded, a.asname or a.name, None) for a in node.names}
+            out += [f"# {n} = {v!r}" for n, v in values.items() if isinstance(v, (bool, int, float, str))]
     return "\n".join(out)
 
 
@@ -213,7 +276,7 @@ class CompiledStrategy:
         self.fields = fields_of(cls)
         self.self_dtype, self.each_dtype = self_dtype(self.fields, features), each_dtype(self.fields)
         self.lengths = lengths(cls, self.fields, values)
-        self.text, self.hooks = generate(cls, tuple(features))
+        self.text, self.hooks, self.lines = generate(cls, tuple(features))
         self.module = _write_and_import(self.text)
 
     def entries(self) -> list:
@@ -238,9 +301,9 @@ class CompiledStrategy:
     def write(self, arena: Arena, self_at: int, each_at: int, n: int, features: dict[str, int]) -> None:
         """Parameters and initial state into the arena."""
         me = arena.bytes[self_at : self_at + self.self_dtype.itemsize].view(self.self_dtype)
-        for name, (kind, default) in (self.fields.params | self.fields.state).items():
-            if name in self.self_dtype.names:
-                me[name] = stored(kind, self.values.get(name, default))
+        for name, (_, default) in self.fields.state.items():
+            me[name] = default
+        self._write_parameters(me)
         for name, first in features.items():
             me[f"feature_{name}"] = first
         each = arena.bytes[each_at : each_at + n * self.each_dtype.itemsize].view(self.each_dtype)
@@ -250,6 +313,28 @@ class CompiledStrategy:
         for name, length in self.lengths.items():
             me[f"array_{name}_at"], me[f"array_{name}_size"], me[f"array_{name}_n"] = at, n * length, length
             at += 8 * n * length
+
+    def _write_parameters(self, me: np.ndarray) -> None:
+        for name, (kind, _) in self.fields.params.items():
+            if name in self.self_dtype.names:
+                me[name] = stored(kind, self.values[name])
+
+    def _records(self, trader: Arena, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Its record in a trader, and those for each instrument."""
+        row, n = trader.region("strategies")[number], int(trader.header.n_instruments)
+        me = trader.bytes[int(row.self_at) :][: self.self_dtype.itemsize].view(self.self_dtype)
+        return me, trader.bytes[int(row.each_at) :][: n * self.each_dtype.itemsize].view(self.each_dtype)
+
+    def state(self, trader: Arena, number: int) -> dict[str, object]:
+        """Its annotated state in a trader by name, arrays aside: a value, or a list with one an instrument."""
+        me, each = self._records(trader, number)
+        of_all = {name: kind(me[name][0]) for name, (kind, _) in self.fields.state.items()}
+        return of_all | {name: [kind(x) for x in each[name]] for name, (kind, _) in self.fields.each.items()}
+
+    def take_parameters(self, of: CompiledStrategy, trader: Arena, number: int) -> None:
+        """Go on with the parameters of another one of this class."""
+        self.values = of.values
+        self._write_parameters(self._records(trader, number)[0])
 
 
 def _write_and_import(text: str):

@@ -16,6 +16,7 @@ from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
 from replay.kernel.memory import entry_of, failing, link
+from replay.mistakes import explained, raised
 from replay.spool import Spool
 from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
@@ -81,12 +82,7 @@ class Engine:
         if not strategies:
             raise BadInput("a run needs a strategy: name one with --strategy")
         own = list(strategy_limits) if strategy_limits else [Limits()] * len(strategies)
-        own_entries = [e for s in strategies for e in s.entries()]
-        try:
-            features = (step.features_in,) if any(s.features for s in strategies) else ()
-            link(*features, *KERNELS, *own_entries, progress=compiling)
-        except Exception as e:
-            raise _uncompilable(e, strategies) from e
+        compile_all(strategies, compiling)
         self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
         m = session.manifest
         if capital is None:
@@ -99,7 +95,7 @@ class Engine:
         self.outputs = Spool(keep_output if isinstance(keep_output, Path) else None)
         self._out = np.zeros(OUTPUT_ROWS, EVENT) if keep_output or journal else None
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
-        self._inputs: list[np.ndarray] = []
+        self._keeps_inputs, self._inputs = journal, []
         self._handlers = wire(self.trader, self.strategies, self._out, self._frames)
         self.started = self.stopped = False
         self._raised: BaseException | None = None
@@ -127,25 +123,49 @@ class Engine:
             self._begin()
         return self._advance(until)
 
+    def reach(self, seq: int) -> None:
+        """Advance until the trader has taken its input number `seq`, and not one more; fewer where the run has fewer.
+
+        What its strategies did with that input has left, and nothing has come of it yet. Costs what `advance` costs.
+        """
+        self._start()
+        h, kept = self.trader.header, self._frames
+        if kept is None:  # the loop counts inputs by the frames it writes
+            self._frames = np.zeros(FRAME_ROWS, T.FRAME)
+            h.journal = self._frames.ctypes.data
+        try:
+            while h.seq < seq and not self.stopped:
+                if h.mode == T.WARMUP and self.venue.header.local_i >= self._warm:
+                    self._begin()
+                else:
+                    self._advance(self._warm if h.mode == T.WARMUP else len(self.session.events), seq)
+        finally:
+            h.journal, h.journal_cap = (0, 0) if kept is None else (h.journal, len(kept))
+            self._frames = kept
+
     def _begin(self) -> None:
         """Warm-up is over: the trader is told like of anything else."""
         told = np.zeros(1, EVENT)
         told["kind"], told["side"], told["ts_event"], told["ts_recv"] = CONTROL, OP_START, self._warm_ns, self._warm_ns
         entry_of(step.step)(self.trader.base, told.ctypes.data, self._warm_ns)
 
-    def _advance(self, until: int) -> bool:
+    def _advance(self, until: int, seq: int | None = None) -> bool:
         s, h = self.session, self.trader.header
         n = len(s.events)
         order = 0 if s.order is None else s.order.ctypes.data
         call = entry_of(loop.run)
         t = time.perf_counter()
         while True:
+            if seq is not None:
+                h.journal_cap = min(len(self._frames), seq - int(h.seq) + 2)
             with failing(self._failed):
                 status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
             if self.venue.header.overrun:
                 raise BadInput("the venue had more to report than it has room for: run again with fewer orders at once")
             if status == loop.DRAIN_OUTPUT:
                 self._drain()
+                if seq is not None and h.seq >= seq:
+                    break
             elif status == loop.STOPPED and h.fault == FAULT_ROOM:
                 self._more_room()
             elif status == loop.STOPPED:
@@ -193,12 +213,13 @@ class Engine:
             self.outputs.append(self._out[: int(h.out_n)])
             h.out_n = 0
         if h.journal_n:
-            self._inputs.append(self._frames[: int(h.journal_n)].copy())
+            if self._keeps_inputs:
+                self._inputs.append(self._frames[: int(h.journal_n)].copy())
             h.journal_n = 0
 
     def journal(self) -> Journal:
         """Everything the trader took in and said so far; the engine must have been built with ``journal=True``."""
-        if self._frames is None:
+        if not self._keeps_inputs:
             raise BadInput("this run kept no journal: build the engine with journal=True")
         frames = np.concatenate(self._inputs) if self._inputs else self._frames[:0]
         h = self.trader.header
@@ -220,7 +241,7 @@ class Engine:
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         when = np.datetime64(int(h.now), "ns")
-        what = f"{type(cause).__name__}: {cause}" if cause else "raised, and not again: run with NUMBA_DISABLE_JIT=1 to see where"
+        what = raised(cause, strategy) if cause else "raised, and not again: run with NUMBA_DISABLE_JIT=1 to see where"
         error = StrategyError(f"strategy {strategy.name}: {hook} at event {int(h.seq):,} ({when}Z): {what}")
         error.__cause__ = cause
         return error
@@ -256,15 +277,17 @@ class Engine:
         return self.outputs.rows()
 
 
+def compile_all(strategies: Sequence, compiling: Callable[[str, int, int], None] | None = None) -> None:
+    """Compile or load every kernel and the strategies' handlers. Raises `BadInput` for a strategy that cannot be compiled."""
+    own_entries = [e for s in strategies for e in s.entries()]
+    try:
+        features = (step.features_in,) if any(s.features for s in strategies) else ()
+        link(*features, *KERNELS, *own_entries, progress=compiling)
+    except Exception as e:
+        raise explained(e, strategies) from e
+
+
 def _power_of_two(n: int) -> int:
     if not 16 <= n <= 1 << T.SLOT_BITS:
         raise BadInput(f"order capacity: 16 to {1 << T.SLOT_BITS} expected, got {n}")
     return 1 << (n - 1).bit_length()
-
-
-def _uncompilable(e: Exception, strategies: Sequence) -> Exception:
-    if not type(e).__module__.startswith("numba") and not isinstance(e, KeyError):  # KeyError: a record without that field
-        return e
-    text = " ".join(line.strip() for line in str(e).splitlines() if line.strip())
-    names = ", ".join(s.name for s in strategies)
-    return BadInput(f"strategy {names}: cannot be compiled: {text[:600]}")

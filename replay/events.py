@@ -23,7 +23,7 @@ STATUS         13    0             reason                                       
 CORPORATE      14    action        numerator   denomin.   amount
 FUNDING        15    0             rate        mark_px    interval_ns
 MARK           16    0             px          index_px
-ACCOUNT        17    0             currency    amount
+ACCOUNT        17    strategy      currency    amount     lots       px                      money and lots in or out without a trade
 INTENT         18    intent_id     qty         px         stop_px     packed      an outside intent
 CUSTOM         19    stream        word 0      word 1     word 2      word 3      news, breadth, predictions: `on_data`
 TEXT           20    text_id       8 bytes     8 bytes    8 bytes     8 bytes     definition of an interned text id

@@ -82,50 +82,84 @@ def wire(trader: Arena, strategies: Sequence, out: np.ndarray | None, frames: np
     return handlers
 
 
+class Stepper:
+    """A trader fed by hand, with nothing connected: one built anew, or one taken over (`trader`).
+
+    `feed` and the hooks give what it said. A strategy that raised stands in `faults` as (input, hook, error); the trader goes on.
+    """
+
+    def __init__(self, build: Build, trader: Arena | None = None):
+        self.build, self.trader = build, trader or build.trader()
+        self.out = np.zeros(3 * T.OUT_MARGIN, EVENT)
+        self.faults: list[tuple[int, str, BaseException | None]] = []
+        self._handlers = wire(self.trader, build.strategies, self.out, None)
+        self._raised: BaseException | None = None
+        self._advance = entry_of(step.step)
+
+    def start(self, now: int) -> np.ndarray:
+        """Run `on_start` with the clock at `now`."""
+        self.trader.header.now = now
+        return self._hook(T.ON_START)
+
+    def stop(self) -> np.ndarray:
+        """Run `on_stop`."""
+        return self._hook(T.ON_STOP)
+
+    def feed(self, frames: np.ndarray) -> np.ndarray:
+        """Take the inputs in (FRAME records). Cost: about 1 us each."""
+        h, base, advance = self.trader.header, self.trader.base, self._advance
+        said = []
+        frames = np.ascontiguousarray(frames)
+        first = frames.ctypes.data + 16
+        with failing(self._failed):
+            for k, now in enumerate(frames["now"].tolist()):
+                advance(base, first + k * T.FRAME.itemsize, now)
+                if h.attend:
+                    said.append(self._attend())
+        said.append(self._attend())
+        return np.concatenate(said)
+
+    def _hook(self, hook: int) -> np.ndarray:
+        with failing(self._failed):
+            entry_of(step.wake_hook)(self.trader.base, hook)
+        return self._attend()
+
+    def _failed(self, raised: BaseException) -> None:
+        self._raised = raised
+        self.trader.header.fault, self.trader.header.attend = FAULT_STRATEGY, 1
+
+    def _attend(self) -> np.ndarray:
+        h = self.trader.header
+        if h.fault:
+            self.faults.append((int(h.seq), T.HOOKS[int(h.hook)], self._raised))
+            h.fault, self._raised = 0, None
+        h.cmd_n = h.attend = 0
+        said = self.out[: int(h.out_n)].copy()
+        h.out_n = 0
+        return said
+
+
+def first_difference(said: np.ndarray, expected: np.ndarray) -> int:
+    """Index of the first output record that differs, -1 if none does."""
+    n = min(len(said), len(expected))
+    differ = np.flatnonzero(np.ascontiguousarray(said[:n]).view("V64") != np.ascontiguousarray(expected[:n]).view("V64"))
+    return int(differ[0]) if len(differ) else -1 if len(said) == len(expected) else n
+
+
 def verify(journal: Journal) -> Verdict:
     """Re-step a journal through a fresh trader. Cost: about 1 us an input.
 
     Plain Python strategies start from their annotated defaults, as in a run, so their run must be over. Raises `BadInput` where
     the trader itself stops.
     """
-    trader = journal.build.trader()
-    h = trader.header
-    out = np.zeros(3 * T.OUT_MARGIN, EVENT)
-    handlers = wire(trader, journal.build.strategies, out, None)
-    said: list[np.ndarray] = []
-
-    def stop(raised: BaseException) -> None:
-        h.fault, h.attend = FAULT_STRATEGY, 1
-
-    with failing(stop):
-        _step_all(journal, trader, out, said)
-    del handlers
-    again = np.concatenate(said)
-    n = min(len(again), len(journal.outputs))
-    differ = np.flatnonzero(again[:n].view("V64") != np.ascontiguousarray(journal.outputs[:n]).view("V64"))
-    divergence = int(differ[0]) if len(differ) else -1 if len(again) == len(journal.outputs) else n
-    digest = int(h.digest)
-    identical = divergence < 0 and digest == journal.digest and trader.digest() == journal.state_digest
-    return Verdict(identical, len(journal.frames), divergence, digest)
-
-
-def _step_all(journal: Journal, trader: Arena, out: np.ndarray, said: list[np.ndarray]) -> None:
-    """Feed every frame; what the trader says is collected in `said`."""
-    h = trader.header
-    hook, advance = entry_of(step.wake_hook), entry_of(step.step)
-    h.now = journal.start_ns
-    hook(trader.base, T.ON_START)
-    h.cmd_n = h.attend = 0
-    first = journal.frames.ctypes.data
-    for k, now in enumerate(journal.frames["now"].tolist()):
-        advance(trader.base, first + k * T.FRAME.itemsize + 16, now)
-        if h.attend:
-            if h.fault:
-                raise BadInput(f"journal: the trader stopped at input {k:,} of {len(journal.frames):,} (fault {int(h.fault)})")
-            h.cmd_n = h.attend = 0
-            said.append(out[: int(h.out_n)].copy())
-            h.out_n = 0
+    stepper = Stepper(journal.build)
+    said = [stepper.start(journal.start_ns), stepper.feed(journal.frames)]
+    if stepper.faults:
+        at, hook, _ = stepper.faults[0]
+        raise BadInput(f"journal: a strategy raised in {hook} at input {at:,} of {len(journal.frames):,}")
     if journal.stopped:
-        hook(trader.base, T.ON_STOP)
-        h.attend = 0
-    said.append(out[: int(h.out_n)].copy())
+        said.append(stepper.stop())
+    divergence = first_difference(np.concatenate(said), journal.outputs)
+    digest = int(stepper.trader.header.digest)
+    identical = divergence < 0 and digest == journal.digest and stepper.trader.digest() == journal.state_digest
+    return Verdict(identical, len(journal.frames), divergence, digest)

@@ -302,6 +302,11 @@ def lint_source(text: str, filename: str = "<string>", *, is_trader: bool = True
         tree = ast.parse(text, filename)
     except SyntaxError as error:
         return [Finding(filename, error.lineno or 0, "D000", f"expected Python source: {error.msg}")]
+    return lint_tree(tree, filename, is_trader=is_trader)
+
+
+def lint_tree(tree: ast.Module, filename: str, *, is_trader: bool = True) -> list[Finding]:
+    """The same for a syntax tree."""
     visitor = _Visitor(filename, is_trader)
     visitor.visit(tree)
     return sorted(visitor.findings, key=lambda f: (f.line, f.code))

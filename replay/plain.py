@@ -13,6 +13,7 @@ import numpy as np
 from replay import events as E
 from replay.kernel.arena import Arena
 from replay.kernel.memory import callback, entry_of, record, structure
+from replay.mistakes import no_such
 from replay.strategy import fields_of, lengths
 from replay.trader import intents
 from replay.trader import layout as T
@@ -52,6 +53,9 @@ class Context:
         for name, at in features.items():
             setattr(self, name, _Reader(rows, [int(i) for i in index[at : at + n]]))
         self._place = entry_of(intents.place)
+
+    def __getattr__(self, name: str):
+        raise AttributeError(no_such(name, [n for n, x in vars(self).items() if isinstance(x, _Reader)]))
 
     @property
     def now(self) -> int:
@@ -185,6 +189,12 @@ class PlainStrategy:
     def exception(self, number: int, hook: str, trader: Arena) -> BaseException | None:
         """Nothing: what a plain handler raises reaches the engine as it is."""
         return None
+
+    def take_parameters(self, of: PlainStrategy, trader: Arena, number: int) -> None:
+        """Go on with the parameters of another one of this class."""
+        self.values = of.values
+        for name in of.values:
+            setattr(self.instance, name, getattr(of.instance, name))
 
     def save(self) -> dict[str, object]:
         """The annotated state, for a snapshot."""

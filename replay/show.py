@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from replay.data.instruments import Instrument
 from replay.data.manifest import Manifest
 from replay.data.times import utc_text
-from replay.engine import Engine
 from replay.runs.statistics import Statistics
-from replay.summary import Summary, money, refusal_text, strategy_names
+from replay.summary import Summary, money, refusal_text
 from replay.trader import layout as T
 from replay.trader.orders import EXEC_NAMES, EXEC_TRADE
-from replay.trader.output import OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_SEEN, OUT_STATE
+from replay.trader.output import OUT_EQUITY, OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_SEEN, OUT_STATE
 from replay.trader.reasons import REASON_NAMES
 
 ORD_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT")
@@ -45,7 +45,8 @@ def rate(per_s: float) -> str:
     return f"{per_s / 1e6:.2g} M/s" if per_s >= 1e6 else f"{per_s / 1e3:.3g} k/s"
 
 
-def _line(label: str, *parts: object) -> Text:
+def labelled(label: str, *parts: object) -> Text:
+    """A line under a label."""
     return Text.assemble((f"{label:<10}", "dim"), "   ".join(str(p) for p in parts if p not in ("", None)))
 
 
@@ -58,24 +59,24 @@ def render(s: Summary) -> RenderableType:
     of = s.session
     symbols = " ".join(of.symbols[:6]) + (f" and {len(of.symbols) - 6} more" if len(of.symbols) > 6 else "")
     top = [
-        _line("session", of.name, f"{of.start} to {of.end}", symbols),
-        _line("events", _counts(s.events), f"replayed in {s.elapsed_s:.3f} s, {rate(s.events_per_s)}"),
-        _line("venue", f"profile {s.profile}", "latency " + " / ".join(f"{k} {v}" for k, v in s.latency.items())),
+        labelled("session", of.name, f"{of.start} to {of.end}", symbols),
+        labelled("events", _counts(s.events), f"replayed in {s.elapsed_s:.3f} s, {rate(s.events_per_s)}"),
+        labelled("venue", f"profile {s.profile}", "latency " + " / ".join(f"{k} {v}" for k, v in s.latency.items())),
     ]
     for part in s.strategies:
-        top.append(_line("strategy", f"{part.name} ({part.kind})", *(f"{k} {v}" for k, v in part.parameters.items())))
+        top.append(labelled("strategy", f"{part.name} ({part.kind})", *(f"{k} {v}" for k, v in part.parameters.items())))
     notes = [
-        _line("orders", f"sent {s.orders:,}", f"filled {s.filled:,}", f"canceled {s.canceled:,}", f"expired {s.expired:,}",
+        labelled("orders", f"sent {s.orders:,}", f"filled {s.filled:,}", f"canceled {s.canceled:,}", f"expired {s.expired:,}",
               f"rejected {s.rejected:,}", f"refused {s.refused:,}", f"open at the end {len(s.open):,}"),
-        *(_line("", f"refused: {name} {r.count:,}", f"(first: {r.first})" if r.first else "") for name, r in s.refusals.items()),
-        *(_line("", f"open: {o.strategy} {o.side} {o.leaves_lots:,} {o.symbol} @ {o.px} {o.state}") for o in s.open[:MOST_ROWS]),
-        _line("stops", *([f"now {s.state}"] if s.stops else ["none"])),
-        *(_line("", f"{x.at} {x.state}: {x.reason}, equity {number(x.equity)}") for x in s.stops[:MOST_ROWS]),
+        *(labelled("", f"refused: {name} {r.count:,}", f"(first: {r.first})" if r.first else "") for name, r in s.refusals.items()),
+        *(labelled("", f"open: {o.strategy} {o.side} {o.leaves_lots:,} {o.symbol} @ {o.px} {o.state}") for o in s.open[:MOST_ROWS]),
+        labelled("stops", *([f"now {s.state}"] if s.stops else ["none"])),
+        *(labelled("", f"{x.at} {x.state}: {x.reason}, equity {number(x.equity)}") for x in s.stops[:MOST_ROWS]),
         *_quality(s),
-        _line("account", "cash " + ", ".join(f"{number(v)} {k}" for k, v in s.cash.items()), f"equity {number(s.equity)} {s.currency}",
+        labelled("account", "cash " + ", ".join(f"{number(v)} {k}" for k, v in s.cash.items()), f"equity {number(s.equity)} {s.currency}",
               f"PnL {number(s.pnl, True)}"),
-        _line("left out", "; ".join(s.left_out) or "nothing"),
-        _line("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
+        labelled("left out", "; ".join(s.left_out) or "nothing"),
+        labelled("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
     ]  # fmt: skip
     return Group(*top, RULE, _trading(s), RULE, *notes)
 
@@ -124,7 +125,7 @@ def _quality(s: Summary) -> Iterator[Text]:
     """The figures that need a sample, each with what it was drawn from, or why it is not shown."""
     x, r = s.statistics, s.returns
     if x.trips:
-        yield _line(
+        yield labelled(
             "trips",
             f"{x.trips:,}",
             f"win rate {_or(x.win_rate, '{:.1%}')}",
@@ -142,11 +143,11 @@ def _quality(s: Summary) -> Iterator[Text]:
     )
     known = [f"{name} {pattern.format(value)}" for name, value, pattern in yearly if value is not None]
     few = f"Sharpe, Sortino, monthly and annualised return not shown: {r.days} day{'s' if r.days != 1 else ''} is no sample"
-    yield _line(
+    yield labelled(
         "returns", f"total {_or(r.total_return, '{:+.2%}')} in {r.days} day{'s' if r.days != 1 else ''}", *(known or [few])
     )
     if r.drawdown:
-        yield _line(
+        yield labelled(
             "drawdown",
             f"{r.drawdown:,.2f} {s.currency} ({_or(r.drawdown_share, '{:.2%}')} of the peak)",
             f"{r.drawdown_from} to {r.drawdown_to}",
@@ -155,19 +156,20 @@ def _quality(s: Summary) -> Iterator[Text]:
 
 def written(folder: Path) -> RenderableType:
     """Where a run is, the last line of the command."""
-    return _line("wrote", f"{folder}/")
+    return labelled("wrote", f"{folder}/", "open report.html")
 
 
 def render_manifest(m: Manifest) -> RenderableType:
     """A session's manifest: symbols, counts by kind, times, what was found."""
     lines = [
-        _line("session", m.name, f"{utc_text(m.start_ns)} to {utc_text(m.end_ns)}"),
-        _line("events", f"{m.n_events:,}:", _counts(m.counts)),
-        _line("clock", f"shift {m.clock_shift_ns:,} ns added to receive times" if m.clock_shift_ns else "as recorded"),
-        *(_line("found" if k == 0 else "", f"{name} {n:,}") for k, (name, n) in enumerate(m.anomalies.items())),
-        _line("inferred", " ".join(m.inferred)) if m.inferred else _line("inferred", "nothing"),
-        *(_line("source", f"{x.name}: {x.rows:,} rows, sha256 {x.sha256[:16]}…") for x in m.sources[:MOST_ROWS]),
-        _line("sha256", m.sha256),
+        labelled("session", m.name, f"{utc_text(m.start_ns)} to {utc_text(m.end_ns)}"),
+        labelled("events", f"{m.n_events:,}:", _counts(m.counts)),
+        *([labelled("hours", m.calendar.name, f"{len(m.calendar.days):,} trading days")] if m.calendar else []),
+        labelled("clock", f"shift {m.clock_shift_ns:,} ns added to receive times" if m.clock_shift_ns else "as recorded"),
+        *(labelled("found" if k == 0 else "", f"{name} {n:,}") for k, (name, n) in enumerate(m.anomalies.items())),
+        labelled("inferred", " ".join(m.inferred)) if m.inferred else labelled("inferred", "nothing"),
+        *(labelled("source", f"{x.name}: {x.rows:,} rows, sha256 {x.sha256[:16]}…") for x in m.sources[:MOST_ROWS]),
+        labelled("sha256", m.sha256),
     ]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("symbol", "level", "currency"):
@@ -198,38 +200,55 @@ def render_catalog(found: dict[Path, Manifest]) -> RenderableType:
     return table
 
 
-def journal(engine: Engine) -> Iterator[dict[str, object]]:
-    """What the trader said, in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state."""
-    instruments, names = engine.session.instruments, strategy_names(engine)
-    rows = engine.output()
+def said_by(rows: np.recarray, instruments: Sequence[Instrument], names: Sequence[str]) -> Iterator[dict[str, object]]:
+    """What a trader said (its output records), in order: orders, cancels, replaces, refusals, reports, fees, logs, changes of state.
+    `names` are its strategies'."""
     for row in rows[rows.kind < OUT_SEEN]:
-        what, side, i = int(row.kind), int(row.side), instruments[int(row.instrument)]
-        said = {"at": utc_text(row.ts_recv), "what": OUT_NAMES[what - 32]}
-        if what in (OUT_NEW, OUT_REFUSED, OUT_LOG):
-            said["strategy"] = names[int(row.ts_event)]
-        if what == OUT_STATE:
-            said |= {"state": ("active", "halted", "killed")[side], "reason": REASON_NAMES[int(row.id)], "equity": money(row.a)}
-        elif what == OUT_REFUSED:
-            said |= {"symbol": i.symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
-            said |= {"why": text} if (text := refusal_text(row, instruments)) else {}
-        elif what == OUT_LOG:
-            said |= {"code": int(row.id), "values": [float(np.int64(row[w]).view(np.float64)) for w in "abc"]}
+        yield said(row, instruments, names)
+
+
+def line(said: dict[str, object]) -> str:
+    """One record of the journal as a line of text.
+
+    >>> line({"at": "10:00", "what": "new", "side": "buy"})
+    '10:00 new side buy'
+    """
+    return " ".join(str(v) if k in ("at", "what") else f"{k} {v}" for k, v in said.items())
+
+
+def said(row: np.record, instruments: Sequence[Instrument], names: Sequence[str]) -> dict[str, object]:
+    """One output record of the trader (`replay.trader.output`) by the names of its fields; `names` are the strategies'."""
+    what, side, i = int(row.kind), int(row.side), instruments[int(row.instrument)]
+    said = {"at": utc_text(row.ts_recv), "what": OUT_NAMES[what - 32]}
+    if what in (OUT_NEW, OUT_REFUSED, OUT_LOG):
+        said["strategy"] = names[int(row.ts_event)]
+    if what == OUT_STATE:
+        said |= {"state": ("active", "halted", "killed")[side], "reason": REASON_NAMES[int(row.id)], "equity": money(row.a)}
+    elif what == OUT_REFUSED:
+        said |= {"symbol": i.symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
+        said |= {"why": text} if (text := refusal_text(row, instruments)) else {}
+    elif what == OUT_LOG:
+        said |= {"code": int(row.id), "values": [float(np.int64(row[w]).view(np.float64)) for w in "abc"]}
+    elif what == OUT_SEEN:
+        said |= {"order": int(row.a) >> T.SLOT_BITS, "mark_ticks": int(row.b) / 2, "input": int(row.id)}
+    elif what == OUT_EQUITY:
+        said |= {"equity": money(row.a), "gross": money(row.b), "net": money(row.c)}
+    else:
+        said |= {"order": int(row.a) >> T.SLOT_BITS, "side": "buy" if side > 0 else "sell", "symbol": i.symbol}
+        if what == OUT_FEE:
+            said |= {"fee": money(row.b)}
+        elif what == OUT_REPORT:
+            exec_type = int(row["flags"]) >> 8
+            said |= {"exec_type": EXEC_NAMES[exec_type]}
+            if exec_type == EXEC_TRADE:
+                said |= {"last_qty_lots": int(row.b), "last_px": i.price(row.c)}
         else:
-            said |= {"order": int(row.a) >> T.SLOT_BITS, "side": "buy" if side > 0 else "sell", "symbol": i.symbol}
-            if what == OUT_FEE:
-                said |= {"fee": money(row.b)}
-            elif what == OUT_REPORT:
-                exec_type = int(row["flags"]) >> 8
-                said |= {"exec_type": EXEC_NAMES[exec_type]}
-                if exec_type == EXEC_TRADE:
-                    said |= {"last_qty_lots": int(row.b), "last_px": i.price(row.c)}
-            else:
-                said |= {"qty_lots": int(row.b)}
-                kind = int(row["flags"]) >> 8 if what == OUT_NEW else T.LIMIT
-                said |= {"ord_type": ORD_TYPES[kind]} if what == OUT_NEW else {}
-                said |= {"px": i.price(row.c)} if kind in (T.LIMIT, T.STOP_LIMIT) else {}
-                said |= {"stop_px": i.price(row.d)} if kind in (T.STOP, T.STOP_LIMIT) else {}
-        yield said
+            said |= {"qty_lots": int(row.b)}
+            kind = int(row["flags"]) >> 8 if what == OUT_NEW else T.LIMIT
+            said |= {"ord_type": ORD_TYPES[kind]} if what == OUT_NEW else {}
+            said |= {"px": i.price(row.c)} if kind in (T.LIMIT, T.STOP_LIMIT) else {}
+            said |= {"stop_px": i.price(row.d)} if kind in (T.STOP, T.STOP_LIMIT) else {}
+    return said
 
 
 def console() -> Console:

@@ -53,7 +53,7 @@ class State(Generic[V]):
 
 class Array(typing.NamedTuple):
     """Several values an instrument: ``closes: Each[int] = Array("slow")`` holds as many zeros for each as the parameter `slow` says
-    (or as a number says), read and set as ``self.closes[instrument, k]``. An index outside is not checked in compiled code."""
+    (or as a number says), read and set as ``self.closes[instrument, k]``."""
 
     length: int | str
 
@@ -179,6 +179,7 @@ def load(source: str | type, given: dict[str, object] | None = None):
     Raises `BadInput` for anything that is not one strategy with these parameters.
     """
     from replay.compiler import CompiledStrategy
+    from replay.mistakes import CONTEXT, check_handlers
     from replay.plain import PlainStrategy
 
     cls = class_of(source)
@@ -189,6 +190,7 @@ def load(source: str | type, given: dict[str, object] | None = None):
             raise BadInput(f"strategy {cls.__name__}: {name} is no handler and would never be called; handlers are {', '.join(HOOKS)}")
     if not any(hasattr(cls, hook) for hook in HOOKS):
         raise BadInput(f"strategy {cls.__name__}: handles nothing: define one of {', '.join(HOOKS)}")
+    check_handlers(cls)
     values = parameters(cls, given or {}, source if isinstance(source, str) else "")
     instance = cls()
     for name, (kind, _) in fields_of(cls).params.items():
@@ -197,7 +199,11 @@ def load(source: str | type, given: dict[str, object] | None = None):
         features = instance.features()
     except (ValueError, TypeError, AttributeError) as e:
         raise BadInput(f"strategy {cls.__name__}: features(): {e}") from e
+    if not isinstance(features, dict):
+        raise BadInput(f"strategy {cls.__name__}: features() must return a dict of names and specs, got {type(features).__name__}")
     for name, spec in features.items():
+        if name in CONTEXT:
+            raise BadInput(f"strategy {cls.__name__}: feature {name}: ctx.{name} is something else already: choose another name")
         if not isinstance(spec, Spec):
             raise BadInput(f"strategy {cls.__name__}: feature {name} must be a spec such as ema('mid', 20), got {spec!r}")
     made = CompiledStrategy if getattr(cls, "__compiled__", False) else PlainStrategy

@@ -25,7 +25,8 @@ from replay.venue.setup import Leg
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy's trading in one symbol. Money in `currency`; `pnl` = `realised` + `unrealised` - `fees`."""
+    """One strategy's trading in one symbol. Money in `currency`; `pnl` = `realised` + `unrealised` - `fees`; the position is valued at
+    `mark`."""
 
     strategy: str
     symbol: str
@@ -33,6 +34,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     bought_lots: int
     sold_lots: int
     position_lots: int
+    mark: Decimal
     currency: str
     realised: Decimal
     unrealised: Decimal
@@ -318,6 +320,7 @@ def _holdings(engine: Engine, names: list[str]):
                 bought_lots=int(p.bought),
                 sold_lots=int(p.sold),
                 position_lots=int(p.qty),
+                mark=i.price(v.mark2) / 2,
                 currency=i.currency,
                 realised=money(realised),
                 unrealised=money(unrealised),

@@ -9,7 +9,7 @@ import numpy as np
 
 from replay import events as ev
 from replay.data import synth
-from replay.data.session import Session
+from replay.data.session import Session, end_bar_messages
 from replay.engine import Engine
 from replay.strategy import load
 from replay.trader.limits import Limits
@@ -45,8 +45,7 @@ def two_intervals(s):
     extra.side[:] = 1
     rows = np.concatenate([rows[~bar | (rows.instrument == 0) | ten], extra])
     rows = rows[np.lexsort((rows["kind"] == ev.PHASE, rows["ts_recv"]))].view(np.recarray)
-    ends = (np.diff(rows.ts_event, append=0) != 0) | (np.roll(rows.kind, -1) != rows.kind)
-    rows["flags"][:] = np.where(ends, ev.LAST, 0)
+    end_bar_messages(rows)
     return Session.from_rows(rows, s.instruments, name="two", bar_intervals_ns=[300 * 10**9, 600 * 10**9])
 
 

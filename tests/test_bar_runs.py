@@ -4,7 +4,6 @@ import csv
 import datetime
 from decimal import Decimal
 
-import numpy as np
 import pytest
 from recordings import recording
 
@@ -13,7 +12,7 @@ from replay import Each, State, Strategy
 from replay import events as ev
 from replay.data import synth
 from replay.data.instruments import Instrument
-from replay.data.session import Session
+from replay.data.session import Session, end_bar_messages
 from replay.data.times import in_new_york, trading_day
 from replay.engine import Engine
 from replay.errors import BadInput
@@ -161,8 +160,8 @@ def real_bars():
             r.kind, r.side, r.id = ev.PHASE, *words
         else:
             r.kind, (r.instrument, r.a, r.b, r.c, r.d, r.id) = ev.BAR, words
-    ends = (np.diff(rows.ts_event, append=0) != 0) | (np.roll(rows.kind, -1) != rows.kind)
-    rows["flags"][:] = np.where(ends, ev.LAST, 0)
+    rows["flags"][:] = ev.LAST
+    end_bar_messages(rows)
     return Session.from_rows(
         rows, [Instrument(symbol=s, tick_size="0.01") for s in SYMBOLS], name="real", bar_intervals_ns=[5 * MINUTE]
     )

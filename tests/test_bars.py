@@ -5,14 +5,13 @@ import os
 import random
 
 import bar_twin
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay import events as ev
 from replay.data.instruments import Instrument
-from replay.data.session import Session
+from replay.data.session import Session, end_bar_messages
 from replay.engine import KERNELS
 from replay.kernel.loop import NEVER, report_key, venue_until
 from replay.kernel.memory import entry, entry_of, link
@@ -79,8 +78,7 @@ def session_of(bars, phases=(), intervals=(MINUTE,), n=1):
         r.ts_event = r.ts_recv = ts
         r.kind, r.side, r.instrument = kind, side, i
         r.id, r.a, r.b, r.c, r.d = words
-    same = (np.diff(rows.ts_event, append=0) == 0) & (rows.kind == ev.BAR) & (np.roll(rows.kind, -1) == ev.BAR)
-    rows["flags"][same] = 0
+    end_bar_messages(rows)
     instruments = [Instrument(symbol=chr(65 + k), tick_size="0.01") for k in range(n)]
     return Session.from_rows(rows, instruments, name="bars", bar_intervals_ns=intervals)
 

@@ -277,7 +277,16 @@ def prepare(tmp_path):
         (["import", "--format", "lean", "nowhere", "out"], "nothing is there"),
         (["import", "--format", "binance", DAY, "out", "--dates", "2026-03-02"], "leave them out"),
         (["import", "--format", "binance", "not.toml", "out"], "not.toml line 1"),
+        (["import", "not.toml", "out"], "a file of columns ends in .parquet"),
+        (
+            ["import", "--format", "lean", "not.toml", "out", "--interval", "5m"],
+            "leave all options but --symbols and --dates out",
+        ),
+        (["import", "--format", "lean", "not.toml", "not.toml", "out"], "expected one source, got 2"),
+        (["import", "not.toml", "out", "--interval", "soon"], "--interval: expected a positive duration"),
+        (["import", "not.toml", "out", "--columns", "open"], "expected NAME=COLUMN once a name"),
         (["synth", "out", "--events", "3"], "ask for more rows"),
+        (["synth", "out", "--kind", "bars", "--events", "3"], "as many rows as its days"),
     ],
     ids=lambda x: " ".join(x).replace(DAY, "day") if isinstance(x, list) else "",
 )
@@ -311,6 +320,29 @@ def test_help_does_not_wait_for_the_compiler():
     )
     assert done.returncode == 0 and "validate" in done.stdout
     assert "numba" not in done.stderr and "pyarrow" not in done.stderr
+
+
+def test_files_of_columns_become_a_session_that_runs(replay, tmp_path):
+    bars = "".join(f"2026-03-02 10:{k:02}:00,1.0{k % 7},1.09,1.00,1.0{k % 5},{k + 1}\n" for k in range(60))
+    for symbol in ("AAPL", "MSFT"):
+        (tmp_path / f"{symbol}.csv").write_text("when,open,high,low,close,volume\n" + bars)
+    options = [
+        "--columns",
+        "when=ts_event",
+        "--timezone",
+        "America/New_York",
+        "--interval",
+        "1m",
+        "--label",
+        "open",
+        "--calendar",
+        "XNYS",
+    ]
+    code, out, err = replay("import", "AAPL.csv", "MSFT.csv", "made", *options)
+    assert (code, err) == (0, "") and "bar 120 · phase 2" in out and "missing_bars 660" in out and "XNYS" in out
+    m = json.loads(replay("validate", "made", "--json")[1])
+    assert m["name"] == "made" and m["calendar"]["name"] == "XNYS" and m["bar_intervals_ns"] == [60 * 10**9]
+    assert summary(replay("run", "made", "--json"))["events"]["bar"] == 120
 
 
 @pytest.mark.real

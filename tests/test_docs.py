@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from replay import cli
+from replay.cli.reference import reference
 from replay.compiler import CONTEXT
 from replay.events import KIND_NAMES
 from replay.serve.faults import KINDS as FAULTS
@@ -49,7 +50,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_runs(page, folder, monkeypatch, capsys):
-    if page == "docs/serve.md":
+    if page in ("docs/serve.md", "docs/live.md"):
         pytest.importorskip("aiohttp")
         pytest.importorskip("alpaca")
     namespace = {}
@@ -88,6 +89,21 @@ def _run(command, shown, monkeypatch, capsys):
         start, cut, _ = line.rstrip().partition("…")
         found = any(p.startswith(start) for p in printed) if cut else start in printed
         assert found, f"{command}: no longer prints {line!r}; it prints\n{out}"
+
+
+def test_the_notebook_runs(folder):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells)
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    shown = notebook.cells[1].outputs[0]["data"]
+    assert "MeanReversion" in shown["text/html"] and (folder / "runs" / "notebook" / "report.html").exists()
+
+
+def test_the_page_of_commands_is_what_the_commands_say():
+    assert (ROOT / "docs" / "cli.md").read_text() == reference(), "run: python -m replay.cli.reference > docs/cli.md"
 
 
 def test_the_readme_has_its_two_commands():

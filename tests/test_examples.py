@@ -3,11 +3,12 @@
 from collections import Counter
 
 import pytest
+from test_golden import BARS
 
 from replay import events as ev
 from replay.data.instruments import Instrument
 from replay.data.session import Session
-from replay.data.synth import by_hand, equity_day, l2_book
+from replay.data.synth import bar_days, by_hand, equity_day, l2_book
 from replay.engine import Engine
 from replay.strategy import examples, load
 from replay.trader.orders import EXEC_TRADE
@@ -131,16 +132,20 @@ def test_buy_and_hold_buys_once_when_it_may():
 
 
 # --- all --------------------------------------------------------------------------------------------------------------------
+ON_BARS = {"sma_cross"}
+CASES = [(name, "bars" if name in ON_BARS else "quotes", {}) for name in examples()] + [(name, "bars", given) for name, given in BARS.items()]
+
+
 @pytest.fixture(scope="module")
 def made_up():
-    return equity_day(n_events=20_000, seed=3)
+    return {"quotes": equity_day(n_events=20_000, seed=3), "bars": bar_days(n_events=3_000, seed=4)}
 
 
-@pytest.mark.parametrize("name", examples())
-def test_no_example_holds_more_than_it_may(made_up, name):
-    strategy = load(name)
+@pytest.mark.parametrize(("name", "what", "given"), CASES)
+def test_no_example_holds_more_than_it_may(made_up, name, what, given):
+    strategy = load(name, given)
     most = strategy.values.get("max_position", strategy.values["qty"])
-    engine = Engine(made_up, [strategy]).run()
+    engine = Engine(made_up[what], [strategy]).run()
     held = Counter()
     for r in reports(engine):
         held[int(r.instrument)] += int(r.side) * int(r.b)

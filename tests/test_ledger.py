@@ -175,3 +175,40 @@ def test_an_odd_half_tick_is_floored_once():
     t.quote(100, 1, 101, 1)
     assert int(t.view().value) == 3 * 201 * unit // 2
     t.check()
+
+
+def transfer(t, amount=0, lots=0, px=0, strategy=0, instrument=0):
+    t.step(ev.ACCOUNT, instrument, ident=strategy, a=usd(t), b=amount, c=lots, d=px)
+
+
+@CALM
+@given(
+    st.lists(
+        st.tuples(st.integers(-500, 500), st.integers(-9, 9), st.integers(1, 400), st.integers(0, 1), st.integers(50, 400)), max_size=20
+    )
+)
+def test_transfers_are_capital(moves):
+    """Money and lots that come in without a trade: the ledger conserves, and the figures limits are measured from move along."""
+    t, _ = trader()
+    base = [int(t.h[name]) for name in ("peak", "day_base", "initial")]
+    for amount, lots, px, strategy, mark in moves:
+        before, peak = int(t.h.equity), int(t.h.peak)
+        transfer(t, amount * CENT, lots, px, strategy)
+        change = int(t.h.equity) - before
+        assert int(t.h.peak) == peak + change
+        base[1:] = [b + change for b in base[1:]]
+        assert [int(t.h.day_base), int(t.h.initial)] == base[1:]
+        t.check()
+        t.quote(mark, 5, mark + 2, 5)
+        t.check()
+    assert t.position().qty == sum(m[1] for m in moves)
+    assert [int(t.position(strategy=k).qty) for k in (0, 1)] == [sum(m[1] for m in moves if m[3] == k) for k in (0, 1)]
+    assert int(t.h.drawdown) >= 0 and t.status[0] == "active"
+
+
+def test_a_transfer_of_what_there_is_not_halts():
+    for bad in ({"strategy": 2}, {"strategy": -1}, {"instrument": 1}):
+        t, _ = trader()
+        transfer(t, CENT, **bad)
+        assert (t.status, int(t.h.c_illegal)) == (("halted", "illegal_report"), 1)
+        t.check()

@@ -87,6 +87,7 @@ REFUSED = {
     "too large": ([quote(1), trade(2, px=10**7, size=10**6)], r"row 1: AAPL trade: price x size \(10000000 x 1000000\) is worth more than 2\*\*62"),
     "message of two instruments": ([quote(1, flags=0), quote(1, instrument=1)], "row 1: .* got MSFT while a message of AAPL is open"),
     "message of two times": ([quote(1, flags=0), quote(2)], "row 1: rows of one message must share instrument and times"),
+    "message of bars and a quote": ([(ev.BAR, 1, {"a": 1, "b": 1, "c": 1, "d": 1, "flags": 0}), quote(1)], "got AAPL while a message of bars is open"),
     "open message at the end": ([quote(1), quote(2, flags=0)], "row 1: the session ends inside a message of AAPL"),
 }  # fmt: skip
 
@@ -95,7 +96,7 @@ REFUSED = {
 def test_refused(case):
     rows, message = REFUSED[case]
     with pytest.raises(BadInput, match="^bad " + (message if message.startswith("row") else ".*" + message)) as e:
-        Session.from_rows(rows_of(*rows), BOTH, name="bad")
+        Session.from_rows(rows_of(*rows), BOTH, name="bad", bar_intervals_ns=[] if case == "bar without interval" else [5])
     assert "\n" not in str(e.value)
 
 
@@ -131,6 +132,27 @@ def test_negative_prices_where_the_instrument_says_so():
     combo = Instrument(symbol="COMBO", tick_size="0.01", allow_negative_px=True)
     s = Session.from_rows(rows_of(quote(1, bid=-12, ask=0), trade(2, px=-5, size=3)), [combo])
     assert (s.manifest.min_px, s.manifest.max_px, s.manifest.max_size) == ((-12,), (0,), (3,))
+
+
+def bar(t, volume=10, **fields):
+    return ev.BAR, t, {"a": 5, "b": 6, "c": 4, "d": 5, "id": volume, **fields}
+
+
+def test_bars_that_close_together_are_one_message():
+    rows = rows_of(bar(1, flags=0), bar(1, flags=0, instrument=1), bar(1, side=1), bar(2, flags=0), bar(2, instrument=1))
+    s = Session.from_rows(rows, BOTH, bar_intervals_ns=[60 * 10**9, 300 * 10**9])
+    s.check()
+    for symbols, last in ((["AAPL"], [0, 1, 1]), (["MSFT"], [1, 1])):
+        part = s.slice(symbols=symbols)
+        part.check()
+        assert (part.events["flags"] & ev.LAST).tolist() == last
+
+
+def test_a_bar_s_volume_may_be_worth_more_than_money_can_count():
+    rows = rows_of(bar(1, volume=2**59, b=6))
+    assert Session.from_rows(rows, [AAPL], bar_intervals_ns=[1]).manifest.max_size == (2**59,)
+    with pytest.raises(BadInput, match=r"AAPL bar: price x volume \(5 6 4 5, volume \d+\) is 2\*\*62 ticks times lots or more"):
+        Session.from_rows(rows_of(bar(1, volume=2**60)), [AAPL], bar_intervals_ns=[1])
 
 
 def test_levels_are_the_finest_present():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from replay import Duration, Each, State, Strategy, compiled, ema
+from replay import events as ev
 from replay.data import synth
 from replay.engine import Engine
 from replay.errors import BadInput, StrategyError
@@ -108,6 +109,52 @@ def test_every_hook_and_the_whole_of_ctx(write, session):
     assert digests[0] == digests[1]
 
 
+ARRAYS = """from replay import Array, Each, State, Strategy, compiled
+@compiled
+class Ring(Strategy):
+    n: int = 3
+    odd: Each[bool] = False
+    ints: Each[int] = Array("n")
+    floats: Each[float] = Array(2)
+    k: State[int] = 0
+
+    def put(self, i, x):
+        self.ints[i, self.k % self.n] += x
+        self.floats[i, 1] = self.floats[i, 0]
+        self.floats[i, 0] = 0.5 * x
+
+    def on_quote(self, ctx, q):
+        self.put(q.instrument, q.bid_px)
+        self.odd[q.instrument] = not self.odd[q.instrument]
+        self.k += 1
+        ctx.log(self.k, self.ints[q.instrument, 0], self.ints[q.instrument, self.n - 1], self.floats[q.instrument, 1])
+"""
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_arrays_an_instrument(write, n):
+    session = synth.equity_day(("A", "B", "C"), 300, seed=2)
+    logs = []
+    for k, text in enumerate((ARRAYS, ARRAYS.replace("@compiled\n", ""))):
+        out = Engine(session, [load(write(text, f"ring{k}.py"), {"n": n})]).run().output()
+        logs.append(out[out.kind == OUT_LOG])
+    assert logs[0].tobytes() == logs[1].tobytes() and len(logs[0]) > 100
+    ints, floats = np.zeros((3, n), np.int64), np.zeros((3, 2))
+    quotes = session.events[session.events.kind == ev.QUOTE]
+    for j, (q, said) in enumerate(zip(quotes, logs[0], strict=True)):
+        i = int(q.instrument)
+        ints[i, j % n] += int(q.a)
+        floats[i] = 0.5 * int(q.a), floats[i, 0]
+        assert np.array([said.a, said.b, said.c]).view(np.float64).tolist() == [ints[i, 0], ints[i, n - 1], floats[i, 1]]
+
+
+def test_arrays_that_cannot_be(write):
+    wrong(write(ARRAYS.replace("0] = 0.5 * x", "0] = 0.5 * self.ints[i]")), "self.ints has several values an instrument", "[instrument, k]")
+    wrong(write(ARRAYS.replace("self.put(q.instrument, q.bid_px)", "self.put(0, self.ints)"), "b.py"), "self.ints has several values")
+    wrong(write(ARRAYS.replace('"n"', '"m"'), "c.py"), "ints = Array('m')", "the name of an int parameter")
+    wrong(write(ARRAYS, "d.py"), "ints has 0 values an instrument", "correct n", given={"n": 0})
+
+
 # --- parameters -----------------------------------------------------------------------------------------------------------------
 class Quoter(Strategy):
     qty: int = 100
@@ -192,15 +239,6 @@ def test_a_compiled_strategy_stands_in_a_file():
     space = {}
     exec(HEAD + "@compiled\nclass Nowhere(Strategy):\n    def on_quote(self, ctx, q):\n        pass\n", space)
     wrong(space["Nowhere"], "Nowhere: a compiled strategy must stand in a .py file")
-
-
-def test_what_cannot_be_compiled_says_so(write, session):
-    if not JIT:
-        pytest.skip("nothing is compiled")
-    text = GOOD.replace("self.n += 1", "self.n += {fault}")
-    for k, fault in enumerate(("ctx.book(0).nothing", "q.bid_px.nothing")):
-        with pytest.raises(BadInput, match="strategy Good: cannot be compiled: .*nothing"):
-            Engine(session, [load(write(text.replace("{fault}", fault), f"bad{k}.py"))])
 
 
 def test_a_run_needs_a_strategy(session):

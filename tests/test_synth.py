@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from replay import events as ev
-from replay.data import synth
+from replay.data import synth, synth_bars
 from replay.errors import BadInput
 
 #: sha256 of the rows; a change here changes every fixture and every digest built on one
@@ -159,3 +159,57 @@ def test_refusals():
         synth.equity_day(day="monday")
     with pytest.raises(BadInput, match="n_events must be at least 201"):
         synth.l2_book(10)
+
+
+@pytest.fixture(scope="module")
+def month():
+    return synth_bars.bars_month()
+
+
+def bars_of(session, interval):
+    """Open, high, low, close and volume as (symbol, day, bar) arrays."""
+    e = session.events[(session.events.kind == ev.BAR) & (session.events.side == interval)]
+    by_symbol = np.argsort(e.instrument, kind="stable")
+    return [e[name][by_symbol].reshape(5, 19, -1) for name in ("a", "b", "c", "d", "id")]
+
+
+def test_a_month_of_bars_is_whole_and_five_minutes_are_made_of_one(month):
+    m = month.manifest
+    month.check()
+    assert m.counts == {"bar": 37_050 + 7_410, "phase": 38} and m.anomalies == {} and month.order is None
+    assert len(m.calendar.days) == 19 and m.calendar.days[0][0] == 20260202 and 20260216 not in [d[0] for d in m.calendar.days]
+    one, five = bars_of(month, 0), bars_of(month, 1)
+    o, h, l, c, v = (x.reshape(5, 19, 78, 5) for x in one)
+    for made, want in zip(five, (o[..., 0], h.max(3), l.min(3), c[..., -1], v.sum(3)), strict=True):
+        assert np.array_equal(made, want)
+    last = month.events["flags"] & ev.LAST
+    closes = month.events.ts_event[(last == 1) & (month.events.kind == ev.BAR)]
+    assert len(closes) == len(np.unique(closes)) == 19 * 390  # one message a close
+
+
+def test_the_month_looks_like_one(month):
+    o, _, _, c, v = bars_of(month, 0)
+    r = np.diff(np.log(c), axis=2)
+    daily = r.std(axis=(1, 2)) * 390**0.5
+    assert (daily > 0.006).all() and (daily < 0.03).all() and daily.argmax() == 2 and daily.argmin() == 3  # NVDA, SPY
+    together = np.corrcoef(r.reshape(5, -1))
+    assert (together[3] > 0.5).all() and (together > 0.3).all()
+    assert ((r - r.mean()) ** 4).mean() / r.var() ** 2 > 5  # fat tails
+    size = np.abs(r)
+    assert (
+        size[..., :30].mean() > 1.5 * size[..., 120:270].mean()
+        and v[..., :30].mean() > 2 * v[..., 120:270].mean() < v[..., -10:].mean()
+    )
+    a = size[..., 30:] - size[..., 30:].mean(axis=(0, 1))
+    assert (a[..., 5:] * a[..., :-5]).mean() > 0.05 * a.var()  # volatility comes in clusters
+    gaps = np.abs(np.log(o[:, 1:, 0] / c[:, :-1, -1]))
+    assert 0.001 < np.median(gaps) < 0.02
+
+
+def test_another_month_and_a_month_that_is_none():
+    assert synth_bars.bars_month("2025-11").manifest.counts == {
+        "bar": (18 * 468 + 252) * 5,
+        "phase": 38,
+    }  # the 28th closes at 13:00
+    with pytest.raises(BadInput, match="a month must look like 2026-02"):
+        synth_bars.bars_month("2026-13")

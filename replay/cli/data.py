@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from replay.cli.app import app
-from replay.cli.options import Json, Seed, as_dict, compile_scan, generate, names, open_session, print_json, save_session
+from replay.cli.options import (
+    Json,
+    Seed,
+    as_dict,
+    compile_scan,
+    duration,
+    generate,
+    names,
+    open_session,
+    print_json,
+    save_session,
+)
 from replay.errors import BadInput
 
 
@@ -21,15 +32,21 @@ class Kind(StrEnum):
 
 
 class Format(StrEnum):
+    canonical = "canonical"
     lean = "lean"
     binance = "binance"
+
+
+class Label(StrEnum):
+    open = "open"
+    close = "close"
 
 
 @app.command()
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    kind: Annotated[Kind, typer.Option(help="equity: two US stocks, a day of quotes and trades; l2: the book of one pair; many: 500 stocks; bars: two US stocks, five-minute bars.")] = Kind.equity,
-    events: Annotated[int, typer.Option(help="Rows to make.")] = 50_000,
+    kind: Annotated[Kind, typer.Option(help="equity: two US stocks, a day of quotes and trades; l2: the book of one pair; many: 500 stocks; bars: a month of 1- and 5-minute bars of five.")] = Kind.equity,
+    events: Annotated[int | None, typer.Option(help="Rows to make; 50,000 unless said. Bars have as many as their month.", show_default=False)] = None,
     seed: Seed = 1,
 ) -> None:  # fmt: skip
     """Make a session up: the same everywhere from the same seed. A strategy that earns money on it has shown nothing.
@@ -39,43 +56,92 @@ def synth(
         replay synth sessions/day
 
         replay synth sessions/book --kind l2 --events 1000000 --seed 7
+
+        replay synth sessions/month --kind bars
     """
+    if kind is Kind.bars and events is not None:
+        raise BadInput("--events: a month of bars has as many rows as its days: leave it out")
     compile_scan()
-    save_session(generate(kind.value, events, seed), out)
+    save_session(generate(kind.value, events or 50_000, seed), out)
 
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="lean: a folder of tick zips; binance: one capture file.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    format: Annotated[Format, typer.Option(help="What the source holds.", show_default=False)],
+    sources: Annotated[list[Path], typer.Argument(help="canonical: .parquet, .csv, .csv.gz, .arrow, .feather files, or folders of them; lean: a folder tick, second, minute, hour or daily; binance: one capture.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    format: Annotated[Format, typer.Option(help="What the sources hold.")] = Format.canonical,
+    columns: Annotated[str | None, typer.Option(help="Names in the file and what they are: date=ts_event,Open=open; NAME= leaves a column out, *= all others.", show_default=False)] = None,
+    symbol: Annotated[str | None, typer.Option(help="The symbol of all rows; else the column symbol, or the file's name up to the first _ or dot.", show_default=False)] = None,
+    timezone: Annotated[str | None, typer.Option(help="Of times without one: America/New_York, UTC.", show_default=False)] = None,
+    interval: Annotated[str | None, typer.Option(help="How long the bars are: 1m, 5m, 1h, 1d; else the column interval.", show_default=False)] = None,
+    label: Annotated[Label | None, typer.Option(help="Whether a bar's time is its start or its end; ts_event is its end.", show_default=False)] = None,
+    calendar: Annotated[str | None, typer.Option(help="Market hours, with holidays and early closes: XNYS, XLON, 24/7.", show_default=False)] = None,
+    market_hours_only: Annotated[bool, typer.Option("--market-hours-only", help="Drop what lies outside the calendar's hours.")] = False,
+    instruments: Annotated[Path | None, typer.Option(help="TOML file: a table a symbol with tick_size, lot_size, currency...", show_default=False)] = None,
     symbols: Annotated[str | None, typer.Option(help="lean: only these, such as IBM,SPY.", show_default=False)] = None,
-    dates: Annotated[
-        str | None, typer.Option(help="lean: only these days, such as 2013-10-07,2013-10-08.", show_default=False)
-    ] = None,
-) -> None:
+    dates: Annotated[str | None, typer.Option(help="lean: only these days, such as 2013-10-07,2013-10-08.", show_default=False)] = None,
+) -> None:  # fmt: skip
     """Import recorded market data into a session; what was dropped or inferred is counted in its manifest.
 
     Examples:
+
+        replay import ticks.parquet sessions/ticks
+
+        replay import bars/*.csv sessions/bars --columns datetime=ts_event --timezone America/New_York --interval 5m --label open --calendar XNYS
 
         replay import --format lean equity/usa/tick sessions/ibm --symbols IBM --dates 2013-10-07
 
         replay import --format binance btcusdt_20230405.gz sessions/btcusdt
     """
-    if format is Format.binance and (symbols or dates):
-        raise BadInput("--symbols and --dates select among LEAN files; a Binance capture holds one symbol: leave them out")
-    if not source.exists():
-        raise BadInput(f"{source}: nothing is there: check the path")
+    of_canonical = (columns, symbol, timezone, interval, label, calendar, market_hours_only or None, instruments)
+    if format is not Format.canonical and any(option is not None for option in of_canonical):
+        raise BadInput(
+            f"--format {format.value}: its files say themselves what they hold: leave all options but --symbols and --dates out"
+        )
+    if format is not Format.lean and (symbols or dates):
+        raise BadInput("--symbols and --dates select among LEAN files: leave them out")
+    if format is not Format.canonical and len(sources) > 1:
+        raise BadInput(f"--format {format.value}: expected one source, got {len(sources)}: import them apart")
+    for source in sources:
+        if not source.exists():
+            raise BadInput(f"{source}: nothing is there: check the path")
     compile_scan()
     if format is Format.lean:
         from replay.data.lean import import_lean
+        from replay.data.lean_bars import bars_of, import_lean_bars
 
-        data = import_lean(source, names(symbols), names(dates), name=out.name)
-    else:
+        read = import_lean if bars_of(sources[0]) is None else import_lean_bars
+        data = read(sources[0], names(symbols), names(dates), name=out.name)
+    elif format is Format.binance:
         from replay.data.binance import import_binance
 
-        data = import_binance(source, name=out.name)
+        data = import_binance(sources[0], name=out.name)
+    else:
+        from replay.data.canonical import import_canonical
+
+        data = import_canonical(
+            sources,
+            name=out.name,
+            columns=_renamed(columns),
+            symbol=symbol,
+            timezone=timezone,
+            interval_ns=0 if interval is None else duration(interval, "--interval"),
+            label=None if label is None else label.value,
+            calendar=calendar,
+            market_hours_only=market_hours_only,
+            instruments=instruments,
+        )
     save_session(data, out)
+
+
+def _renamed(text: str | None) -> dict[str, str]:
+    renamed = {}
+    for part in names(text) or ():
+        name, sep, to = part.rpartition("=")
+        if not sep or not name or name in renamed:
+            raise BadInput(f"--columns: expected NAME=COLUMN once a name, such as date=ts_event,Open=open, got {part!r}")
+        renamed[name] = to
+    return renamed
 
 
 @app.command()

@@ -45,7 +45,9 @@ def generate(kind: str, events: int, seed: int) -> Session:
     if kind == "l2":
         return synth.l2_book(events, seed)
     if kind == "bars":
-        return synth.bar_days(n_events=events, seed=seed)
+        from replay.data.synth_bars import bars_month
+
+        return bars_month(seed=seed)
     return synth.many_symbols(500, events, seed) if kind == "many" else synth.equity_day(n_events=events, seed=seed)
 
 
@@ -59,6 +61,12 @@ def compile_scan() -> None:
 
 
 def open_session(path: Path, trust: bool) -> Session:
+    """The session in a folder, or the market data of the journal in it."""
+    if (path / "segment-000001.log").exists():
+        from replay.live.disk import Disk
+        from replay.live.recovery import session_of
+
+        return session_of(Disk(path))
     from replay.data.session import Session
 
     return Session.open(path, trust)
@@ -80,6 +88,15 @@ def pair(text: str) -> tuple[str, str]:
 
 def names(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def duration(text: str, option: str) -> int:
+    from replay.trader.specs import duration_ns
+
+    try:
+        return duration_ns(text, option)
+    except ValueError as e:
+        raise BadInput(str(e)) from None
 
 
 def as_dict(value) -> dict:

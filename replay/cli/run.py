@@ -21,7 +21,7 @@ from replay.cli.options import (
     pair,
     print_json,
 )
-from replay.errors import BadInput, ReplayError
+from replay.errors import ReplayError
 from replay.progress import LOADING_S, progress
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Fill(StrEnum):
 @app.command(cls=RunCommand)
 def run(
     ctx: typer.Context,
-    session: Annotated[Path | None, typer.Argument(help="Folder of a session; left out: a small generated one.", show_default=False)] = None,
+    session: Annotated[Path | None, typer.Argument(help="Folder of a session, or of a journal; left out: a small generated one.", show_default=False)] = None,
     strategy: Annotated[list[str] | None, typer.Option("--strategy", "-s", help="Name of an example, FILE.py or FILE.py:Class. Again for more on one account.", show_default=DEFAULT_STRATEGY)] = None,
     param: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Parameter of the --strategy before it (the first one, where none is before it).")] = None,
     latency: Annotated[str | None, typer.Option(help="Entry and response leg, as 1ms; or legs by name: feed=recorded,entry=1ms,response=lognormal:1ms:0.5", show_default="1ms")] = None,
@@ -57,6 +57,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random.", show_default="1")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of all of the above; what the command line says goes before it.", show_default=False)] = None,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print what the options come to, as such a file, and end.")] = False,
+    fork: Annotated[str | None, typer.Option(metavar="RUN@TIME", help="Continue a recorded run from a time (10:31, UTC on its first day, or a full one) with other -p, --limits or --latency, and compare.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/TIME-STRATEGY")] = None,
     trust: Trust = False,
     json: Json = False,
@@ -71,6 +72,8 @@ def run(
         replay run sessions/ibm -s my.py -p qty=10 -s my.py:Other --limits limits.toml --latency 5ms --json
 
         replay run --config run.toml --from 2026-03-02T15:00 --warmup 30m
+
+        replay run --fork runs/last@15:31 -p qty=200
     """
     from decimal import Decimal
 
@@ -95,6 +98,12 @@ def run(
         "warmup": warmup,
         "seed": seed,
     }
+    if fork is not None:
+        from replay.cli.fork import continued
+
+        others = {"--config": config, "--show-config": show_config, "--journal": journal, "--trust": trust}
+        continued(fork, given, others, named=bool(strategy), out=out, json=json)
+        return
     wanted = chosen(config, given, named=bool(strategy))
     if show_config:
         print(wanted.to_toml(), end="")
@@ -127,8 +136,10 @@ def prepare(wanted: RunConfig, trust: bool, out: Path | None) -> Engine:
     """The engine of a configuration, compiled with progress; what it says goes to a file, so that a long run needs no memory."""
     import tempfile
 
-    if out is not None and out.exists() and not (out / "manifest.json").exists():
-        raise BadInput(f"--out {out}: something that is no run is there: choose another folder")
+    from replay.runs.result import check_place
+
+    if out is not None:
+        check_place(out)
     compile_scan()
     data = open_session(Path(wanted.session), trust) if wanted.session else generate("equity", 50_000, wanted.seed)
     spool = Path(tempfile.mkstemp(prefix="replay-", suffix=".spool")[1])
@@ -144,10 +155,11 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
     """Print the summary, then write the folder."""
     from replay import show
     from replay.runs.result import Result
+    from replay.summary import strategy_names
 
     try:
         result = Result.of(engine, wanted, complete)
-        said = list(show.journal(engine)) if journal else []
+        said = list(show.said_by(engine.output(), engine.session.instruments, strategy_names(engine))) if journal else []
         folder = result.save(out or new_folder(engine.strategies[0].name))
     finally:
         engine.outputs.remove()
@@ -156,7 +168,7 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
         print_json({**as_dict(result.summary), "run": str(folder), **({"journal": said} if journal else {})})
         return
     for row in said:
-        print(*(v if k in ("at", "what") else f"{k} {v}" for k, v in row.items()))
+        print(show.line(row))
     show.console().print(show.render(result.summary))
     show.console().print(show.written(folder))
 

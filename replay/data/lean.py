@@ -12,8 +12,7 @@ What a file holds, and what becomes of it:
   close is a summary, not a trade, and counts as nothing.
 - The recording does not say in which order quotes and trades of one millisecond happened. Here the trades go first: a print is then
   judged by the quote that stood before its millisecond, and no quote that may be its consequence can explain it (Lee and Ready).
-- PHASE rows open and close the regular session at 09:30 and 16:00 New York, before the market data of the same time. Early closes
-  are not known to these files.
+- PHASE rows open and close the regular session by the calendar XNYS, before the market data of the same time.
 
 `id` is the row's number in its file, from 1. Rows in the files = QUOTE rows + TRADE rows + dropped rows; an import that does not add up
 fails. Cost: ~1.2 us a row, ~350 bytes of memory a row while it runs.
@@ -35,12 +34,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pv
 
+from replay.data.hours import market_hours, phase_rows
 from replay.data.instruments import Instrument, infer_increment
-from replay.data.manifest import Source
+from replay.data.manifest import Calendar, Source
 from replay.data.session import Session
 from replay.data.times import date_of, in_new_york, trading_day
 from replay.errors import BadInput
-from replay.events import CLOSED, COUNTS, FILLS, LAST, OPEN, PHASE, PRINT, QUOTE, TRADE, empty
+from replay.events import COUNTS, FILLS, LAST, PRINT, QUOTE, TRADE, empty
 
 SCALE = 10_000  #: of prices in the files
 
@@ -83,11 +83,12 @@ def import_lean(
     The tick is inferred from the prices, at most 0.01, and recorded as inferred. Raises `BadInput` where nothing is left to import or a
     file is not what its name says. The rules are in the module's text.
     """
-    files = [_read(path, symbol, day, kind) for path, symbol, day, kind in _find(source, symbols, dates, name)]
+    files = [_read(path, symbol, day, kind) for path, symbol, day, kind in find(source, symbols, dates, name)]
     listed = sorted({f.symbol for f in files})
     instruments = [_instrument(s, [f for f in files if f.symbol == s]) for s in listed]
     anomalies: dict[str, int] = {}
-    parts = [_phases(day) for day in sorted({f.day for f in files})]
+    hours = _hours({f.day for f in files})
+    parts = [phase_rows(hours)]
     for kind in ("trade", "quote"):  # the stable sort below keeps this order within a millisecond
         for f in files:
             if f.kind == kind:
@@ -106,13 +107,14 @@ def import_lean(
         anomalies=anomalies,
         inferred=[f"{s}.tick_size" for s in listed],
         sources=[f.source for f in files],
+        calendar=hours,
     )
     held = session.manifest.counts.get("trade", 0) + session.manifest.counts.get("quote", 0)
     assert sum(f.source.rows for f in files) == held + anomalies.get("dropped_suspicious_quote", 0)
     return session
 
 
-def _find(source, symbols, dates, name: str) -> list[tuple[Path, str, datetime.date, str]]:
+def find(source, symbols, dates, name: str) -> list[tuple[Path, str, datetime.date, str]]:
     """The files to read, in the order of symbol, day, kind."""
     if isinstance(source, str | Path):
         paths = sorted(Path(source).rglob("*_*.zip"))
@@ -180,11 +182,11 @@ def _instrument(symbol: str, files: Sequence[_File]) -> Instrument:
     return Instrument(symbol=symbol, tick_size=tick)
 
 
-def _phases(day: datetime.date) -> np.recarray:
-    rows = empty(2)
-    rows.ts_event[:] = in_new_york(day, 9, 30), in_new_york(day, 16)
-    rows.kind[:], rows["flags"][:], rows.side[:], rows.id[:] = PHASE, LAST, (OPEN, CLOSED), trading_day(day)
-    return rows
+def _hours(days: Collection[datetime.date]) -> Calendar:
+    """The market hours of these days, of those that have any."""
+    hours = market_hours("XNYS", in_new_york(min(days)), in_new_york(max(days), 23))
+    wanted = {trading_day(day) for day in days}
+    return Calendar(name=hours.name, days=tuple(d for d in hours.days if d[0] in wanted))
 
 
 def _rows(f: _File, kind: int) -> np.recarray:

@@ -21,6 +21,13 @@ class Source(msgspec.Struct, frozen=True):
     rows: int
 
 
+class Calendar(msgspec.Struct, frozen=True):
+    """The market hours a session was imported with: the calendar's name, and (trading day, open, close) of each day; ns UTC."""
+
+    name: str
+    days: tuple[tuple[int, int, int], ...]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a session holds. Tuples without another remark have one entry per instrument.
 
@@ -31,7 +38,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - `max_levels`: most live price levels at any moment, (bid, ask); `max_orders`: most live L3 orders;
     - `min_px`, `max_px`, `max_size`: extremes in ticks and lots over every row that can set them, 0 where there are none;
     - `anomalies`: what was found and let through, or dropped (``dropped_...``), by name;
-    - `inferred`: fields nobody stated, as ``SYMBOL.field``; `sources`: the files imported;
+    - `inferred`: fields nobody stated, as ``SYMBOL.field``, or ``ts_recv``; `sources`: the files imported;
+    - `calendar`: the market hours its PHASE rows come from, None where none were asked for;
     - `sliced_phase`: of a slice, the phase its market was in before its first row; None for a session that is whole;
     - `sha256` of the 64-byte rows in arrival order; `order_sha256` of the venue-order index, None where none is needed.
     """
@@ -59,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     order_sha256: str | None
     sliced_phase: int | None = None
+    calendar: Calendar | None = None
 
     @property
     def phase_at_start(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from replay.data.instruments import MAX_INT
 from replay.events import (
     BAR,
     BAR_EXT,
@@ -225,13 +226,19 @@ def _quote(t, r):
 
 @fn
 def _bar(t, r):
+    """A bar's volume is nobody's to pay: price times volume has to be counted, in ticks and lots, but may be beyond money."""
+    if r.id < 0:
+        return BAD_SIZE
     code = _value(t, r.a, 0)
     if code == OK:
-        code = _value(t, r.b, r.id)
+        code = _value(t, r.b, 0)
     if code == OK:
         code = _value(t, r.c, 0)
     if code == OK:
         code = _value(t, r.d, 0)
+    if code == OK and r.id > 0 and max(max(abs(r.a), abs(r.b)), max(abs(r.c), abs(r.d))) > (MAX_INT - 1) // r.id:
+        code = TOO_LARGE
+    t.max_size = max(t.max_size, r.id)
     if r.b < max(r.a, r.d) or r.c > min(r.a, r.d):
         t.bad_bars += 1
     t.intervals |= np.int64(1) << np.int64(r.side)
@@ -340,9 +347,7 @@ def scan(rows_at, n, state_at, tally_at, n_instruments, counts_at, table_at, slo
             code = BAD_INSTRUMENT
         elif not _side_ok(r, n_intervals):
             code = BAD_SIDE
-        elif state.group != 0 and (
-            state.group != _group(r) or state.recv != r.ts_recv or state.event != r.ts_event
-        ):
+        elif state.group != 0 and (state.group != _group(r) or state.recv != r.ts_recv or state.event != r.ts_event):
             code = BROKEN_GROUP
         else:
             t = tally[r.instrument]

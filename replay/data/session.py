@@ -19,9 +19,9 @@ import numpy as np
 
 from replay.data import scan as _scan
 from replay.data.instruments import MAX_INT, Instrument
-from replay.data.manifest import Manifest, Source, currencies_of
+from replay.data.manifest import Calendar, Manifest, Source, currencies_of
 from replay.errors import BadInput
-from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
+from replay.events import BAR, BAR_EXT, DEPTH, EVENT, KIND_NAMES, LAST, N_KINDS, ORDER, PHASE, QUOTE, TRADE
 from replay.kernel.memory import entry_of
 
 BLOCK = 1 << 20  #: rows looked at together: 64 MiB
@@ -85,6 +85,7 @@ class Session:
         inferred: Sequence[str] = (),
         sources: Sequence[Source] = (),
         sliced_phase: int | None = None,
+        calendar: Calendar | None = None,
     ) -> Session:
         """Validate `rows` (an array of EVENT, in arrival order) and compute the manifest. The rows are kept, not copied.
 
@@ -96,7 +97,9 @@ class Session:
         rows = _as_events(rows, name)
         _check_instruments(instruments, name)
         if not len(set(bar_intervals_ns)) == len(bar_intervals_ns) <= 62 or min(bar_intervals_ns, default=1) < 1:
-            raise BadInput(f"{name}: at most 62 different bar intervals of 1 ns or more expected, got {list(bar_intervals_ns)}: correct them")
+            raise BadInput(
+                f"{name}: at most 62 different bar intervals of 1 ns or more expected, got {list(bar_intervals_ns)}: correct them"
+            )
         if len(rows) == 0:
             raise BadInput(f"{name}: a session needs at least one event, got none: check the dates, the symbols and the source")
         state, tally, counts = _scan_rows(rows, instruments, len(bar_intervals_ns), name)
@@ -130,6 +133,7 @@ class Session:
             sha256=sha256_of(rows),
             order_sha256=None if order is None else sha256_of(order),
             sliced_phase=sliced_phase,
+            calendar=calendar,
         )
         return Session(rows, order, manifest)
 
@@ -183,6 +187,7 @@ class Session:
             inferred=m.inferred,
             sources=m.sources,
             sliced_phase=self._phase_before(lo) if lo else m.sliced_phase,
+            calendar=m.calendar,
         )
 
     def _phase_before(self, row: int) -> int:
@@ -234,6 +239,21 @@ def prove(rows: np.recarray, m: Manifest, name: str) -> None:
     """Validate rows against their manifest's instruments. Raises `BadInput` at the first illegal row; ~25 ns a row."""
     _check_instruments(m.instruments, name)
     _scan_rows(rows, m.instruments, len(m.bar_intervals_ns), name)
+
+
+def end_bar_messages(rows: np.ndarray) -> None:
+    """Set `LAST` on the last bar of each close time (or of its extension), and take it off the others; for rows in arrival order.
+
+    >>> from replay import events as ev
+    >>> rows = ev.empty(4)
+    >>> rows.kind[:], rows.ts_event[:], rows.ts_recv[:] = ev.BAR, (5, 5, 10, 10), (6, 6, 11, 11)
+    >>> end_bar_messages(rows); rows["flags"].tolist()
+    [0, 1, 0, 1]
+    """
+    bar = (rows["kind"] == BAR) | (rows["kind"] == BAR_EXT)
+    goes_on = bar[:-1] & bar[1:] & (np.diff(rows["ts_event"]) == 0) & (np.diff(rows["ts_recv"]) == 0)
+    ends = np.append(~goes_on, True)
+    rows["flags"] = np.where(bar, rows["flags"] & ~np.uint16(LAST) | ends.astype(np.uint16), rows["flags"])
 
 
 def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -346,6 +366,10 @@ def _refusal(code: int, rows: np.recarray, k: int, instruments: tuple[Instrument
         return f"{who} {kind}: size must be >= 0, got {min(sizes)}: correct or drop the row"
     if code == _scan.BAD_PRICE:
         return f"{who} {kind}: price must be > 0, got {_prices(r, kind)} ticks: drop the row or set allow_negative_px"
+    if code == _scan.TOO_LARGE and kind == "bar":
+        return (
+            f"{who} bar: price x volume ({_prices(r, kind)}) is 2**62 ticks times lots or more: import with coarser ticks or lots"
+        )
     if code == _scan.TOO_LARGE:
         return f"{who} {kind}: price x size ({_prices(r, kind)}) is worth more than 2**62 money units: import with coarser ticks or lots"
     if code == _scan.BROKEN_GROUP:

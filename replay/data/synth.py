@@ -79,17 +79,17 @@ def l2_book(n_events: int = 100_000, seed: int = 1) -> Session:
         )
     pair = Instrument(symbol="BTCUSDT", tick_size="0.1", lot_size="0.001", currency="USDT", base="BTC")
     rows = empty(n_events)
-    words = _words(seed, 0, 2 * n_events)
+    words = raw_words(seed, 0, 2 * n_events)
     # quiet and busy stretches of 512 messages: mean gaps of 2 to 32 ms
-    busy = np.repeat(_words(seed, 1, n_events // 512 + 1) & 15, 512)[:n_events] + 1
-    gaps = _table(_exponential(2_000_000), _words(seed, 2, n_events)) * busy // 1000 * 1000 + 1000
+    busy = np.repeat(raw_words(seed, 1, n_events // 512 + 1) & 15, 512)[:n_events] + 1
+    gaps = _table(_exponential(2_000_000), raw_words(seed, 2, n_events)) * busy // 1000 * 1000 + 1000
     sizes = np.zeros(2 * SPAN, np.int64)
     start = ns_of(datetime.datetime(2026, 3, 2, tzinfo=datetime.UTC))
     done = entry_of(book_walk)(
         rows.ctypes.data, n_events, words.ctypes.data, gaps.ctypes.data, LOTS.ctypes.data, sizes.ctypes.data, 650_000, start
     )
     assert done == n_events
-    _receive(rows, seed)
+    receive(rows, seed)
     return Session.from_rows(rows, [pair], name=f"l2-book-{seed}")
 
 
@@ -122,7 +122,7 @@ def bar_days(
     bars = by_day[:, 1:-1].reshape(n_days, per_day, n)
     bars["kind"], bars["instrument"], bars["ts_event"] = BAR, np.arange(n), times[:, :, None]
     for k in range(n):
-        w = _words(seed, 4 * k + 8, n_days * per_day).reshape(n_days, per_day)
+        w = raw_words(seed, 4 * k + 8, n_days * per_day).reshape(n_days, per_day)
         move, gap = (w & 63) - (w >> 6 & 63), (w >> 12 & 3) - (w >> 14 & 3)
         close = np.cumsum(move).reshape(w.shape)
         close += max(4_000 + (seed * 977 + k * 331) % 20_000, 100 - int(close.min()))
@@ -133,8 +133,10 @@ def bar_days(
         row["c"] = np.minimum(opening, close) - (w >> 21 & 31)
     out["flags"] = LAST
     bars["flags"][:, :, :-1] = 0
-    _receive(out, seed)
-    return Session.from_rows(out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name, bar_intervals_ns=[minutes * 60 * SECOND])
+    receive(out, seed)
+    return Session.from_rows(
+        out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name, bar_intervals_ns=[minutes * 60 * SECOND]
+    )
 
 
 def by_hand(mids: Sequence[int], every_ns: int = SECOND, trades: Mapping[int, int] = MappingProxyType({})) -> Session:
@@ -173,9 +175,9 @@ def _equities(name: str, symbols: Sequence[str], counts: Sequence[int], seed: in
     walk = entry_of(quote_walk)
     k = 0
     for index, n in enumerate(counts):
-        words = _words(seed, 4 * index + 8, 2 * n)
-        pace = _pace(_words(seed, 4 * index + 9, MINUTES))
-        times, minute = _times(_words(seed, 4 * index + 10, n), pace, opens)
+        words = raw_words(seed, 4 * index + 8, 2 * n)
+        pace = _pace(raw_words(seed, 4 * index + 9, MINUTES))
+        times, minute = _times(raw_words(seed, 4 * index + 10, n), pace, opens)
         at_row = pace[minute]
         mid = 4_000 + int(words[0] & 0x7FFF)
         spread = 1 + int(words[1] & 3)
@@ -197,11 +199,11 @@ def _equities(name: str, symbols: Sequence[str], counts: Sequence[int], seed: in
     for r, t, phase in ((out[0], opens, OPEN), (out[-1], closes, CLOSED)):
         r.ts_event, r.kind, r.side, r.id = t, PHASE, phase, trading_day(date)
         r["flags"] = LAST
-    _receive(out, seed)
+    receive(out, seed)
     return Session.from_rows(out, [Instrument(symbol=s, tick_size="0.01") for s in symbols], name=name)
 
 
-def _words(seed: int, stream: int, n: int) -> np.ndarray:
+def raw_words(seed: int, stream: int, n: int) -> np.ndarray:
     """`n` raw 64-bit words, of a stream of its own for each (seed, stream), as int64."""
     return np.random.PCG64(np.random.SeedSequence((seed, stream))).random_raw(n).view(np.int64)
 
@@ -227,12 +229,12 @@ def _times(words: np.ndarray, pace: np.ndarray, start: int) -> tuple[np.ndarray,
     return times, (times - start) // (60 * SECOND)
 
 
-def _receive(rows: np.recarray, seed: int) -> None:
+def receive(rows: np.recarray, seed: int) -> None:
     """Set ts_recv: one latency a message, ~0.4 ms with a tail to ~4 ms, and no message overtakes another."""
     first = np.empty(len(rows), bool)
     first[0] = True
     np.not_equal(rows["ts_event"][1:], rows["ts_event"][:-1], out=first[1:])
-    latency = _table(_LATENCY, _words(seed, 3, len(rows)))
+    latency = _table(_LATENCY, raw_words(seed, 3, len(rows)))
     message = np.cumsum(first) - 1
     rows["ts_recv"] = np.maximum.accumulate(rows["ts_event"] + latency[first][message])
 
@@ -247,5 +249,5 @@ def _exponential(mean: int) -> np.ndarray:
 
 
 # rounded to 100 ns: far coarser than any difference between two libraries' exp
-_NORMAL = statistics.NormalDist()
-_LATENCY = np.array([round(4000 * math.exp(0.7 * _NORMAL.inv_cdf((k + 0.5) / 4096))) * 100 for k in range(4096)])
+NORMAL = statistics.NormalDist()
+_LATENCY = np.array([round(4000 * math.exp(0.7 * NORMAL.inv_cdf((k + 0.5) / 4096))) * 100 for k in range(4096)])

@@ -198,6 +198,16 @@ def venue_until(vb, v, events, n, order, until):
         until = min(until, report_key(vb, v))
 
 
+@entry
+def venue_to(vb, events, n, order, until):
+    """The venue alone, every row before key `until` seen, for whoever looks at one order's way; returns what `venue_until` does."""
+    v = V.header(vb)
+    reached = venue_until(vb, v, events, n, order, until)
+    if v.resting == 0 and reached == until:
+        sweep(vb, v, events, n, order, until)
+    return reached
+
+
 @fn
 def dispatch(tb, vb, h, v):
     """Commands leave in call order and take the entry leg."""

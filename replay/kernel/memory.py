@@ -75,6 +75,7 @@ else:  # the host process imported numba first: its setting is read once, so it 
     _config.CACHE_DIR = str(KERNEL_CACHE / "numba")
 
 from numba import carray, cfunc, config, njit, types  # noqa: E402
+from numba.core.errors import TypingError  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
 JIT: bool = not config.DISABLE_JIT
@@ -189,6 +190,14 @@ if JIT:
 
         return types.void(), codegen
 
+    @intrinsic
+    def whole(typingctx, x):
+        """`x`, an integer. Whatever else it is does not compile: an int64 argument or field would cut a float off without a word."""
+        if not isinstance(x, types.Integer | types.Boolean):
+            raise TypingError(f"a whole number is expected here, got {x}: write int(...)")
+        kept = types.unliteral(x)
+        return kept(kept), lambda context, builder, signature, args: args[0]
+
     @hot
     def at(address, n, dtype):
         """`n` records of `dtype` at `address`."""
@@ -295,6 +304,11 @@ else:
 
     def apart():
         pass
+
+    def whole(x):
+        if isinstance(x, float):  # np.float64 is one
+            raise TypeError(f"a whole number is expected here, got {x!r}: write int(...)")
+        return x
 
     def noted():
         _told.get()(sys.exc_info()[1])

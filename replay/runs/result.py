@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import io
 import os
 import platform
 import shutil
@@ -23,6 +24,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from replay.data.instruments import Instrument
 from replay.engine import Engine
 from replay.errors import BadInput
 from replay.runs.config import RunConfig
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  #: raised when an older reader would misread a newer run
 MANIFEST = "manifest.json"
+REPORT = "report.html"
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -46,14 +49,23 @@ class Ran(msgspec.Struct, frozen=True):
     parameters: dict[str, bool | int | float | str]
 
 
+class Fork(msgspec.Struct, frozen=True):
+    """Where a run comes from that is another one continued: that run's folder and the time at which they part."""
+
+    run: str
+    at: str
+
+
 class RunManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was run, and what came of it. `tables`: rows of each."""
+    """What was run, and what came of it. `tables`: rows of each; `fork`: None where it was run from its beginning with `config`."""
 
     version: int
     digest: str
     complete: bool
     config: RunConfig
+    fork: Fork | None = None
     session_sha256: str
+    instruments: tuple[Instrument, ...]
     strategies: tuple[Ran, ...]
     profile: Profile
     versions: dict[str, str]
@@ -80,16 +92,18 @@ class Result:
         self._tables = dict(made or {})
 
     @staticmethod
-    def of(engine: Engine, config: RunConfig, complete: bool = True) -> Result:
-        """The result of an engine's run so far; `config` is what it was made from."""
+    def of(engine: Engine, config: RunConfig, complete: bool = True, fork: Fork | None = None) -> Result:
+        """The result of an engine's run so far; `config` is what it was made from, or continued with after a `fork`."""
         made = tables(engine)
         manifest = RunManifest(
             version=FORMAT,
             digest=engine.digest,
             complete=complete,
             config=config,
+            fork=fork,
             session_sha256=engine.session.manifest.sha256,
-            strategies=tuple(Ran(s.name, s.kind, _sha256(s.cls), s.values) for s in engine.strategies),
+            instruments=engine.session.instruments,
+            strategies=tuple(Ran(s.name, s.kind, source_sha256(s.cls), s.values) for s in engine.strategies),
             profile=engine.profile,
             versions={"python": platform.python_version()}
             | {name: version(name) for name in ("replay-engine", "numba", "numpy")},
@@ -144,6 +158,20 @@ class Result:
         """All of them by name."""
         return {name: self.table(name) for name in self.names}
 
+    def _repr_html_(self) -> str:
+        """The summary, as a notebook shows it."""
+        from rich.console import Console
+
+        from replay.show import render
+
+        console = Console(record=True, width=140, file=io.StringIO(), highlight=False)
+        console.print(render(self.summary))
+        return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.3'>{code}</pre>")
+
+    def __repr__(self) -> str:
+        s = self.summary
+        return f"Result({s.session.name!r}: {s.orders:,} orders, {s.fills:,} fills, net {s.pnl:+,} {s.currency}, digest {self.digest})"
+
     def to_pandas(self, name: str) -> pandas.DataFrame:
         """One table as a pandas frame; needs pandas."""
         return self.table(name).to_pandas()
@@ -161,15 +189,19 @@ class Result:
         for name in self.names:
             connection.register(name, self.table(name))
         try:
-            return connection.sql(query).to_arrow_table()
+            answer = connection.sql(query)
         except duckdb.Error as e:
             raise BadInput(f"sql: {e}") from None
+        if answer is None:
+            raise BadInput("sql: that asks nothing: expected a query such as select * from orders")
+        return answer.to_arrow_table()
 
     def save(self, path: str | Path) -> Path:
         """Write the folder, whole or not at all. Raises `BadInput` where something else is there."""
+        from replay.runs import report
+
         path = Path(path)
-        if path.exists() and not (path / MANIFEST).exists():
-            raise BadInput(f"{path}: something that is no run is there: choose another folder")
+        check_place(path)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -178,12 +210,22 @@ class Result:
             for name, table in self.tables.items():
                 pq.write_table(table, part / f"{name}.parquet", compression="zstd")
             (part / MANIFEST).write_text(to_json(self.manifest) + "\n")
+            (part / REPORT).write_text(report.render(self), encoding="utf-8")
             if path.exists():
                 shutil.rmtree(path)
             part.rename(path)
             undo.pop_all()
         self.path = path
         return path
+
+
+def check_place(path: Path) -> None:
+    """Raise `BadInput` where a run cannot be written to `path`: something is there that is none, such as a session."""
+    try:
+        if path.exists():
+            msgspec.json.decode((path / MANIFEST).read_bytes(), type=_Version)
+    except (OSError, msgspec.DecodeError):
+        raise BadInput(f"{path}: something that is no run is there: choose another folder") from None
 
 
 def _read(path: Path, name: str) -> pa.Table:
@@ -193,7 +235,7 @@ def _read(path: Path, name: str) -> pa.Table:
         raise BadInput(f"{path}/{name}.parquet: cannot be read ({e}): run again") from None
 
 
-def _sha256(cls: type) -> str | None:
+def source_sha256(cls: type) -> str | None:
     """Of the text of a strategy's class, None where it has none any more."""
     try:
         return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()

@@ -248,6 +248,7 @@ class _Tables:
                 "reason": texts(code, REASON_NAMES),
                 "figure": rows["a"],
                 "bound": rows["b"],
+                "input": rows["d"],
                 "text": pa.array(sentences, pa.string()),
             }
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from replay.kernel.memory import at, bits_of, hot, pure
 from replay.trader import intents
-from replay.trader.layout import DAY, I64, LIMIT, MARKET, NO_REQUEST, STOP, STOP_LIMIT, header, positions, views
+from replay.trader.layout import DAY, I64, LIMIT, MARKET, NO_REQUEST, STOP, STOP_LIMIT, header, positions, views, within
 from replay.trader.layout import orders as order_table
 from replay.trader.oms import find
 from replay.trader.orders import ACCEPTED, FREE, PARTIAL, TERMINAL
@@ -38,13 +38,15 @@ def n_instruments(ctx):
 @hot
 def book(ctx, instrument):
     """The local view: bid_px, bid_sz, ask_px, ask_sz, last_px, last_sz, ts; ticks and lots, size 0: no such side."""
-    return views(ctx, header(ctx))[instrument]
+    h = header(ctx)
+    return views(ctx, h)[within(instrument, h.n_instruments)]
 
 
 @hot
 def mark(ctx, instrument):
     """The price positions are valued at: the mid of the quotes or book, else the newest bar's close or trade; ticks, NaN before any."""
-    v = views(ctx, header(ctx))[instrument]
+    h = header(ctx)
+    v = views(ctx, h)[within(instrument, h.n_instruments)]
     return 0.5 * float(v.mark2) if v.marked else NAN
 
 
@@ -52,14 +54,14 @@ def mark(ctx, instrument):
 def position(ctx, instrument):
     """The calling strategy's position, lots."""
     h = header(ctx)
-    return positions(ctx, h)[(1 + h.strategy) * h.n_instruments + instrument].qty
+    return positions(ctx, h)[(1 + h.strategy) * h.n_instruments + within(instrument, h.n_instruments)].qty
 
 
 @hot
 def account_position(ctx, instrument):
     """The account's position, lots."""
     h = header(ctx)
-    return positions(ctx, h)[instrument].qty
+    return positions(ctx, h)[within(instrument, h.n_instruments)].qty
 
 
 @hot
@@ -120,7 +122,8 @@ def leaves_qty(ctx, handle):
 def feature(ctx, first, instrument):
     """Value of a feature (rows from `first`, one an instrument); NaN until it is ready, so that comparisons are false."""
     h = header(ctx)
-    row = at(ctx + h.features_at, h.features_n, FEATURE)[at(ctx + h.feature_index_at, h.feature_index_n, I64)[first + instrument]]
+    rows = at(ctx + h.feature_index_at, h.feature_index_n, I64)
+    row = at(ctx + h.features_at, h.features_n, FEATURE)[rows[first + within(instrument, h.n_instruments)]]
     return row.value if row.ready else NAN
 
 

@@ -55,7 +55,7 @@ def refused(tb, h, code, instrument, signed, px):
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
     chain(h, -code, instrument, signed, px, 0)
-    emit(h, h.strategy, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, 0)
+    emit(h, h.strategy, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, h.seq)
     return -code
 
 

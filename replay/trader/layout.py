@@ -260,6 +260,15 @@ def views(tb, h):
 
 
 @hot
+def within(index, n):
+    """An index a strategy gives, of an instrument or into an array, which must be one of `n`: beyond them lies other memory. Raises
+    IndexError."""
+    if index < 0 or index >= n:
+        raise IndexError("no such instrument, or no such place in an Array")
+    return index
+
+
+@hot
 def instruments(tb, h):
     return at(tb + h.instruments_at, h.instruments_n, INSTRUMENT)
 

@@ -62,6 +62,34 @@ def on_fill(tb, h, instrument, strategy, signed, px):
 
 
 @fn
+def on_transfer(tb, h, e):
+    """An ACCOUNT event: money of currency `a` comes in (`b`, negative: leaves), and `c` lots of its instrument at a price of `d` ticks,
+    for strategy `id`, without a trade: what was deposited, or found at the broker. It is capital, neither profit nor loss: the
+    figures that limits are measured from move with it. False where it names what there is not."""
+    apart()
+    if e.a < 0 or e.a >= h.currencies_n or e.instrument >= h.n_instruments or e.id < 0 or e.id >= max(1, h.n_strategies):
+        return False
+    before = h.equity
+    c = currencies(tb, h)[e.a]
+    c.cash += e.b
+    c.initial += e.b
+    h.equity += in_base(c, e.b)
+    if e.c != 0:
+        on_fill(tb, h, e.instrument, e.id, e.c, e.d)
+        i = instruments(tb, h)[e.instrument]
+        paid = money(e.d, e.c, i.num, i.den)
+        c = currencies(tb, h)[i.currency]
+        c.cash += paid
+        c.initial += paid
+        h.equity += in_base(c, paid)
+    change = h.equity - before
+    h.peak += change
+    h.day_base += change
+    h.initial += change
+    return True
+
+
+@fn
 def on_fee(tb, h, instrument, strategy, amount, currency):
     """Charge a fee; `currency` -1 means `amount` lots of the instrument's own base asset, which leave the position."""
     apart()

@@ -36,12 +36,6 @@ def build(
     """The trader for instruments and strategies (`replay.strategy.Loaded`). Raises `BadInput` for limits of unknown symbols, and for a
     strategy's limit that only an account can have."""
     n, s = len(m.instruments), len(strategies)
-    known = {i.symbol for i in m.instruments}
-    for symbol in limits.allow:
-        if symbol not in known:
-            raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
-    for own in strategy_limits:
-        own.check_of_strategy()
     table = FeatureTable(
         [(k, spec.of(level)) for strategy in strategies for spec in strategy.features.values() for k, level in enumerate(m.levels)]
     )
@@ -85,18 +79,15 @@ def build(
     h.out_cap = NO_OUTPUT
     h.n_strategies, h.n_instruments = s, n
     h.tombstone_ns = tombstone_ns
-    # a kill must find room for its flatteners whatever the strategies have out; in a small table they keep half
-    h.reserve = min(n + s, order_capacity // 2) if limits.flatten else 0
     h.now = -(1 << 62)
     for k, v in enumerate(arena.region("views")):
         v.orders = -1
         v.features = table.first[k] if k < len(table.first) else -1
         v.level = LEVELS[m.levels[k]]
         v.phase = m.phase_at_start
-        v.allowed = not limits.allow or m.instruments[k].symbol in limits.allow
     arena.region("features")[: len(table.features)] = table.features
     fill_instruments(arena, m)
-    _fill_limits(arena, m, limits, strategy_limits)
+    fill_limits(arena, m, limits, strategy_limits)
     _fill_capital(arena, m, capital)
     _fill_orders(arena)
     index, at = arena.region("feature_index"), 0
@@ -140,8 +131,19 @@ def fill_instruments(arena: Arena, m: Manifest) -> None:
         row.bar_ns = max(m.bar_intervals_ns, default=0)
 
 
-def _fill_limits(arena: Arena, m: Manifest, account: Limits, own: Sequence[Limits]) -> None:
-    rows, n = arena.region("limits"), len(m.instruments)
+def fill_limits(arena: Arena, m: Manifest, account: Limits, own: Sequence[Limits]) -> None:
+    """Write the limits of the account and of each strategy. Raises `BadInput` as `build`."""
+    known, h, n = {i.symbol for i in m.instruments}, arena.header, len(m.instruments)
+    for symbol in account.allow:
+        if symbol not in known:
+            raise BadInput(f"limits: allow names {symbol!r}, the session has {', '.join(sorted(known)[:8])}: correct the list")
+    for v, i in zip(arena.region("views"), m.instruments, strict=True):
+        v.allowed = not account.allow or i.symbol in account.allow
+    # a kill must find room for its flatteners whatever the strategies have out; in a small table they keep half
+    h.reserve = min(n + len(own), int(h.orders_n) // 2) if account.flatten else 0
+    for limits in own:
+        limits.check_of_strategy()
+    rows = arena.region("limits")
     for r, limits in enumerate((account, *own)):
         for k, i in enumerate(m.instruments):
             for name, value in limits.row(i).items():

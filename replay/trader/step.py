@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from replay.events import (
+    ACCOUNT,
     BAR,
     BAR_EXT,
     CONTROL,
@@ -72,7 +73,7 @@ from replay.trader.layout import (
     strategies,
     views,
 )
-from replay.trader.ledger import on_fee, revalue
+from replay.trader.ledger import on_fee, on_transfer, revalue
 from replay.trader.oms import cancel, cancel_all, find
 from replay.trader.orders import REJECTED
 from replay.trader.output import OUT_EQUITY, OUT_FEE, SAMPLE_NS, emit
@@ -474,6 +475,12 @@ def other_in(tb):
     elif kind == INTENT:
         h.strategy = 0
         place(tb, k, e.side * e.a, e.b, e.c, e.d | OUTSIDE << 8, e.id)
+    elif kind == ACCOUNT:
+        if on_transfer(tb, h, e):
+            set_floor(tb, h)
+        else:
+            h.c_illegal += 1
+            halt(tb, h, R.ILLEGAL_REPORT)
     if h.state != ACTIVE:
         watch_halt(tb, k)
     return 0

@@ -146,7 +146,20 @@ HEADER = record(
     ("c_crossed", "i8"),
     *(
         (f"{name}_{part}", "i8")
-        for name in ["books", "orders", "scratch", "requests", "reports", "instruments", "bars", "openings", "ladders", "levels", "bits", "overflow"]
+        for name in [
+            "books",
+            "orders",
+            "scratch",
+            "requests",
+            "reports",
+            "instruments",
+            "bars",
+            "openings",
+            "ladders",
+            "levels",
+            "bits",
+            "overflow",
+        ]
         for part in ("at", "n")
     ),
 )

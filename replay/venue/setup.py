@@ -122,12 +122,8 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     ranks = CLASSES[profile.name]
     h.class_data, h.class_request, h.class_control, h.class_report, h.class_local, h.class_timer = ranks
     h.seed = profile.seed
-    for k, leg in ((V.FEED, profile.feed), (V.ENTRY, profile.entry), (V.RESPONSE, profile.response)):
-        h.mode[k] = {"recorded": V.RECORDED, "constant": V.CONSTANT, "lognormal": V.LOGNORMAL}[leg.kind]
-        h.latency[k] = leg.ns
-        h.sigma[k] = leg.sigma
-        h.last_arrival[k] = -(1 << 62)
-        h.last_send[k] = -(1 << 62)
+    set_legs(arena, profile)
+    h.last_arrival[:] = h.last_send[:] = -(1 << 62)
     h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
     h.slippage_ppm, h.participation_ppm = profile.slippage_ppm, profile.participation_ppm
     h.opening_key = NEVER
@@ -150,6 +146,15 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     fill_instruments(arena, m)
     arena.check()
     return arena
+
+
+def set_legs(arena: Arena, profile: Profile) -> None:
+    """Write how long the legs take, for what is sent from now on."""
+    h = arena.header
+    for k, leg in ((V.FEED, profile.feed), (V.ENTRY, profile.entry), (V.RESPONSE, profile.response)):
+        h.mode[k] = {"recorded": V.RECORDED, "constant": V.CONSTANT, "lognormal": V.LOGNORMAL}[leg.kind]
+        h.latency[k] = leg.ns
+        h.sigma[k] = leg.sigma
 
 
 def double_reports(venue: Arena) -> None:

@@ -1,0 +1,122 @@
+"""``replay explain``, ``replay diff``, ``replay sql``: questions about runs that are over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from replay.cli.app import app
+from replay.cli.options import Json, as_dict, print_json
+from replay.errors import BadInput
+from replay.progress import LOADING_S, progress
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/last.")]
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    order: Annotated[int | None, typer.Argument(help="Number of an order: column `order` of the table orders.", show_default=False)] = None,
+    refusal: Annotated[int | None, typer.Option(help="Instead of an order: which refusal, 1 the first of the table refusals.", show_default=False)] = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Say why an order was sent or refused, what became of it, and what it cost.
+
+    The run is made again up to that moment, so its session and strategies must be what they were.
+
+    Examples:
+
+        replay explain runs/last 17
+
+        replay explain runs/last --refusal 1 --json
+    """
+    from replay import show, show_runs
+    from replay.runs.explain import explain
+    from replay.runs.result import Result
+
+    if (order is None) == (refusal is None):
+        raise BadInput("explain: name one order, as in replay explain runs/last 17, or one refusal with --refusal 1")
+    recorded = Result.open(run)
+    with progress("making the run again", patience_s=LOADING_S) as told:
+        found = explain(recorded, order, refusal=refusal, compiling=lambda _, done, total: told(done, total), told=told)
+    if json:
+        print_json(as_dict(found))
+        return
+    show.console().print(show_runs.explanation(found))
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the run it is compared with.")],
+    tolerance: Annotated[str | None, typer.Option(metavar="SHARE", help="Pass if the gap between their PnL is at most this share of A's, such as 20%.", show_default=False)] = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Compare two runs: settings, the first decision that differs, tables, and what the gap between their PnL is made of.
+
+    Exit code 0 where they are the same, or with --tolerance close enough; 1 where they are not.
+
+    Examples:
+
+        replay diff runs/last runs/2026-03-02T160000-EmaCross
+
+        replay diff runs/replayed runs/paper --tolerance 20%
+    """
+    from replay import show, show_runs
+    from replay.runs.diff import diff, share
+    from replay.runs.result import Result
+
+    allowed = share(tolerance) if tolerance is not None else None
+    with progress("comparing") as told:
+        found = diff(Result.open(a), Result.open(b), allowed, told)
+    if json:
+        print_json(as_dict(found))
+    else:
+        show.console().print(show_runs.difference(found))
+    if not (found.same if found.within is None else found.within):
+        raise typer.Exit(1)
+
+
+@app.command()
+def sql(
+    run: RunFolder,
+    query: Annotated[str | None, typer.Argument(help="A query in DuckDB's SQL; left out: the tables there are.", show_default=False)] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Ask a run's tables: orders, fills, trips, equity, prices, refusals, latency, states, logs, events.
+
+    Examples:
+
+        replay sql runs/last
+
+        replay sql runs/last "select symbol, sum(last_qty) from fills group by symbol" --csv
+    """
+    import sys
+
+    from replay import show, show_runs
+    from replay.runs.result import Result
+
+    if csv and json:
+        raise BadInput("sql: one of --csv and --json")
+    result = Result.open(run)
+    if query is None:
+        tables = {name: {"rows": n, "columns": result.table(name).column_names} for name, n in result.manifest.tables.items()}
+        if csv:
+            raise BadInput("sql: --csv needs a query")
+        if json:
+            print_json(tables)
+        else:
+            show.console().print(show_runs.tables(tables))
+        return
+    answer = result.sql(query)
+    if csv:
+        import pyarrow.csv
+
+        pyarrow.csv.write_csv(answer, sys.stdout.buffer)
+    elif json:
+        print_json(show_runs.rows(answer))
+    else:
+        show.console().print(show_runs.table(answer))

@@ -1,0 +1,229 @@
+"""Getting in: keys, where the servers are, what can be traded, when, and the checks of ``replay doctor``."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import stat
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
+from alpaca.data.requests import CryptoBarsRequest, CryptoLatestTradeRequest, StockBarsRequest, StockLatestTradeRequest
+from alpaca.data.timeframe import TimeFrame
+
+from replay.data.instruments import Instrument
+from replay.errors import BadInput
+from replay.live.alpaca import wire
+from replay.live.alpaca.rest import DONE, MISSING, Rest
+from replay.live.alpaca.wire import Scale
+from replay.live.broker import Hours
+
+KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
+RATE = 200  #: requests a minute of one account
+
+
+class Access(NamedTuple):
+    """A way in: keys, addresses, the account and its cash (1e-8). `session_ns`: the time of a local server that waits for us (lockstep), else
+    0; `rate`: requests a minute, 0 for no limit."""
+
+    key: str
+    secret: str
+    paper: bool
+    url: str | None
+    updates_url: str | None
+    data_url: str | None
+    account: str
+    cash: int
+    session_ns: int
+    rate: int
+
+    def rest(self, timeout_s: float = 10.0) -> Rest:
+        """A client with a connection of its own."""
+        return Rest(self.key, self.secret, self.paper, self.url, timeout_s)
+
+    def history(self, crypto: bool) -> StockHistoricalDataClient | CryptoHistoricalDataClient:
+        """A client of historical data, without the SDK's own retries."""
+        made = (CryptoHistoricalDataClient if crypto else StockHistoricalDataClient)(
+            self.key, self.secret, raw_data=True, url_override=self.url
+        )
+        made._retry = 0
+        return made
+
+    def bars(self, symbols: list[str], since: int, crypto: bool, feed: str) -> dict[str, list[dict]]:
+        """The minute bars that began at `since` (ns) or later, by symbol, as the wire has them."""
+        start = datetime.datetime.fromtimestamp(since / 1e9, datetime.UTC)
+        if crypto:
+            return self.history(True).get_crypto_bars(
+                CryptoBarsRequest(symbol_or_symbols=symbols, timeframe=TimeFrame.Minute, start=start)
+            )
+        wanted = StockBarsRequest(symbol_or_symbols=symbols, timeframe=TimeFrame.Minute, start=start, feed=feed)
+        return self.history(False).get_stock_bars(wanted)
+
+    def __repr__(self) -> str:
+        return f"Access({self.account}, {'paper' if self.paper else 'REAL MONEY'}, {self.url or 'alpaca.markets'})"
+
+
+def keys(path: Path | None) -> tuple[str, str]:
+    """(key, secret) from the environment, or from a TOML file that nobody else may read. Raises `BadInput`, which never shows them."""
+    if path is None:
+        found = os.environ.get(KEY, ""), os.environ.get(SECRET, "")
+        if not all(found):
+            raise BadInput(f"no keys: set {KEY} and {SECRET}, or name a file with --keys")
+        return found
+    try:
+        mode = path.stat().st_mode
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BadInput(f"{path}: others may read it (mode {stat.S_IMODE(mode):o}): chmod 600 {path}")
+        table = tomllib.loads(path.read_text())
+    except OSError as e:
+        raise BadInput(f"{path}: {e.strerror}: name a TOML file with {KEY} and {SECRET}") from None
+    except tomllib.TOMLDecodeError:
+        raise BadInput(f'{path}: not a TOML file: write {KEY} = "..." and {SECRET} = "..." in it') from None
+    found = table.get(KEY), table.get(SECRET)
+    if not all(isinstance(k, str) and k for k in found):
+        raise BadInput(f"{path}: {KEY} and {SECRET} are needed, both as text")
+    return found
+
+
+def enter(
+    key: str,
+    secret: str,
+    *,
+    paper: bool = True,
+    url: str | None = None,
+    feed: str = "iex",
+    crypto: bool = False,
+    rate: int = RATE,
+) -> Access:
+    """Try the keys; `url` is the address of a local server, for everything. Raises `BadInput` in one line."""
+    sockets = url.replace("http", "ws", 1).rstrip("/") if url else None
+    path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
+    urls = (url.rstrip("/"), f"{sockets}/stream", f"{sockets}{path}") if url else (None, None, None)
+    access = Access(key, secret, paper, *urls, "", 0, _lockstep(url, key, secret), rate)
+    rest = access.rest()
+    a = rest.call("get", "/account")
+    rest.close()
+    if a.outcome != DONE:
+        raise BadInput(f"Alpaca at {url or 'alpaca.markets'}: {a.text}: check the keys, the address and the network")
+    if a.body["status"] != "ACTIVE" or a.body.get("trading_blocked") or a.body.get("account_blocked"):
+        raise BadInput(f"account {a.body['account_number']}: status {a.body['status']}, or blocked: trading is not possible")
+    return access._replace(account=a.body["account_number"], cash=wire.money(a.body["cash"]))
+
+
+def _lockstep(url: str | None, key: str, secret: str) -> int:
+    """The session time of a local server at `url` whose time waits for us, else 0."""
+    if url is None:
+        return 0
+    try:
+        headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+        answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
+        state = answer.json() if answer.status_code == 200 else {}
+        return state["now_ns"] if state.get("speed") == "lockstep" else 0
+    except requests.RequestException as e:
+        raise BadInput(f"{url}: no server answers there ({type(e).__name__}): start it, or correct the address") from None
+    except ValueError:
+        return 0
+
+
+def instruments(rest: Rest, symbols: list[str], crypto: bool) -> dict[str, Scale]:
+    """The instruments by symbol, in order. Raises `BadInput` for a symbol that cannot be traded."""
+    out: dict[str, Scale] = {}
+    for symbol in symbols:
+        a = rest.call("get", f"/assets/{symbol.replace('/', '%2F')}")
+        if a.outcome == MISSING:
+            raise BadInput(f"{symbol}: Alpaca knows no such symbol: correct --symbols")
+        if a.outcome != DONE:
+            raise BadInput(f"{symbol}: {a.text}: check the network and the keys")
+        if not a.body["tradable"] or (a.body["class"] == "crypto") != crypto:
+            raise BadInput(
+                f"{symbol}: class {a.body['class']}, tradable {a.body['tradable']}: stocks and crypto pairs are traded apart"
+            )
+        out[symbol] = Scale(len(out), _instrument(a.body))
+    return out
+
+
+def _instrument(asset: dict) -> Instrument:
+    if asset["class"] != "crypto":
+        return Instrument(symbol=asset["symbol"], tick_size="0.01")
+    base, quote = asset["symbol"].split("/")
+    lot = asset.get("min_trade_increment") or "0.000000001"
+    i = Instrument(
+        symbol=asset["symbol"], tick_size=asset.get("price_increment") or "0.01", lot_size=lot, currency=quote, base=base
+    )
+    least = i.lots(asset["min_order_size"]) if asset.get("min_order_size") else 1
+    return Instrument(symbol=i.symbol, tick_size=i.tick_size, lot_size=lot, currency=quote, base=base, min_qty=max(1, least))
+
+
+def last_prices(access: Access, scales: dict[str, Scale], crypto: bool, feed: str) -> list[int]:
+    """The newest trade price of each instrument in ticks, 0 where the data server says none."""
+    symbols = list(scales)
+    client = access.history(crypto)
+    try:
+        if crypto:
+            found = client.get_crypto_latest_trade(CryptoLatestTradeRequest(symbol_or_symbols=symbols))
+        else:
+            found = client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=feed))
+        return [s.ticks(found[symbol]["p"]) if found.get(symbol) else 0 for symbol, s in scales.items()]
+    except Exception:  # the price only sizes a bound: without one a wide bound is used
+        return [0] * len(scales)
+
+
+def clock(rest: Rest) -> Hours:
+    """The broker's clock. Raises `BadInput`."""
+    before = time.time_ns()
+    a = rest.call("get", "/clock")
+    if a.outcome != DONE:
+        raise BadInput(f"the broker's clock cannot be had: {a.text}")
+    return wire.hours(a.body, before, time.time_ns())
+
+
+def checks(access: Access, scales: dict[str, Scale]) -> Iterator[tuple[str, bool, str]]:
+    """The checks of ``replay doctor``: (what, whether it is well, a sentence). The last sends an order far from the market and cancels it."""
+    rest = access.rest()
+    account = rest.call("get", "/account").body
+    yield (
+        "keys",
+        True,
+        f"account {access.account}, {'paper' if access.paper else 'REAL MONEY'}, cash {account['cash']} {account.get('currency', 'USD')}",
+    )
+    short = account.get("shorting_enabled")
+    yield (
+        "permissions",
+        not account.get("trade_suspended_by_user"),
+        f"shorting {'yes' if short else 'no'}, multiplier {account.get('multiplier')}",
+    )
+    h = clock(rest)
+    near = abs(h.offset_ns) < 500_000_000 or access.url is not None
+    yield "clock", near, f"the broker's is {h.offset_ns / 1e6:+.1f} ms from ours, asked in {h.took_ns / 1e6:.1f} ms"
+    yield "market", True, f"{'open, closes' if h.is_open else 'closed, opens'} in {h.next_ns / 3.6e12:.1f} hours"
+    symbol, scale = next(iter(scales.items()))
+    yield from _round_trip(rest, symbol, scale)
+    rest.close()
+
+
+def _round_trip(rest: Rest, symbol: str, scale: Scale) -> Iterator[tuple[str, bool, str]]:
+    name = f"doctor-{time.time_ns():x}"
+    body = {
+        "symbol": symbol,
+        "qty": scale.qty_text(scale.instrument.min_qty),
+        "side": "buy",
+        "type": "limit",
+        "limit_price": "1.00",
+    }
+    began = time.perf_counter()
+    a = rest.call("post", "/orders", body | {"time_in_force": "gtc", "client_order_id": name})
+    if a.outcome != DONE:
+        yield "order", False, f"a buy of {symbol} at 1.00 was refused: {a.text}"
+        return
+    sent = time.perf_counter() - began
+    c = rest.call("delete", f"/orders/{a.body['id']}")
+    yield (
+        "order",
+        c.outcome == DONE,
+        f"a buy of {symbol} at 1.00 taken in {1e3 * sent:.1f} ms, cancellation {'taken' if c.outcome == DONE else c.text}",
+    )

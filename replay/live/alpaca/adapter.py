@@ -1,0 +1,387 @@
+"""Alpaca as a `replay.live.broker.Broker`: streams in, requests out, and what is done about answers that never came.
+
+A request's own answer is news only where it is a refusal: what the market does with an order is told by the order-update stream. An
+answer that was lost (504, timeout, reset) makes the order's fate unknown: the trader is told so, counts it against every limit, and the
+order is looked up by its ClOrdID until the broker knows it or has not known it for long enough. Nothing is ever sent twice but
+cancels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from replay.errors import BadInput
+from replay.events import GAP, LAST
+from replay.live import broker as B
+from replay.live.alpaca import wire
+from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
+from replay.live.alpaca.lanes import Bucket, Lane
+from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer
+from replay.live.alpaca.streams import DATA, UPDATES, Streams
+from replay.live.alpaca.wire import Scale
+from replay.live.broker import Books, Failed, Link, Looked, Mark, Row, Update
+from replay.live.desk import Command
+from replay.live.ids import parse
+from replay.trader.layout import CMD_CANCEL, CMD_NEW
+from replay.trader.orders import (
+    EXEC_NAMES,
+    EXEC_REPLACE_REJECTED,
+    EXEC_REPLACED,
+)
+
+PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
+BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
+BATCH = 512  #: rows in one frame in lockstep
+PAGE = 500  #: orders a page, activities a page: their maxima
+ACTIVITIES = 100
+
+
+class Alpaca:
+    """See the module. `scales` are the instruments by symbol, in the trader's order."""
+
+    name = "alpaca"
+
+    def __init__(
+        self,
+        access,
+        scales: dict[str, Scale],
+        *,
+        run_id: str,
+        crypto: bool,
+        feed: str = "iex",
+        bars: bool = False,
+        mute_s: float | None = 60.0,
+        extended: Callable[[], bool] = lambda: False,
+    ):
+        self.access, self.feed = access, feed
+        self.account, self.lockstep = access.account, bool(access.session_ns)
+        self.scales, self.run_id, self.crypto, self.bars, self.extended = scales, run_id, crypto, bars, extended
+        self.by_index = {s.index: s for s in scales.values()}
+        self.routes: dict[str, Route] = {}
+        self.rate_limited = 0
+        self.skipped: dict[str, int] = {}  # messages by kind that the trader has no use for
+        self.gapped: set[int] = set()  # instruments whose next row is the first after a gap
+        self.put: Callable[[object], None] = lambda item: None
+        self.orders, self.cancels, self.queries = (access.rest() for _ in range(3))  # cancels have a connection to themselves
+        bucket = Bucket(access.rate * 0.95, max(10.0, access.rate * 0.95)) if access.rate else None
+        room = access.rate * 0.15
+        self.lanes = [Lane("orders", bucket, 2 * room), Lane("cancels", bucket, 0), Lane("queries", bucket, room)]
+        self.streams = Streams(
+            access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
+            updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
+        )  # fmt: skip
+        self._last_bar = 0  # the close of the newest bar heard, ns
+        self._bars: list[bytes] = []  # of the newest minute, until it is complete
+        self._frame: list[object] = []
+        self._head: dict | None = None
+
+    # --- the broker's side of the runner ----------------------------------------------------------------------------------------
+    def start(self, put: Callable[[object], None]) -> None:
+        self.put = put
+        for lane in self.lanes:
+            lane.start()
+        self.streams.start()
+
+    def listen(self) -> None:
+        self.streams.subscribe(list(self.scales), self.bars, self.crypto)
+        self.streams.listen()
+
+    def stop(self) -> None:
+        for lane in self.lanes:
+            lane.stop()
+        self.streams.stop()
+        for rest in (self.orders, self.cancels, self.queries):
+            rest.close()
+
+    def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
+        self.streams.send_data({"action": "ack", "seq": step, "wake_ns": wake_ns, "batch": BATCH})
+
+    def send(self, commands: list[tuple[Command, str, str]]) -> None:
+        for command, cl_ord_id, new_id in commands:
+            if command.kind == CMD_NEW:
+                job = New(self, command, cl_ord_id)
+                self.routes[cl_ord_id] = Route(posting=job)
+                self._do(0, job)
+            elif command.kind == CMD_CANCEL:
+                self._do(1, Cancel(self, cl_ord_id))
+            else:
+                self._do(0, Replace(self, command, cl_ord_id, new_id))
+
+    def _do(self, lane: int, job: Callable[[], float | None]) -> None:
+        """Hand a request to its lane; in lockstep the world waits for it."""
+        if not self.lockstep:
+            self.lanes[lane].put(job)
+            return
+        while (again := job()) is not None:
+            time.sleep(again)
+
+    def reconnect(self, stream: str) -> None:
+        self.streams.reconnect(stream)
+
+    def drop(self, seen: B.Seen) -> None:
+        self.lanes[1].put(lambda: self._drop(seen))
+
+    def _drop(self, seen: B.Seen) -> float | None:
+        a = self.cancels.call("delete", f"/orders/{seen.order_id}")
+        return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
+
+    def look(self, cl_ord_id: str) -> None:
+        route = self.routes.setdefault(cl_ord_id, Route())
+        if route.posting is None and not route.looking:  # what is still to be sent cannot be missing
+            route.looking = True
+            self.lanes[2].put(Look(self, cl_ord_id), LOOK_S[0])
+
+    def pull(self, cl_ord_ids: list[str]) -> None:
+        for name in cl_ord_ids:
+            self.lanes[1].put(Cancel(self, name))
+        self.lanes[1].settle(PULL_S)
+
+    def ask(self, cl_ord_ids: list[str]) -> None:
+        def job() -> None:
+            try:
+                self.put(self.books(cl_ord_ids))
+            except (NoAnswer, BadInput, wire.Unknown) as e:
+                self.put(Failed(str(e)))
+
+        self.lanes[2].put(job)
+
+    def hours(self) -> None:
+        def job() -> None:
+            before = time.time_ns()
+            with contextlib.suppress(NoAnswer):
+                self.put(wire.hours(self.get("/clock"), before, time.time_ns()))
+
+        self.lanes[2].put(job)
+
+    # --- what is heard ----------------------------------------------------------------------------------------------------------
+    def _on_link(self, link: Link) -> None:
+        if link.stream == DATA and not link.up:
+            self.gapped = {s.index for s in self.scales.values()}
+        self.put(link)
+        if link.stream == DATA and link.up and self._last_bar and self.gapped:
+            since = self._last_bar
+            self.lanes[2].put(lambda: self._fill_bars(since))
+
+    def _on_market(self, m: dict) -> None:
+        """One message of the market-data stream; in lockstep each stands behind its header."""
+        recv = time.time_ns()
+        if m["T"] == "replay":
+            self._on_step(m)
+            return
+        scale = self.scales.get(m.get("S", ""))
+        if scale is None:
+            self._skip("a symbol nobody asked for")
+            return
+        flags = 0
+        if self.gapped and scale.index in self.gapped:
+            self.gapped.discard(scale.index)
+            flags = GAP
+        head, self._head = self._head, None
+        try:
+            event = wire.market_event(m, scale, head["ts"] if head else recv, head, flags)
+        except (KeyError, ValueError, TypeError, ArithmeticError, AttributeError) as e:
+            self._skip(f"malformed {m.get('T')!r}: {type(e).__name__}")
+            event = None
+        if head:
+            step = head["seq"]
+            self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
+        elif event and m["T"] == "b":
+            self._hold_bar(event)
+        elif event:
+            self.put(Row(event))
+        else:
+            self._skip(str(m["T"]))
+
+    def _fill_bars(self, since: int) -> float | None:
+        """The bars that a gap has swallowed, from the historical API; quotes and trades of a gap are history, and stay away."""
+        try:
+            missed = self.access.bars(list(self.scales), since, self.crypto, self.feed)
+        except Exception as e:  # whatever the SDK raises: the gap stays, and is said
+            self.put(Failed(f"bars of the gap: {type(e).__name__}"))
+            return None
+        recv, minutes = time.time_ns(), {}
+        for symbol, bars in missed.items():
+            for bar in bars:
+                event = wire.market_event({**bar, "T": "b", "S": symbol}, self.scales[symbol], recv, None, GAP)
+                minutes.setdefault(event[:8], []).append(event)
+        for _, events in sorted(minutes.items(), key=lambda m: int.from_bytes(m[0], "little")):
+            self._give(events)
+        return None
+
+    def _hold_bar(self, event: bytes) -> None:
+        """Bars of one minute are one message for strategies: it ends when every symbol's is in, or `BARS_S` after the first."""
+        if self._bars and self._bars[0][:8] != event[:8]:
+            self._give_bars()
+        self._bars.append(event)
+        if len(self._bars) == len(self.scales):
+            self._give_bars()
+        elif len(self._bars) == 1:
+            self.streams.later(BARS_S, lambda first=event: self._give_bars() if self._bars and self._bars[0] is first else None)
+
+    def _give_bars(self) -> None:
+        bars, self._bars = self._bars, []
+        self._last_bar = int.from_bytes(bars[0][:8], "little")
+        self._give(bars)
+
+    def _give(self, bars: list[bytes]) -> None:
+        """One minute's bars, the last of them marked as such."""
+        for event in bars[:-1]:
+            self.put(Row(event))
+        flags = int.from_bytes(bars[-1][18:20], "little") | LAST
+        self.put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:]))
+
+    def _on_step(self, m: dict) -> None:
+        if "row" in m:
+            self._framed(Row(m["row"], m["ts"], m["seq"]))
+        elif m["kind"] in ("timer", "end", "done"):
+            self._framed(Mark(m["kind"], m["ts"], m["seq"]))
+        else:
+            self._head = m
+
+    def _framed(self, item: object) -> None:
+        """Collect the rows of a frame: the SDK gives messages one by one, and goes back to the loop between two frames."""
+        if not self._frame:
+            self.streams.later(0, self._flush)
+        self._frame.append(item)
+
+    def _flush(self) -> None:
+        frame, self._frame = self._frame, []
+        self.put(frame)
+
+    def _skip(self, what: str) -> None:
+        self.skipped[what] = self.skipped.get(what, 0) + 1
+
+    def _on_update(self, data: dict) -> None:
+        """One message of the order-update stream."""
+        head = data.get("replay")
+        at, step = (head["ts"], head["seq"]) if head else (0, 0)
+        try:
+            item = self._update(data)
+        except (wire.Unknown, BadInput, KeyError, ValueError, ArithmeticError) as e:
+            item = Link(UPDATES, True, f"not understood: {e}", fatal=True)
+        if isinstance(item, Update):
+            kind = EXEC_NAMES.index(head["exec"]) if head else item.exec_type
+            item = item._replace(at=at, step=step, exec_type=kind)
+        elif step and item is None:
+            item = Mark("skipped", at, step)
+        if item is not None:
+            self.put(item)
+
+    def _update(self, data: dict) -> object | None:
+        order = data["order"]
+        name = parse(order["client_order_id"])
+        scale = self.scales.get(order["symbol"])
+        if name is None or name.run_id != self.run_id or scale is None:
+            return Link(UPDATES, True, f"an order that is not ours: {data['event']} {order['symbol']}")
+        root = str(name._replace(seq=0))
+        route = self.routes.setdefault(root, Route())
+        if name.seq and data["event"] in ("new", "rejected", "accepted", "pending_new"):
+            if data["event"] == "rejected":
+                return Update(root, EXEC_REPLACE_REJECTED, cum=route.cum)
+            return None  # the replacement's own beginning: `replaced` of the order before it has told
+        u = wire.update(data, scale, route.base)
+        if u is None:
+            return None
+        route.order_id = route.order_id or order["id"]
+        route.cum = max(route.cum, u.cum)
+        if u.exec_type == EXEC_REPLACED:
+            route.base, route.order_id = u.cum, order["replaced_by"]
+        return u._replace(cl_ord_id=root)
+
+    # --- look-ups ---------------------------------------------------------------------------------------------------------------
+    def get(self, path: str, data: dict | None = None) -> object:
+        """A query that must have an answer. Raises `NoAnswer`."""
+        a = self.queries.call("get", path, data)
+        if a.outcome != DONE:
+            raise NoAnswer(a, path)
+        return a.body
+
+    def seen(self, order: dict, activities: list[dict] | None = None) -> B.Seen:
+        """An order with its chain and fills. Raises `NoAnswer`."""
+        while order["status"] == "replaced" and order.get("replaced_by"):
+            order = self.get(f"/orders/{order['replaced_by']}")
+        scale = self.scales[order["symbol"]]
+        chain, before = [order], order
+        while before.get("replaces"):
+            before = self.get(f"/orders/{before['replaces']}")
+            chain.append(before)
+        earlier = [wire.seen(o, scale) for o in chain[1:]]
+        base, paid = sum(s.cum for s in earlier), sum(s.paid for s in earlier)
+        bases, total = {}, 0
+        for o in reversed(chain):
+            bases[o["id"]] = total
+            total += scale.exact_lots(o["filled_qty"])
+        fills = []
+        if total:
+            if activities is None:
+                activities = self.activities(chain[-1]["created_at"])
+            fills = [wire.execution(a, scale, bases[a["order_id"]]) for a in activities if a["order_id"] in bases]
+        root = parse(order["client_order_id"])._replace(seq=0)
+        route = self.routes.setdefault(str(root), Route())
+        route.order_id, route.base, route.cum = order["id"], base, max(route.cum, total)
+        out = wire.seen(order, scale, base, paid, tuple(sorted(fills, key=lambda f: (f.cum, f.exec_id))))
+        return out._replace(cl_ord_id=str(root))
+
+    def activities(self, after: str) -> list[dict]:
+        """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
+        out: list[dict] = []
+        query = {"after": after, "direction": "asc", "page_size": ACTIVITIES}
+        while True:
+            page = self.get("/account/activities/FILL", query)
+            out += page
+            if len(page) < ACTIVITIES:
+                return out
+            query["page_token"] = page[-1]["id"]
+
+    def books(self, cl_ord_ids: list[str]) -> Books:
+        """The broker's books, and what became of the orders asked about that are no longer open. Raises `NoAnswer`."""
+        account = self.get("/account")
+        raw, query = [], {"status": "open", "limit": PAGE, "direction": "asc", "nested": False}
+        while True:
+            page = self.get("/orders", query)
+            raw += page
+            if len(page) < PAGE:
+                break
+            query["after"] = page[-1]["submitted_at"]
+        ours, foreign, besides = [], [], []
+        for o in {o["id"]: o for o in raw}.values():
+            name = parse(o["client_order_id"])
+            if name is None or name.run_id != self.run_id or o["symbol"] not in self.scales:
+                where = foreign if o["symbol"] in self.scales else besides
+                where.append(f"order {o['client_order_id']} {o['side']} {o['qty']} {o['symbol']}")
+            else:
+                ours.append(o)
+        filled = [o for o in ours if float(o["filled_qty"]) or o.get("replaces")]
+        activities = self.activities(min(o["created_at"] for o in filled)[:10] + "T00:00:00Z") if filled else None
+        opened = [self.seen(o, activities) for o in ours]
+        roots = {s.cl_ord_id for s in opened}
+        looked = [self.looked(name) for name in cl_ord_ids if name not in roots]
+        positions = {}
+        by_position = {symbol.replace("/", ""): scale for symbol, scale in self.scales.items()}
+        for p in self.get("/positions"):
+            scale = by_position.get(p["symbol"].replace("/", ""))
+            if scale is None:
+                besides.append(f"position {p['qty']} {p['symbol']}")
+            else:
+                positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
+        return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked)
+
+    def looked(self, root: str) -> Looked:
+        """One order by its ClOrdID. Raises `NoAnswer`."""
+        try:
+            order = self.get("/orders:by_client_order_id", {"client_order_id": root})
+        except NoAnswer as e:
+            if e.answer.outcome != MISSING:
+                raise
+            return Looked(root, None)
+        return Looked(root, self.seen(order))
+
+    def tell(self, root: str, exec_type: int, text: str) -> None:
+        """What a request's own answer says, into the queue."""
+        route = self.routes.get(root)
+        self.put(Update(root, exec_type, cum=route.cum if route else 0, text=text))
+
+    def unauthorized(self, a: Answer) -> None:
+        self.put(Link("requests", False, a.text, fatal=True))

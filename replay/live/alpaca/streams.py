@@ -1,0 +1,185 @@
+"""The two streams, in one thread with one event loop: market data and order updates.
+
+The SDK reconnects by itself, for ever and without a word; what is heard here says when a stream went down, came up, was refused or
+fell mute, so that the runner can declare the gap and reconcile. Subscriptions are its own; messages are taken before it casts them,
+because its models cut times to microseconds and prices to floats that are not theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+import msgpack
+from alpaca.data.enums import DataFeed
+from alpaca.data.live import CryptoDataStream, StockDataStream
+from alpaca.trading.stream import TradingStream
+
+from replay.live.broker import Link
+
+#: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
+SOCKET = {"ping_interval": 10, "ping_timeout": 20, "max_queue": 4096, "max_size": 1 << 24}
+HOPELESS = ("auth failed", "failed to authenticate", "insufficient subscription", "not authenticated")
+DATA, UPDATES = "market data", "order updates"
+
+# what the SDK logs goes to `Link`; its tracebacks would carry what was sent, keys included
+logging.getLogger("alpaca").addHandler(logging.NullHandler())
+logging.getLogger("alpaca").propagate = False
+
+
+class _Telling:
+    """Mixed into a stream of the SDK: says when it is up, when it is down, and why."""
+
+    def told(self, label: str, on_message: Callable[[dict], None], on_link: Callable[[Link], None]) -> None:
+        self.label, self.on_message, self.on_link = label, on_message, on_link
+        self.up = False
+
+    async def _start_ws(self) -> None:
+        try:
+            await super()._start_ws()
+        except Exception as e:
+            text = str(e) or type(e).__name__
+            self.on_link(Link(self.label, False, text, any(word in text for word in HOPELESS)))
+            raise
+        self.up = True
+
+    async def close(self) -> None:
+        if self.up:
+            self.up = False
+            self.on_link(Link(self.label, False, "the connection was lost"))
+        await super().close()
+
+
+class _Market:
+    async def _dispatch(self, msg: dict) -> None:
+        kind = msg.get("T")
+        if kind == "error":
+            text = f"{msg.get('msg')} ({msg.get('code')})"
+            self.on_link(Link(self.label, False, text, msg.get("code") in (402, 409, 410)))
+        elif kind == "subscription":
+            self.on_link(Link(self.label, True))
+        else:
+            self.on_message(msg)
+
+
+class Stocks(_Telling, _Market, StockDataStream):
+    """Trades, quotes, bars, statuses, corrections of US stocks."""
+
+
+class Crypto(_Telling, _Market, CryptoDataStream):
+    """The same of crypto pairs, without statuses and corrections."""
+
+
+class Updates(_Telling, TradingStream):
+    """What happens to the account's orders."""
+
+    async def _dispatch(self, msg: dict) -> None:
+        if msg.get("stream") == "trade_updates":
+            self.on_message(msg["data"])
+        elif msg.get("stream") == "listening":
+            self.on_link(Link(self.label, True))
+
+
+async def _never(_: object) -> None:
+    """The SDK sends a subscription only for what has a handler; ours is `_dispatch`."""
+
+
+class Streams:
+    """Both streams in their thread. `on_market` and `on_update` are called there with each message, `on_link` with each change."""
+
+    def __init__(
+        self,
+        key: str,
+        secret: str,
+        paper: bool,
+        on_market,
+        on_update,
+        on_link,
+        *,
+        updates_url=None,
+        data_url=None,
+        feed="iex",
+        crypto=False,
+        mute_s=None,
+    ):
+        common = {"raw_data": True, "websocket_params": dict(SOCKET)}
+        self.updates = Updates(key, secret, paper=paper, url_override=updates_url, **common)
+        self.updates.told(UPDATES, on_update, on_link)
+        self.updates.subscribe_trade_updates(_never)
+        if crypto:
+            self.data = Crypto(key, secret, url_override=data_url, data_timeout=mute_s, **common)
+        else:
+            self.data = Stocks(key, secret, feed=DataFeed(feed), url_override=data_url, data_timeout=mute_s, **common)
+        self.data.told(DATA, on_market, on_link)
+        self.on_link = on_link
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="streams", daemon=True)
+        self._tasks: list = []
+
+    def subscribe(self, symbols: list[str], bars: bool, crypto: bool) -> None:
+        """Choose what to hear, before `listen`."""
+        self.data.subscribe_trades(_never, *symbols)
+        self.data.subscribe_quotes(_never, *symbols)
+        if bars:
+            self.data.subscribe_bars(_never, *symbols)
+        if not crypto:
+            self.data.subscribe_trading_statuses(_never, *symbols)
+
+    def start(self) -> None:
+        """Connect for order updates."""
+        self._thread.start()
+        self._run(self.updates)
+
+    def listen(self) -> None:
+        """Connect for market data."""
+        self._run(self.data)
+
+    def send_data(self, message: dict) -> None:
+        """Send on the market-data socket; from any thread."""
+        data = msgpack.packb(message)
+
+        async def send() -> None:
+            await self.data._ws.send(data)
+
+        asyncio.run_coroutine_threadsafe(send(), self._loop).result(10)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call from the streams' own thread, which this must be called from; 0: once what has been received is dealt with."""
+        self._loop.call_soon(call) if seconds == 0 else self._loop.call_later(seconds, call)
+
+    def reconnect(self, label: str) -> None:
+        """Break a connection, so that the SDK makes it anew."""
+
+        async def close() -> None:
+            stream = self.updates if label == UPDATES else self.data
+            if stream._ws is not None:
+                await stream._ws.close(4000, "mute")
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop)
+
+    def stop(self) -> None:
+        """Close both, without the SDK's five seconds."""
+
+        async def close() -> None:
+            for stream in (self.data, self.updates):
+                stream._should_run = False
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for stream in (self.data, self.updates):
+                stream.up = False
+                await stream.close()
+
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(5)
+        self._loop.close()
+
+    def _run(self, stream) -> None:
+        def begin() -> None:
+            self._tasks.append(self._loop.create_task(stream._run_forever()))
+
+        self._loop.call_soon_threadsafe(begin)

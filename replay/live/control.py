@@ -1,0 +1,96 @@
+"""The operator's door: a unix socket in the journal's folder, one JSON object a line each way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from replay.errors import BadInput
+from replay.events import OP_HALT, OP_KILL, OP_RESUME
+from replay.live.broker import Control
+
+SOCKET = "control"
+OPS = {"kill": OP_KILL, "halt": OP_HALT, "resume": OP_RESUME, "status": 0, "stop": 0}
+ANSWER_S = 10.0
+
+
+class Door:
+    """Listens in a thread; what operators ask goes to `put` as `Control`, and what it replies goes back."""
+
+    def __init__(self, folder: Path, put: Callable[[object], None]):
+        self.path, self.put = folder / SOCKET, put
+        self.path.unlink(missing_ok=True)  # the lock says that nobody else listens
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with _short(self.path) as name:
+            self._server.bind(name)
+        os.chmod(self.path, 0o600)
+        self._server.listen()
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                peer, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(peer,), name="operator", daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        with peer, contextlib.suppress(OSError):
+            for line in peer.makefile("r"):
+                peer.sendall(json.dumps(self._answer(line)).encode() + b"\n")
+
+    def _answer(self, line: str) -> dict:
+        try:
+            word = json.loads(line)["do"]
+        except (ValueError, KeyError, TypeError):
+            return {"error": 'expected {"do": "kill"}'}
+        if word not in OPS:
+            return {"error": f"expected one of {', '.join(OPS)}, got {word!r}"}
+        answer: queue.SimpleQueue = queue.SimpleQueue()
+        self.put(Control(OPS[word], word, answer.put))
+        try:
+            return answer.get(timeout=ANSWER_S)
+        except queue.Empty:
+            return {"error": f"no answer within {ANSWER_S:.0f} s: the strategy may hang; it was asked"}
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+
+
+def ask(folder: Path, word: str) -> dict:
+    """Say a word to the process that runs the journal. Raises `BadInput` where none does."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.settimeout(ANSWER_S + 5)
+    with peer:
+        try:
+            with _short(folder / SOCKET) as name:
+                peer.connect(name)
+        except OSError:
+            raise BadInput(f"{folder}: no process runs this journal: check the path, or start it with replay paper") from None
+        peer.sendall(json.dumps({"do": word}).encode() + b"\n")
+        answer = json.loads(peer.makefile("r").readline() or '{"error": "the process ended"}')
+    if "error" in answer:
+        raise BadInput(f"{folder}: {answer['error']}")
+    return answer
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """A name for a socket within the hundred bytes that the system allows."""
+    if len(str(path)) < 100:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,67 @@
+"""Begin a run, or go on with the one in a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from replay.data.instruments import MONEY
+from replay.data.manifest import Manifest
+from replay.errors import BadInput
+from replay.events import CONTROL, OP_KILL
+from replay.live.desk import Desk, pack
+from replay.live.disk import Disk
+from replay.live.head import Head, head_of
+from replay.live.recovery import recover
+from replay.trader.layout import KILLED
+from replay.trader.limits import Limits
+
+
+def has_journal(folder: Path) -> bool:
+    """Whether there is a run to go on with."""
+    return any(name.startswith("segment-") for name in Disk(folder).names())
+
+
+def begin(
+    folder: Path, strategies: Sequence, manifest: Manifest, limits: Limits, cash: int, broker: str, account: str, now: int
+) -> tuple[Desk, Head]:
+    """A new run in an empty folder; `cash` (1e-8) is what the account holds. `on_start` has run."""
+    if limits == Limits():
+        raise BadInput("--limits: none of its limits is set: live trading needs some; docs/limits.md lists them")
+    capital = {manifest.instruments[0].currency: Decimal(cash) / MONEY}
+    head = head_of(strategies, manifest, limits, capital, broker, account, now)
+    return Desk.new(Disk(folder), head, strategies, now), head
+
+
+def go_on(
+    folder: Path, strategies: Sequence, limits: Limits, symbols: Sequence[str], account: str, now: int, accept: bool = False
+) -> tuple[Desk, Head, list[str]]:
+    """The run in `folder`, taken up where its journal ends, and what there is to say about that.
+
+    Raises `BadInput` where the journal is another account's, or of other code, limits or symbols and `accept` is not given. A journal whose
+    middle is damaged comes up killed: what the lost part held is not known.
+    """
+    disk = Disk(folder)
+    r = recover(disk)
+    if r.head.account != account:
+        raise BadInput(f"{folder}: the journal of account {r.head.account}, the keys are of {account}: name another --journal")
+    if r.stopped:
+        raise BadInput(f"{folder}: its session is over: name another --journal")
+    known = [i.symbol for i in r.head.manifest.instruments]
+    if list(symbols) != known:
+        raise BadInput(f"{folder}: the run trades {', '.join(known)}, asked for {', '.join(symbols)}: name another --journal")
+    changed = r.head.differences(strategies, limits)
+    if changed and not accept:
+        raise BadInput(
+            f"{folder}: written with other {', '.join(changed)}: go back to those, name another --journal, or --as-journaled to go on with the journal's own"
+        )
+    said = [f"went on after {r.prefix}", *(f"{name} could not be used" for name in r.bad)]
+    desk = Desk.resume(disk, r, now)
+    desk.note("resumed", prefix=str(r.prefix), bad_snapshots=r.bad, changed=changed)
+    if r.prefix.fault and not r.prefix.torn and desk.header.state != KILLED:
+        at = desk.header.now
+        with desk:
+            desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
+        said.append("the journal is damaged before its end: killed until an operator resumes")
+    return desk, r.head, said

@@ -1,0 +1,151 @@
+"""``replay paper``, put together: keys, instruments, journal, trader, broker, runner, screen."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from replay.data.instruments import Instrument
+from replay.data.times import utc_text
+from replay.errors import BadInput
+from replay.live import open as opening
+from replay.live.clock import Clock, Lockstep
+from replay.live.control import Door
+from replay.live.head import manifest_of
+from replay.live.lock import hold_account, hold_journal
+from replay.live.runner import Runner, Settings
+from replay.show import said_by
+from replay.strategy import load
+from replay.summary import strategy_names
+from replay.trader.limits import Limits
+from replay.trader.rows import BAR_CLOSE
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """Everything a run is asked for."""
+
+    strategies: list[tuple[str, dict[str, str]]]
+    symbols: list[str]
+    limits: Path
+    journal: Path
+    keys: Path | None = None
+    url: str | None = None
+    feed: str = "iex"
+    crypto: bool = False
+    market_hours_only: bool = False
+    policy: str = "halt"
+    on_stop: str = "cancel"
+    rate_limit: int = 200
+    real_money: str | None = None
+    as_journaled: bool = False
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Around imports of the SDK: one line where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise BadInput(f"{e.name} is not installed: pip install 'replay-engine[alpaca]'") from None
+
+
+def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> Runner:
+    """A runner, ready to run. `told` gets what happens, as it happens. Raises `BadInput` in one line, before anything is sent."""
+    with importing():
+        from replay.live.alpaca import account
+        from replay.live.alpaca.adapter import Alpaca
+    strategies = [load(name, params) for name, params in order.strategies]
+    limits = Limits.load(order.limits)
+    key, secret = account.keys(order.keys)
+    order.journal.mkdir(parents=True, exist_ok=True)
+    hold_journal(order.journal)
+    access = account.enter(
+        key, secret, paper=order.real_money is None, url=order.url, feed=order.feed, crypto=order.crypto, rate=order.rate_limit
+    )
+    if order.real_money is not None and order.real_money != access.account:
+        raise BadInput(f"--real-money: the keys are of another account than {order.real_money}: nothing was sent")
+    hold_account("alpaca", access.account, order.url)
+    rest = access.rest()
+    scales = account.instruments(rest, order.symbols, order.crypto)
+    hours = account.clock(rest) if not order.crypto else None
+    rest.close()
+    clock = Lockstep(access.session_ns) if access.session_ns else Clock()
+    phased = hours is not None and not (access.session_ns and hours.is_open)
+    if opening.has_journal(order.journal):
+        desk, head, said = opening.go_on(
+            order.journal, strategies, limits, order.symbols, access.account, clock.now(), order.as_journaled
+        )
+        for text in said:
+            told({"what": "resumed", "text": text})
+    else:
+        prices = account.last_prices(access, scales, order.crypto, order.feed)
+        manifest = manifest_of(order.journal.name, [s.instrument for s in scales.values()], prices, clock.now(), phased)
+        desk, head = opening.begin(
+            order.journal, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now()
+        )
+    settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
+    runner: Runner
+    broker = Alpaca(
+        access, scales, run_id=head.run_id, crypto=order.crypto, feed=order.feed, bars=wants_bars(strategies),
+        extended=lambda: not order.crypto and runner.outside_hours,
+    )  # fmt: skip
+    runner = Runner(desk, broker, head.run_id, settings, clock, told)
+    return runner
+
+
+def wants_bars(strategies: Sequence) -> bool:
+    """Whether any of them looks at bars."""
+    return any(
+        {"on_bar", "on_bars"} & set(s.hooks) or any(f.source == BAR_CLOSE for f in s.features.values()) for s in strategies
+    )
+
+
+def run(order: Order, lines: bool) -> None:
+    """Trade until told to stop. `lines`: JSON lines on stdout instead of a screen. Raises `BadInput` as `assemble` does."""
+    runner = assemble(order, _line if lines else (lambda line: None))
+    if lines:
+        names = strategy_names(runner.desk.build)
+        runner.desk.heard = lambda rows: _lines(rows, runner.desk.build.manifest.instruments, names)
+    runner.catch_signals()
+    door = Door(order.journal, runner.inbox.put)
+    try:
+        with _screen(runner, lines):
+            runner.run()
+    finally:
+        door.close()
+    if lines:
+        _line({"what": "ended", **runner.status()})
+
+
+def _lines(rows: np.recarray, instruments: tuple[Instrument, ...], names: list[str]) -> None:
+    for said in said_by(rows, instruments, names):
+        print(_JSON.encode(said).decode(), flush=True)
+
+
+def _line(line: dict) -> None:
+    print(_JSON.encode({"at": utc_text(time.time_ns()), **line}).decode(), flush=True)
+
+
+_JSON = msgspec.json.Encoder(decimal_format="number")
+
+
+@contextlib.contextmanager
+def _screen(runner: Runner, lines: bool) -> Iterator[None]:
+    if lines:
+        yield
+        return
+    from replay.live.screen import Screen, render
+    from replay.show import console
+
+    if sys.stdout.isatty():
+        with Screen(runner):
+            yield
+    else:
+        yield
+    console().print(render(runner.status()))

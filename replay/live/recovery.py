@@ -1,0 +1,221 @@
+"""From a journal back to the trader, and the proof that it says what the trader would say again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from replay.data.session import Session
+from replay.errors import BadInput
+from replay.events import BAR, BAR_EXT, CUSTOM, DEPTH, EVENT, FUNDING, KIND_NAMES, PHASE, QUOTE, STATUS, TRADE
+from replay.events import MARK as MARK_KIND
+from replay.journal import Build, Stepper, first_difference
+from replay.kernel.arena import Arena
+from replay.live.disk import Disk
+from replay.live.head import Head
+from replay.live.log import BATCH, HEAD, MARK, NOTE, START, STOP, Place, Reader
+from replay.live.snapshots import read_all
+
+
+class Start(msgspec.Struct, frozen=True):
+    """A START block: a process took the journal over. Orders with an ordinal above `ordinal` carry `epoch` in their ClOrdID."""
+
+    epoch: int
+    ordinal: int
+    now: int
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A MARK block: the decision digest after input `seq`, and the hash of the state."""
+
+    seq: int
+    digest: int
+    state: int
+
+
+class Prefix(NamedTuple):
+    """The part of a journal that can be trusted: everything before `place`. `fault` says what is wrong there, "" if nothing is.
+
+    `torn`: the unfinished last write of a crash, which nothing had been sent on. `lost`: bytes behind the prefix.
+    """
+
+    place: Place
+    inputs: int
+    fault: str
+    torn: bool
+    lost: int
+
+    def __str__(self) -> str:
+        whole = f"{self.inputs:,} inputs in {self.place.segment} segment{'s' if self.place.segment > 1 else ''}"
+        return whole if not self.fault else f"{whole} are whole; then {self.fault}; {self.lost:,} bytes are not used"
+
+
+class Recovered(NamedTuple):
+    """A trader taken back from its journal; `bad` names snapshots that could not be used."""
+
+    head: Head
+    build: Build
+    trader: Arena
+    starts: list[Start]
+    prefix: Prefix
+    stopped: bool
+    bad: list[str]
+    unsaid: np.ndarray  # what on_start said, where no batch holds it yet
+
+
+def read_head(disk: Disk) -> Head:
+    """The head of the journal in `disk`'s folder. Raises `BadInput` where there is none."""
+    for block in Reader(disk):
+        if block.kind == HEAD:
+            return Head.decode(block.payload, disk.folder)
+    raise BadInput(f"{disk.folder}: the journal has no readable head: nothing was sent under it, remove the folder")
+
+
+def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int, int], bytes]]:
+    """Read every block without stepping: (head, starts, trusted prefix, on_stop has run, hash at every block's end)."""
+    reader, head, starts, inputs, stopped, places = Reader(disk), None, [], 0, False, {}
+    for block in reader:
+        if block.kind == HEAD:
+            head = Head.decode(block.payload, disk.folder)
+        elif block.kind == START:
+            starts.append(msgspec.json.decode(block.payload, type=Start))
+        elif block.kind == STOP:
+            stopped = True
+        inputs += len(block.frames)
+        places[reader.place.segment, reader.place.size] = reader.place.chain
+    if head is None or not starts:
+        raise BadInput(f"{disk.folder}: the journal ends before its first input: nothing was sent under it, remove the folder")
+    return head, starts, Prefix(reader.place, inputs, reader.fault, reader.torn, reader.lost), stopped, places
+
+
+def recover(disk: Disk) -> Recovered:
+    """The trader as the trusted prefix leaves it: the newest whole snapshot, or an older one, or none, and the inputs behind it.
+
+    Raises `BadInput` where the trader no longer says what the journal holds: other code than it was written with.
+    """
+    head, starts, prefix, stopped, places = survey(disk)
+    build = head.build(disk.folder)
+    stepper = Stepper(build)
+    snapshots, bad = read_all(disk)
+    after = None
+    for s in snapshots:
+        if places.get((s.place.segment, s.place.size)) == s.place.chain and len(s.arena) == len(stepper.trader.snapshot()):
+            after = s.place
+            stepper.trader.restore(s.state())
+            for strategy, own in zip(build.strategies, s.plain, strict=True):
+                if own is not None:
+                    strategy.load(own)
+            break
+        bad.append(s.name)
+    said = stepper.out[:0]
+    if after is None:
+        said = stepper.start(starts[0].now)
+    batches = _feed(disk, stepper, after)
+    return Recovered(head, build, stepper.trader, starts, prefix, stopped, bad, said[:0] if batches else said)
+
+
+def _feed(disk: Disk, stepper: Stepper, after: Place | None) -> int:
+    """Feed every input behind `after`; returns how many batches there were."""
+    batches = 0
+    for block in Reader(disk, after):
+        batches += block.kind == BATCH
+        if block.kind == STOP:
+            stepper.stop()
+        elif block.kind == BATCH and len(block.frames):
+            if first_difference(stepper.feed(block.frames), block.outputs) >= 0:
+                seq = int(block.frames["seq"][0])
+                raise BadInput(
+                    f"{disk.folder}: from input {seq:,} on the trader says other things than the journal holds: it was written by other "
+                    f"code; go on with that code, or start a new journal"
+                )
+    return batches
+
+
+class Verification(NamedTuple):
+    """What re-stepping a journal from its start gave."""
+
+    identical: bool
+    prefix: Prefix
+    digest: int
+    marks: int
+    snapshots: int
+    difference: str
+    faults: int
+
+    def __str__(self) -> str:
+        text = f"{self.digest & (1 << 64) - 1:016x}"
+        if not self.identical:
+            return f"DIFFERENT: {self.difference}"
+        checked = f"{self.marks} marks, {self.snapshots} snapshots"
+        return f"identical: {self.prefix}, {checked}, digest {text}"
+
+
+def verify(disk: Disk, told=lambda done, total: None) -> Verification:
+    """Build the trader anew, feed it every input of the trusted prefix, and compare all it says, every mark and every snapshot."""
+    head, starts, prefix, _, _ = survey(disk)
+    stepper = Stepper(head.build(disk.folder))
+    at = {(s.place.segment, s.place.size): s for s in read_all(disk)[0]}
+    reader, marks, shots, done, difference = Reader(disk), 0, 0, 0, ""
+    h = stepper.trader.header
+    pending = stepper.start(starts[0].now)
+    for block in reader:
+        if difference:
+            break
+        if block.kind == STOP:
+            pending = stepper.stop()
+        elif block.kind == BATCH:
+            said = np.concatenate([pending, stepper.feed(block.frames)])
+            pending = said[:0]
+            k = first_difference(said, block.outputs)
+            if k >= 0:
+                difference = f"output record {k} of inputs {done + 1:,} to {done + len(block.frames):,}"
+            done += len(block.frames)
+            told(done, prefix.inputs)
+        elif block.kind == MARK:
+            mark = msgspec.json.decode(block.payload, type=Mark)
+            marks += 1
+            if (mark.seq, mark.digest, mark.state) != (int(h.seq), int(h.digest), stepper.trader.digest()):
+                difference = f"the digest or the state at input {mark.seq:,}"
+        shot = at.get((reader.place.segment, reader.place.size))
+        if shot is not None:
+            shots += 1
+            if bytes(stepper.trader.snapshot()) != shot.arena:
+                difference = f"{shot.name}: not the state the inputs lead to"
+    return Verification(not difference, prefix, int(h.digest), marks, shots, difference, len(stepper.faults))
+
+
+#: inputs that were the market's, not ours
+MARKET = (QUOTE, TRADE, DEPTH, BAR, BAR_EXT, PHASE, STATUS, FUNDING, MARK_KIND, CUSTOM)
+
+
+def session_of(disk: Disk) -> Session:
+    """The market data of a journal as a session, in the order the trader took it, received when it was taken from the queue.
+
+    Where the venue's clock runs ahead of ours the receive times are shifted, and the manifest says by how much.
+    """
+    head, rows = read_head(disk), []
+    for block in Reader(disk):
+        events = np.ascontiguousarray(block.frames["event"]).view(EVENT).reshape(-1)
+        taken = np.isin(events["kind"], MARKET)
+        market = events[taken].copy()
+        market["ts_recv"] = block.frames["now"][taken]
+        rows.append(market)
+    market = np.concatenate(rows) if rows else np.zeros(0, EVENT)
+    if not len(market):
+        raise BadInput(f"{disk.folder}: the journal holds no market data: there is nothing to replay")
+    shift = max(0, int((market["ts_event"] - market["ts_recv"]).max()) + 1)
+    market["ts_recv"] += shift
+    m = head.manifest
+    return Session.from_rows(
+        market, m.instruments, name=disk.folder.name, clock_shift_ns=shift, bar_intervals_ns=m.bar_intervals_ns
+    )
+
+
+def notes(disk: Disk) -> list[dict]:
+    """Every NOTE of a journal, in order."""
+    return [b.json() for b in Reader(disk) if b.kind == NOTE]
+
+
+__all__ = ["KIND_NAMES", "Prefix", "Recovered", "Start", "Verification", "read_head", "recover", "session_of", "survey", "verify"]

@@ -1,0 +1,104 @@
+"""The live screen: positions, orders, what it earned, how fresh everything is. Drawn in a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from replay.live.broker import Control
+
+if TYPE_CHECKING:
+    from replay.live.runner import Runner
+
+EVERY_S = 0.5
+MOST_ORDERS = 12
+
+
+def render(s: dict) -> RenderableType:
+    """What `replay.live.status` says, for people."""
+    style = {"active": "green", "halted": "yellow", "killed": "red"}[s["state"]]
+    head = Text.assemble(
+        (s["state"].upper(), f"bold {style}"),
+        f"  {s['reason']}" if s["reason"] else "",
+        f"   account {s['account']}   run {s['run_id']}   {s['now']}",
+    )
+    positions = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name, justify in (
+        ("symbol", "left"),
+        ("lots", "right"),
+        ("bid", "right"),
+        ("ask", "right"),
+        ("value", "right"),
+        ("realised", "right"),
+    ):
+        positions.add_column(name, justify=justify)
+    for p in s["positions"]:
+        prices = ("-" if p[k] is None else f"{p[k]:,.2f}" for k in ("bid", "ask"))
+        positions.add_row(p["symbol"], f"{p['lots']:,}", *prices, f"{p['value']:,.2f}", f"{p['realised']:+,.2f}")
+    orders = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("order", "side", "symbol", "state", "lots", "done", "price"):
+        orders.add_column(name, justify="right" if name in ("order", "lots", "done", "price") else "left")
+    for o in s["orders"][:MOST_ORDERS]:
+        orders.add_row(
+            str(o["order"]),
+            o["side"],
+            o["symbol"],
+            o["state"].lower(),
+            f"{o['qty_lots']:,}",
+            f"{o['cum_lots']:,}",
+            f"{o['px']:,.2f}",
+        )
+    age = "nothing heard yet" if s["feed_age_ms"] is None else f"heard {s['feed_age_ms']:,.0f} ms ago"
+    down = [name for name, up in s["links"].items() if not up]
+    parts = [
+        head,
+        Text(f"equity {s['equity']:,.2f}   PnL {s['pnl']:+,.2f}   max drawdown {s['drawdown']:,.2f}"),
+        Text(
+            f"sent {s['sent']}   cancels {s['cancels']}   fills {s['fills']}   refused {s['refused']}   rejected {s['rejected']}   inputs {s['inputs']:,}"
+        ),
+        Text(
+            f"{age}   gaps {s['gaps']}   {'down: ' + ', '.join(down) if down else 'all links up'}   clock {s['broker_clock_ms']:+.0f} ms"
+        ),
+        positions,
+    ]
+    if s["orders"]:
+        parts.append(orders)
+    hops = "   ".join(f"{name} p50 {h['p50']:,.0f} p99 {h['p99']:,.0f} us" for name, h in s["hops_us"].items())
+    if hops:
+        parts.append(Text(hops, style="dim"))
+    return Group(*parts, Text(f"digest {s['digest']}", style="dim"))
+
+
+class Screen:
+    """Asks the runner through its queue, as an operator does, so that what is drawn is of one moment."""
+
+    def __init__(self, runner: Runner):
+        self._runner = runner
+        self._live = Live(auto_refresh=False)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="screen", daemon=True)
+
+    def __enter__(self) -> Screen:
+        self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._end.set()
+        self._thread.join(2)
+        self._live.stop()
+
+    def _draw(self) -> None:
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+        while not self._end.wait(EVERY_S):
+            self._runner.inbox.put(Control(0, "status", answers.put))
+            try:
+                self._live.update(render(answers.get(timeout=5)), refresh=True)
+            except queue.Empty:
+                continue

@@ -1,0 +1,79 @@
+"""What an operator sees of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from replay.data.instruments import MONEY
+from replay.data.times import utc_text
+from replay.trader.layout import SLOT_BITS
+from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
+from replay.trader.reasons import REASON_NAMES
+
+if TYPE_CHECKING:
+    from replay.live.runner import Runner
+
+STATES = ("active", "halted", "killed")
+
+
+def status_of(r: Runner) -> dict:
+    """The state of a runner, in units for people: money in its currency, quantities in lots, times in ms."""
+    h, desk = r.desk.header, r.desk
+    instruments = desk.build.manifest.instruments
+    positions, views = desk.trader.region("positions"), desk.trader.region("views")
+    now = r.clock.now()
+    out = {
+        "run_id": r.run_id,
+        "account": r.broker.account,
+        "state": STATES[h.state],
+        "reason": REASON_NAMES[h.state_reason] if h.state else "",
+        "now": utc_text(h.now if h.now > 0 else now),
+        "inputs": h.seq,
+        "digest": f"{h.digest & (1 << 64) - 1:016x}",
+        "equity": h.equity / MONEY,
+        "pnl": (h.equity - h.initial) / MONEY,
+        "drawdown": h.drawdown / MONEY,
+        "sent": h.c_new,
+        "cancels": h.c_cancel,
+        "replaces": h.c_replace,
+        "fills": h.n_fills,
+        "refused": h.c_refused,
+        "rejected": h.c_rejected,
+        "duplicates": h.c_duplicate,
+        "illegal": h.c_illegal,
+        "links": dict(r.links),
+        "gaps": r.gaps,
+        "feed_age_ms": (now - r.heard_ns) / 1e6 if r.heard_ns else None,
+        "clock_skew_ms": r.clock.skew_ns() / 1e6,
+        "broker_clock_ms": r.offset_ns / 1e6,
+        "hops_us": {k: {p: v / 1e3 if p != "n" else v for p, v in row.items()} for k, row in r.hops.percentiles().items()},
+        "positions": [],
+        "orders": [],
+    }
+    for k, i in enumerate(instruments):
+        p, v = positions[k], views[k]
+        out["positions"].append(
+            {
+                "symbol": i.symbol,
+                "lots": int(p.qty),
+                "bid": float(i.price(v.bid_px)) if v.bid_sz else None,
+                "ask": float(i.price(v.ask_px)) if v.ask_sz else None,
+                "value": int(v.value) / MONEY,
+                "realised": int(p.realised) / MONEY,
+            }
+        )
+    for o in desk.trader.region("orders"):
+        if int(o.state) != FREE and not TERMINAL[int(o.state)]:
+            i = instruments[int(o.instrument)]
+            out["orders"].append(
+                {
+                    "order": int(o.handle) >> SLOT_BITS,
+                    "symbol": i.symbol,
+                    "side": "buy" if o.side > 0 else "sell",
+                    "state": STATE_NAMES[int(o.state)],
+                    "qty_lots": int(o.qty),
+                    "cum_lots": int(o.cum),
+                    "px": float(i.price(int(o.px) or int(o.stop_px))),
+                }
+            )
+    return out

@@ -1,0 +1,191 @@
+"""The page's tables: where the money came from, what it cost, what was refused, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from replay.runs.report.numbers import Columns, duration, price, time_text
+
+HOUR_NS = 3_600 * 10**9
+HOLDING = ((10**9, "under 1 s"), (10 * 10**9, "1 to 10 s"), (60 * 10**9, "10 to 60 s"), (5 * 60 * 10**9, "1 to 5 min"), (30 * 60 * 10**9, "5 to 30 min"), (2 * HOUR_NS, "30 min to 2 h"), (24 * HOUR_NS, "2 h to a day"), (1 << 62, "over a day"))  # fmt: skip
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+
+
+class Orders:
+    """The orders of a run, looked up by number."""
+
+    def __init__(self, table: Columns):
+        self.table, self.order = table, table["order"]
+
+    def rows(self, order: np.ndarray) -> np.ndarray:
+        """The row of each order number; -1 where there is none."""
+        if not self.table.n:
+            return np.full(len(order), -1)
+        at = np.minimum(np.searchsorted(self.order, order), self.table.n - 1)
+        return np.where(self.order[at] == order, at, -1)
+
+    def text(self, order: int) -> str:
+        """What was asked for, and when."""
+        row = self.rows(np.array([order]))
+        if row[0] < 0:
+            return ""
+        o = self.table.where(row)
+        limit, stop, mid = o["limit_px"][0], o["stop_px"][0], o["decision_mid"][0]
+        what = [o.text("ord_type")[0], price(limit) if limit == limit else "", f"stop {price(stop)}" if stop == stop else ""]
+        what += [o.text("time_in_force")[0], o.text("flags")[0], f"decided {time_text(o['ts_sent'][0], 'milliseconds')}"]
+        return " ".join(str(x) for x in [*what, f"at mid {price(mid)}" if mid == mid else ""] if x)
+
+
+class Costs:
+    """What each fill cost: its notional, fee, and shortfall against the mid at the decision, in money."""
+
+    def __init__(self, fills: Columns):
+        self.symbol, self.symbols = fills.codes("symbol")
+        self.strategy, self.strategies = fills.codes("strategy")
+        self.notional, self.fee, self.shortfall = fills["notional"], fills["fee"], fills["slippage"]
+        self.maker = fills["maker"].astype(bool)
+
+    def row(self, mask: np.ndarray) -> dict[str, float]:
+        """The sums over some fills."""
+        notional, fee, shortfall = (float(x[mask].sum()) for x in (self.notional, self.fee, self.shortfall))
+        share = 1e4 / notional if notional else np.nan
+        return {
+            "n": int(mask.sum()),
+            "notional": notional,
+            "fee": fee,
+            "fee_bps": fee * share,
+            "shortfall": shortfall,
+            "bps": shortfall * share,
+        }
+
+    def split(self) -> list[tuple[str, dict[str, float]]]:
+        """By what gave and took liquidity."""
+        rows = [(name, self.row(mask)) for name, mask in (("taker", ~self.maker), ("maker", self.maker))]
+        return [r for r in rows if r[1]["n"]] + [("all", self.row(np.ones(len(self.fee), bool)))]
+
+    def bps(self, strategy: str, symbol: str) -> float:
+        """The slippage of a strategy's fills in a symbol."""
+        if strategy not in self.strategies or symbol not in self.symbols:
+            return np.nan
+        return self.row((self.strategy == self.strategies.index(strategy)) & (self.symbol == self.symbols.index(symbol)))["bps"]
+
+
+class Slice(NamedTuple):
+    """The round trips of one hour, holding time, or symbol; those still open at the end not among them."""
+
+    label: str
+    trips: int
+    win: float | None
+    gross: float
+    fees: float
+    net: float
+
+
+def slices(trips: Columns, which: np.ndarray, labels: list[str]) -> list[Slice]:
+    """The closed round trips by the code each has in `which`; empty ones left out."""
+    closed = ~trips["open"].astype(bool)
+    found = []
+    for k, label in enumerate(labels):
+        mine = closed & (which == k)
+        if n := int(mine.sum()):
+            net = trips["net"][mine]
+            found.append(
+                Slice(
+                    label,
+                    n,
+                    float((net > 0).mean()),
+                    float(trips["gross"][mine].sum()),
+                    float(trips["fees"][mine].sum()),
+                    float(net.sum()),
+                )
+            )
+    return found
+
+
+def by_hour(trips: Columns) -> list[Slice]:
+    """By the hour of the exit, UTC."""
+    return slices(trips, trips["ts_out"] // HOUR_NS % 24, [f"{h:02d}:00" for h in range(24)])
+
+
+def by_holding(trips: Columns) -> list[Slice]:
+    """By the time from entry to exit."""
+    return slices(
+        trips, np.searchsorted([h[0] for h in HOLDING], trips["ts_out"] - trips["ts_in"], side="right"), [h[1] for h in HOLDING]
+    )
+
+
+def by_symbol(trips: Columns, held: list[dict], bps: Callable[[str, str], float]) -> list[dict]:
+    """One row for each strategy and symbol that traded: the exact money of the summary, the trips, the slippage; largest net first."""
+    of_who, who = trips.codes("strategy")
+    of_symbol, symbols = trips.codes("symbol")
+    rows = []
+    for h in held:
+        name, symbol = h["strategy"], h["symbol"]
+        mine = np.zeros(trips.n, bool)
+        if name in who and symbol in symbols:
+            mine = (of_who == who.index(name)) & (of_symbol == symbols.index(symbol))
+        closed = slices(trips, np.where(mine, 0, -1), [""])
+        gross, fees = float(h["realised"]) + float(h["unrealised"]), float(h["fees"])
+        trip = closed[0] if closed else Slice("", 0, None, 0, 0, 0)
+        rows.append({"strategy": name, "symbol": symbol, "trips": trip.trips, "win": trip.win, "gross": gross, "fees": fees, "net": float(h["pnl"]), "fills": int(h["fills"]), "open": int(h["position_lots"]) != 0, "position_lots": int(h["position_lots"]), "bps": bps(name, symbol), "currency": h["currency"]})  # fmt: skip
+    return sorted(rows, key=lambda r: (-r["net"], r["strategy"], r["symbol"]))
+
+
+def extremes(trips: Columns, n: int) -> list[dict]:
+    """The `n` closed round trips that gained most and the `n` that lost most."""
+    closed = trips.where(~trips["open"].astype(bool))
+    net = closed["net"]
+    order = np.argsort(-net, kind="stable")
+    gained, lost = order[net[order] > 0][:n], order[net[order] < 0][-n:]
+    some = closed.where(np.concatenate([gained, lost]))
+    names = ("strategy", "symbol", "side")
+    text = {name: some.text(name) for name in names}
+    figures = {name: some[name] for name in ("qty", "px_in", "px_out", "ts_in", "ts_out", "fees", "net")}
+    return [{k: v[j] for k, v in (text | figures).items()} for j in range(some.n)]
+
+
+def refusals(table: Columns, counts: dict[str, dict]) -> list[dict]:
+    """One row a reason: how often, the first time, the figures of the first."""
+    codes, reasons = table.codes("reason")
+    ts, text = table["ts"], table.text("text")
+    total = sum(c["count"] for c in counts.values())
+    rows = []
+    for reason, c in counts.items():
+        at = np.flatnonzero(codes == reasons.index(reason)) if reason in reasons else []
+        first = at[np.argmin(ts[at])] if len(at) else None
+        said = c.get("first") or (text[first] if first is not None else None)
+        rows.append(
+            {
+                "reason": reason,
+                "count": c["count"],
+                "share": c["count"] / total,
+                "first": said,
+                "when": None if first is None else time_text(ts[first]),
+            }
+        )
+    return sorted(rows, key=lambda r: (-r["count"], r["reason"]))
+
+
+def endings(orders: Columns) -> list[dict]:
+    """How the orders ended: rows of state and count."""
+    of_state, states = orders.codes("state")
+    count = np.bincount(of_state, minlength=len(states))
+    return sorted(
+        ({"state": s, "count": int(n)} for s, n in zip(states, count, strict=True)), key=lambda r: (-r["count"], r["state"])
+    )
+
+
+def legs(table: Columns) -> list[dict]:
+    """Quantiles of each latency leg, as the upper edges of the buckets that hold them."""
+    codes, names = table.codes("leg")
+    found = []
+    for k, name in enumerate(names):
+        mine = np.flatnonzero(codes == k)
+        mine = mine[np.argsort(table["ns_to"][mine], kind="stable")]
+        total = np.cumsum(table["count"][mine])
+        at = [int(np.searchsorted(total, np.ceil(q * total[-1]))) for q in QUANTILES]
+        found.append({"leg": name, "n": int(total[-1]), "quantiles": [duration(table["ns_to"][mine][a]) for a in at]})
+    return found

@@ -1,0 +1,408 @@
+"""The runner over a broker that is a script: no sockets, no threads but its own, every order of events."""
+
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from replay import events as ev
+from replay.data.instruments import Instrument
+from replay.errors import BadInput
+from replay.events import OP_KILL
+from replay.live import broker as B
+from replay.live import recovery, reports
+from replay.live.broker import Books, Control, Execution, Failed, Hours, Link, Looked, Row, Seen, Update
+from replay.live.clock import Clock
+from replay.live.desk import Desk, pack
+from replay.live.disk import Disk
+from replay.live.head import head_of, manifest_of
+from replay.live.ids import parse
+from replay.live.runner import Runner, Settings
+from replay.strategy import load
+from replay.trader import orders as O
+from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, HALTED, KILLED
+from replay.trader.limits import Limits
+
+STEPS = str(Path(__file__).with_name("steps.py"))
+LIMITS = Limits(max_position=1000)
+CASH = 10_000 * 10**8
+
+
+class Script:
+    """A broker whose every word is the test's."""
+
+    name, account, lockstep = "script", "A1", False
+
+    def __init__(self):
+        self.sent, self.asked, self.looks, self.drops, self.reconnected, self.stopped = [], [], [], [], [], False
+        self.books = Books(CASH, {}, [], [], [], [])
+
+    def start(self, put):
+        self.put = put
+        put(Link("order updates", True))
+
+    def listen(self):
+        self.put(Link("market data", True))
+
+    def ask(self, cl_ord_ids):
+        self.asked.append(list(cl_ord_ids))
+        if self.books:
+            self.put(self.books)
+
+    def hours(self):
+        self.put(Hours(True, 20260302, 10**12, 0, 0))
+
+    def look(self, cl_ord_id):
+        self.looks.append(cl_ord_id)
+
+    def send(self, commands):
+        self.sent += commands
+
+    def reconnect(self, stream):
+        self.reconnected.append(stream)
+
+    def drop(self, seen):
+        self.drops.append(seen)
+
+    def pull(self, cl_ord_ids):
+        self.pulled = cl_ord_ids
+
+    def done(self, step, sent, wake_ns):
+        raise AssertionError("no lockstep")
+
+    def stop(self):
+        self.stopped = True
+
+
+def desk_of(folder, limits=LIMITS):
+    strategies = [load(STEPS)]
+    m = manifest_of("test", [Instrument(symbol="A", tick_size="0.01")], [1000], 1, True)
+    return Desk.new(Disk(folder), head_of(strategies, m, limits, {"USD": Decimal(10_000)}, "script", "A1", 1), strategies, 1)
+
+
+class Run:
+    """A runner driven by hand: `say` puts something into its queue and lets it take it."""
+
+    def __init__(self, folder, desk=None, **settings):
+        self.broker, self.lines, self.folder = Script(), [], folder
+        self.desk = desk or desk_of(folder)
+        head = recovery.read_head(Disk(folder))
+        self.r = Runner(self.desk, self.broker, head.run_id, Settings(**settings), Clock(), self.lines.append)
+        self.desk.__enter__()
+
+    def begin(self):
+        self.broker.start(self.r.inbox.put)
+        self.r._begin()
+        self.broker.listen()
+        self.r._due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18, "confirm": 1e18}
+        self.broker.hours()
+        return self.say()
+
+    def say(self, *items):
+        for item in items:
+            self.r.inbox.put(item)
+        while not self.r.inbox.empty():
+            self.r._turn()
+        return self
+
+    def quote(self, what, bid=100):
+        now = self.r.clock.now()
+        return self.say(Row(pack(ev.QUOTE, now, now, 0, a=bid, b=what, c=bid + 2, d=100)))
+
+    def sent(self, kind):
+        return [x for x in self.broker.sent if x[0].kind == kind]
+
+    @property
+    def order(self):
+        """The newest order: (ClOrdID, row of the trader)."""
+        command, name, _ = self.broker.sent[-1]
+        return name, reports.order_of(self.desk, command.handle)
+
+    def state(self):
+        return O.STATE_NAMES[int(self.order[1].state)]
+
+    def end(self):
+        self.desk.__exit__(None, None, None)
+        self.desk.close()
+        v = recovery.verify(Disk(self.folder))
+        assert v.identical, v
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "j").begin()
+    yield run
+    run.end()
+
+
+def filled(name, qty, px, cum, exec_id=7):
+    return Update(name, O.EXEC_TRADE, qty, px, cum, exec_id)
+
+
+def seen(name, state, qty=10, px=100, cum=0, paid=0, fills=()):
+    return Seen(name, "id", 0, state, qty, px, 0, cum, paid, fills)
+
+
+def test_an_order_lives_and_dies(run):
+    run.quote(1)
+    name, o = run.order
+    assert str(parse(name)) == name and parse(name).epoch == 1 and run.state() == "SUBMITTED"
+    run.say(Update(name, O.EXEC_NEW), filled(name, 4, 100, 4))
+    assert (run.state(), int(o.cum)) == ("PARTIAL", 4)
+    run.quote(3)
+    ((command, root, new),) = run.sent(CMD_REPLACE)
+    assert (root, command.qty, command.px) == (name, 12, 99) and parse(new).seq == command.seq > 0
+    run.say(Update(name, O.EXEC_REPLACED, cum=4))
+    assert (int(o.qty), int(o.px)) == (12, 99)
+    run.quote(4)
+    assert run.sent(CMD_CANCEL)
+    run.say(Update(name, O.EXEC_CANCELED, cum=4))
+    assert run.state() == "CANCELED" and run.desk.header.c_illegal == 0
+
+
+def test_nothing_leaves_before_the_books_agree(tmp_path):
+    run = Run(tmp_path / "j")
+    run.broker.books = None
+    run.broker.start(run.r.inbox.put)
+    run.r._ask()
+    run.r.links["market data"] = True
+    now = run.r.clock.now()
+    for item in (Hours(True, 20260302, 10**12, 0, 0), Row(pack(ev.QUOTE, now, now, 0, a=100, b=2, c=102, d=100))):
+        run.r._due = {"books": 1e18}
+        run.r._take(item)
+    assert run.desk.waiting and not run.broker.sent
+    run.broker.books = Books(CASH, {}, [], [], [], [])
+    run.r.inbox.put(run.broker.books)
+    run.r._begin()
+    assert len(run.broker.sent) == 1
+    run.end()
+
+
+def test_the_first_books_become_ours(tmp_path):
+    """A new run on an account that holds something: positions and cash come in as a transfer, no profit."""
+    run = Run(tmp_path / "j")
+    run.broker.books = Books(8_000 * 10**8, {0: (25, 99)}, [], [], ["position 3 SPY"], [])
+    run.begin()
+    h = run.desk.header
+    assert int(run.desk.trader.region("positions")[0].qty) == 25 and h.state == 0
+    assert (h.equity, h.drawdown) == (8_000 * 10**8 + 25 * 99 * 10**6, 0) and h.equity == h.initial
+    assert any("position 3 SPY" in line.get("besides", "") for line in run.lines)
+    run.end()
+
+
+@pytest.mark.parametrize("policy", ["halt", "adopt"])
+def test_a_difference_that_stays(tmp_path, policy):
+    """What no order explains: looked at twice, then halted or taken over."""
+    run = Run(tmp_path / "j", policy=policy).begin()
+    run.quote(9)
+    odd = Books(CASH, {0: (5, 100)}, [], [], [], [])
+    run.say(odd)
+    assert run.desk.header.state == 0 and int(run.desk.trader.region("positions")[0].qty) == 0
+    run.say(odd)
+    assert run.desk.header.state == (HALTED if policy == "halt" else 0)
+    assert int(run.desk.trader.region("positions")[0].qty) == (0 if policy == "halt" else 5)
+    assert run.lines[-1]["found"] == ["A: the trader has 0 lots, the broker 5"]
+    run.end()
+
+
+def test_somebody_elses_order_halts(tmp_path):
+    run = Run(tmp_path / "j").begin()
+    run.say(Books(CASH, {}, [], ["order x buy 1 A"], [], []))
+    assert run.desk.header.state == HALTED
+    run.end()
+
+
+def test_an_answer_that_is_lost(run):
+    """Unknown, counted against the limits, and then what the look-up says."""
+    run.quote(1)
+    name, o = run.order
+    run.say(Update(name, O.EXEC_UNKNOWN, text="504"))
+    assert run.state() == "UNKNOWN" and int(o.exposed) == 10
+    fills = (Execution(-5, 6, 100, 6, 1), Execution(-9, 2, 99, 8, 2))
+    run.say(Looked(name, seen(name, B.OPEN, cum=8, paid=798, fills=fills)))
+    assert (run.state(), int(o.cum), int(o.paid)) == ("PARTIAL", 8, 798)
+    run.say(filled(name, 6, 100, 6, 1), filled(name, 2, 99, 8, 2))  # the stream tells the same, late and by other names
+    assert (int(o.cum), run.desk.header.c_illegal) == (8, 0)
+    run.say(filled(name, 2, 100, 10, 3))
+    assert run.state() == "FILLED"
+
+
+def test_an_order_that_never_arrived(run):
+    run.quote(2)
+    name, o = run.order
+    run.say(Update(name, O.EXEC_UNKNOWN), Looked(name, None))
+    assert run.state() == "CANCELED" and int(o.exposed) == 0
+    run.quote(2)
+    assert run.order[0] != name
+
+
+def test_fills_nobody_itemises(run):
+    """A look-up without executions: whole ticks that sum to what the broker says was paid."""
+    run.quote(1)
+    name, o = run.order
+    run.say(Looked(name, seen(name, B.FILLED, cum=10, paid=1003)))
+    assert (run.state(), int(o.cum), int(o.paid)) == ("FILLED", 10, 1003)
+    run.say(filled(name, 10, 100, 10, 4))
+    assert (int(o.cum), run.desk.header.c_illegal) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "cum", "ends"),
+    [(B.OPEN, 0, "ACCEPTED"), (B.FILLED, 10, "FILLED"), (B.CANCELED, 0, "CANCELED"), (B.EXPIRED, 0, "EXPIRED")],
+)
+@pytest.mark.parametrize("request_", [3, 4])
+def test_a_request_without_an_answer(run, request_, state, cum, ends):
+    """A cancel or replace whose answer is lost: the look-up decides, and no slot waits for ever."""
+    run.quote(1)
+    name, o = run.order
+    run.say(Update(name, O.EXEC_NEW))
+    run.quote(request_)
+    run.say(Looked(name, seen(name, state, cum=cum, paid=100 * cum)))
+    assert (run.state(), int(o.request)) == (ends, 0)
+    assert run.desk.header.c_illegal == 0
+
+
+def test_what_has_no_answer_is_looked_up(tmp_path):
+    run = Run(tmp_path / "j", confirm_s=0.5).begin()
+    run.quote(1)
+    name, _ = run.order
+    run.r._confirm()
+    assert run.broker.looks == []
+    time.sleep(0.6)
+    run.r._confirm()
+    assert run.broker.looks == [name]
+    run.say(Update(name, O.EXEC_NEW))
+    time.sleep(0.6)
+    run.r._confirm()
+    assert run.broker.looks == [name]
+    run.end()
+
+
+def test_a_mute_stream_is_connected_anew(run):
+    """What look-ups find, the stream should have told."""
+    for _ in range(3):
+        run.quote(1)
+        run.say(Looked(run.order[0], seen(run.order[0], B.OPEN)))
+    assert run.broker.reconnected == ["order updates"]
+
+
+def test_a_replace_that_was_granted_unheard(run):
+    run.quote(1)
+    name, o = run.order
+    run.say(Update(name, O.EXEC_NEW))
+    run.quote(3)
+    run.say(Looked(name, seen(name, B.OPEN, qty=12, px=99)))
+    assert (int(o.qty), int(o.px), int(o.request)) == (12, 99, 0)
+
+
+def test_a_fill_in_between_is_missing(run):
+    run.quote(1)
+    name, o = run.order
+    run.say(filled(name, 3, 100, 7, 2))
+    assert int(o.cum) == 3 and run.r._due["books"] < 1e18
+    run.say(filled(name, 4, 100, 4, 1))  # it was only late
+    assert int(o.cum) == 7
+
+
+def test_a_strategy_that_raises(run):
+    run.quote(1)
+    run.quote(5)
+    assert run.desk.header.state == KILLED and len(run.sent(CMD_CANCEL)) == 1
+    assert [line for line in run.lines if line["what"] == "strategy_raised"][0]["error"] == "ValueError: no"
+    run.quote(2)
+    assert len(run.sent(CMD_NEW)) == 1
+
+
+def test_a_timer(run):
+    run.quote(6)
+    time.sleep(0.005)
+    run.r._fire()
+    assert len(run.sent(CMD_NEW)) == 1
+
+
+def test_what_is_not_understood_halts(run):
+    asked = len(run.broker.asked)
+    run.say(Link("order updates", True, "not understood: status 'odd'", fatal=True))
+    assert run.desk.header.state == HALTED and len(run.broker.asked) == asked + 1
+
+
+def test_refused_keys_end_it(run):
+    run.say(Link("order updates", False, "failed to authenticate", fatal=True))
+    assert "failed to authenticate" in run.r.problem
+
+
+def test_the_operator(run):
+    answers = []
+    run.quote(1)
+    run.say(Control(OP_KILL, "kill", answers.append))
+    assert answers[0]["state"] == "killed" and run.sent(CMD_CANCEL)
+    run.say(Control(ev.OP_RESUME, "resume", answers.append), Control(0, "status", answers.append))
+    assert answers[2]["state"] == "active" and answers[2]["orders"][0]["symbol"] == "A"
+
+
+def test_stop_cancels(run):
+    run.quote(1)
+    name, _ = run.order
+    run.say(Control(0, "stop: SIGTERM"))
+    assert run.sent(CMD_CANCEL) and not run.r._stopped()
+    run.say(Update(name, O.EXEC_CANCELED))
+    assert run.r._stopped()
+
+
+def test_a_restart_asks_before_it_sends(tmp_path):
+    """kill -9 with an order in flight: the same trader comes up, asks about exactly that order, and names the next ones anew."""
+    first = Run(tmp_path / "j").begin()
+    first.quote(1)
+    name, _ = first.order
+    first.quote(9)
+    digest = first.desk.header.digest
+    first.desk.flush()
+    del first  # no close, no snapshot
+    r = recovery.recover(Disk(tmp_path / "j"))
+    assert int(r.trader.header.digest) == digest
+    again = Run(tmp_path / "j", Desk.resume(Disk(tmp_path / "j"), r, 0))
+    again.broker.books = again.broker.books._replace(
+        looked=[Looked(name, seen(name, B.FILLED, cum=10, paid=1000))], cash=CASH - 1000 * 10**6, positions={0: (10, 100)}
+    )
+    again.begin()
+    assert again.broker.asked == [[name]] and not again.broker.sent
+    assert int(again.desk.trader.region("positions")[0].qty) == 10 and again.desk.header.state == 0
+    again.quote(2)
+    assert parse(again.order[0]).epoch == 2
+    again.end()
+
+
+def test_a_stranger_of_our_own_is_cancelled(tmp_path):
+    """The end of a journal was lost with an order in it: the broker shows it, the trader does not know it."""
+    run = Run(tmp_path / "j").begin()
+    name = str(parse(f"{run.r.run_id}-1-300005"))
+    run.say(Books(CASH, {}, [seen(name, B.OPEN)], [], [], []))
+    assert [s.cl_ord_id for s in run.broker.drops] == [name]
+    run.end()
+
+
+def test_books_that_cannot_be_had(tmp_path, monkeypatch):
+    from replay.live import runner
+
+    monkeypatch.setattr(runner, "START_S", 0.05)
+    run = Run(tmp_path / "j")
+    run.broker.books = None
+    run.broker.start(run.r.inbox.put)
+    run.r.inbox.put(Failed("no connection"))
+    with pytest.raises(BadInput, match="books could not be had"):
+        run.r._begin()
+    run.end()
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    run = Run(tmp_path / "j").begin()
+    run.quote(1)
+    monkeypatch.setattr(run.desk.log.disk, "append", full)
+    run.quote(2)
+    assert "No space left" in run.r.problem and len(run.broker.sent) == 1
+    assert len(run.broker.pulled) == 2 and run.broker.sent[0][1] in run.broker.pulled
+    run.desk.__exit__(None, None, None)
