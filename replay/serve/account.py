@@ -109,8 +109,10 @@ class Account:
     def name(self, k, side, kind, tif, qty, limit_px, stop_px, coid=None) -> Order:
         """An order with an id of its own, known to nobody yet."""
         ident = self.uuid()
-        opening = self.portfolio.qty(k) * side >= 0
-        return Order(ident, coid or self.uuid(), k, side, kind, tif, qty, limit_px, stop_px, self.market.now, opening=opening)
+        o = Order(ident, coid or self.uuid(), k, side, kind, tif, qty, limit_px, stop_px, self.market.now)
+        o.opening = self.portfolio.qty(k) * side >= 0
+        o.lot_cost = self.portfolio.lot_cost(k, side, limit_px or stop_px)
+        return o
 
     def uuid(self) -> str:
         self._named += 1
