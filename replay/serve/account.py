@@ -71,6 +71,7 @@ class Account:
     # --- requests ------------------------------------------------------------------------------------------------------------
     def submit(self, body: object, forced: bool = False) -> Order:
         """A new order, with its legs. `forced` passes the account's checks (liquidation). Raises `ApiError`."""
+        self._room()
         t = parse(self.assets, body)
         if t.client_order_id is not None and t.client_order_id in self.by_client_id:
             raise ApiError.field("client_order_id must be unique")
@@ -92,6 +93,11 @@ class Account:
             o.status = "accepted"
         return o
 
+    def _room(self) -> None:
+        """Raises `ApiError` where as many requests are under way as the venue has room for."""
+        if self.venue.room() <= len(self.outbox) + 2:
+            raise ApiError.forbidden("too many requests under way")
+
     def _order(self, t: Ticket) -> Order:
         qty = t.qty if t.notional is None else lots_for(self.portfolio, t.instrument, t.notional)
         if qty < 1:
@@ -103,8 +109,10 @@ class Account:
     def name(self, k, side, kind, tif, qty, limit_px, stop_px, coid=None) -> Order:
         """An order with an id of its own, known to nobody yet."""
         ident = self.uuid()
-        opening = self.portfolio.qty(k) * side >= 0
-        return Order(ident, coid or self.uuid(), k, side, kind, tif, qty, limit_px, stop_px, self.market.now, opening=opening)
+        o = Order(ident, coid or self.uuid(), k, side, kind, tif, qty, limit_px, stop_px, self.market.now)
+        o.opening = self.portfolio.qty(k) * side >= 0
+        o.lot_cost = self.portfolio.lot_cost(k, side, limit_px or stop_px)
+        return o
 
     def uuid(self) -> str:
         self._named += 1
@@ -144,6 +152,7 @@ class Account:
             raise ApiError.refused(f'order is already in "{o.status}" state')
         if (o.status == "pending_replace" and self.strict) or self._replacing.get(o.handle) is o:
             raise ApiError.refused("unable to cancel order: replace is pending")
+        self._room()
         self.withdraw(o)
 
     def withdraw(self, o: Order) -> None:
@@ -171,6 +180,7 @@ class Account:
             raise ApiError.refused(f"cannot replace order in {o.status} status")
         if o.notional is not None:
             raise ApiError.refused("notional orders cannot be replaced")
+        self._room()
         k, coid = o.instrument, client_id(body)
         if coid in self.by_client_id:
             raise ApiError.field("client_order_id must be unique")
@@ -187,7 +197,7 @@ class Account:
         new = self.name(k, o.side, o.type, tif, qty, limit_px, stop_px, coid)
         new.cls, new.extended_hours, new.opening = o.cls, o.extended_hours, o.opening
         new.replaces, new.handle, new.base = o.id, o.handle, o.base + o.cum
-        if self.strict and not o.entry:
+        if self.strict and not o.entry and not o.other:
             may_send(self.portfolio, new, self.working(), replaced=o)
         o.before, o.status = o.status, "pending_replace"
         self.orders[new.id] = self.by_client_id[new.client_order_id] = new

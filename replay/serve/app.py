@@ -47,16 +47,17 @@ class App:
             self.web.router.add_get(path, self._data)
         self.web.router.add_get("/stream", self._trades)
         self.web.router.add_route("*", "/replay/v1/{what}", self._control)
+        self.web.router.add_route("*", "/{path:.*}", self._endpoint(self.rest.nowhere))
         self.web.cleanup_ctx.append(self._clock)
 
     async def _clock(self, app: web.Application):
-        task = asyncio.create_task(self.server.run())
+        self.clock = asyncio.create_task(self.server.run())
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         for ws in list(self._sockets.values()):
             await ws.close()
+        self.clock.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.clock
 
     # --- HTTP -----------------------------------------------------------------------------------------------------------------
     def _endpoint(self, endpoint: Callable[[Call], Answer]):
@@ -113,7 +114,8 @@ class App:
             await asyncio.sleep(fault.seconds)
         elif fault is not None and isinstance(body, dict) and body.get("id") in account.orders:
             waited = 0.0
-            while account.orders[body["id"]].status != "filled" and waited < FILL_WAIT_S:
+            told = self.server.listeners(account)
+            while (account.orders[body["id"]].status != "filled" or any(c.out for c in told)) and waited < FILL_WAIT_S:
                 await asyncio.sleep(0.005)
                 waited += 0.005
         return web.Response(status=204, headers=headers) if body is None else _json(status, body, headers)
@@ -135,9 +137,8 @@ class App:
         return headers, refused
 
     async def _control(self, request: web.Request) -> web.Response:
-        token = self.server.token
         given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.headers.get("APCA-API-SECRET-KEY", "")
-        if token is not None and self.server.authenticate("control", given) is None:
+        if not self.server.permits(given):
             return _json(401, {"message": "unauthorized."})
         try:
             raw = await request.read()
@@ -225,10 +226,12 @@ def check_host(host: str, token: str | None) -> None:
         raise BadInput(f"--host {host}: others than this machine could trade: add --token")
 
 
-async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, str]:
-    """Listen; returns what to clean up and the address. Port 0: any free one. Raises `BadInput`."""
+async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, str, asyncio.Task]:
+    """Listen; returns what to clean up, the address, and the task of the clock, whose failure is the server's. Port 0: any free one.
+    Raises `BadInput`."""
     check_host(host, server.token)
-    runner = web.AppRunner(App(server).web, access_log=None, shutdown_timeout=1.0)
+    app = App(server)
+    runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -237,7 +240,7 @@ async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, s
         await runner.cleanup()
         raise BadInput(f"port {port} of {host}: {e.strerror or e}: choose another with --port") from None
     actual = runner.addresses[0][1]
-    return runner, f"http://{f'[{host}]' if ':' in host else host}:{actual}"
+    return runner, f"http://{f'[{host}]' if ':' in host else host}:{actual}", app.clock
 
 
 @contextlib.contextmanager
@@ -249,14 +252,17 @@ def running(server: Server, port: int = 0) -> Iterator[str]:
     def work() -> None:
         asyncio.set_event_loop(loop)
         try:
-            state["runner"], state["url"] = loop.run_until_complete(listen(server, "127.0.0.1", port))
+            state["runner"], state["url"], _ = loop.run_until_complete(listen(server, "127.0.0.1", port))
         except BaseException as e:
             state["error"] = e
             ready.set()
             return
         ready.set()
         loop.run_forever()
-        loop.run_until_complete(state["runner"].cleanup())
+        try:
+            loop.run_until_complete(state["runner"].cleanup())
+        except Exception as e:
+            state["error"] = e
 
     thread = threading.Thread(target=work, name="replay serve", daemon=True)
     thread.start()
@@ -270,6 +276,8 @@ def running(server: Server, port: int = 0) -> Iterator[str]:
             loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+    if "error" in state:
+        raise state["error"]
 
 
 def serve(server: Server, host: str, port: int, say: Callable[[str], None]) -> None:
@@ -278,7 +286,7 @@ def serve(server: Server, host: str, port: int, say: Callable[[str], None]) -> N
 
 
 async def _serve(server: Server, host: str, port: int, say: Callable[[str], None]) -> None:
-    runner, url = await listen(server, host, port)
+    runner, url, clock = await listen(server, host, port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -288,7 +296,7 @@ async def _serve(server: Server, host: str, port: int, say: Callable[[str], None
     )
     said = ""
     try:
-        while not stop.is_set():
+        while not stop.is_set() and not (clock.done() and clock.exception()):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOG_S)
             line = _line(server)

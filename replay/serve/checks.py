@@ -63,7 +63,7 @@ def may_send(p: Portfolio, o: Order, working: list[Order], replaced: Order | Non
         raise ApiError.forbidden("account is not allowed to short")
     if o.cls == "oco":
         raise ApiError.refused("oco orders must be exit orders")
-    cost = p.cost(k, o.side, o.qty, o.limit_px or o.stop_px)
+    cost = o.lot_cost * o.qty
     power = p.cash_power(others) if p.assets.is_crypto(k) else p.buying_power(others)
     if cost > power:
         figures = {"buying_power": text(round(power, 2)), "cost_basis": text(round(cost, 2))}

@@ -55,11 +55,14 @@ the end), and answers when they are sent. It is what scripted tests want: betwee
 
 Other endpoints
 ---------------
-- ``GET /replay/v1/state``: ``{"session", "speed", "now_ns", "now", "row", "rows", "seq", "done", "accounts"}``;
+- ``GET /replay/v1/state``: ``{"session", "speed", "now_ns", "now", "row", "rows", "seq", "done", "accounts",
+  "market_data", "trade_updates"}``; the last two count streams that are subscribed and that listen;
 - ``POST /replay/v1/start``: start a paced clock now. It starts by itself at the first market-data subscription or order;
 - ``POST /replay/v1/faults``: see `replay.serve.faults`.
 
-Errors are ``{"message": ...}`` with status 400 or 409 (an acknowledgement of a step that is not outstanding).
+Between two steps, as after an advance, the newest step is acknowledged once more to go on.
+
+Errors are ``{"message": ...}`` with status 400 or 409 (an acknowledgement of a step that is not out).
 """
 
 from __future__ import annotations
@@ -117,6 +120,8 @@ class Control:
             "seq": s.lockstep.seq if s.lockstep else None,
             "done": s.market.done,
             "accounts": [a.number for a in s.accounts.values()],
+            "market_data": sum(bool(c.wants) for c in s.data_streams),
+            "trade_updates": sum(c.listening for c in s.trade_streams),
         }
 
     def _advance(self, body: dict) -> None:

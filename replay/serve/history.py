@@ -135,6 +135,9 @@ class History:
             now = self.market.now
             found = list(bars(self.market, k, now - now % MINUTE - 60 * MINUTE, now + 1, MINUTE))
             return trimmed(self.encoder.bar(k, *found[-1])) if found else None
+        if what == "quotes" and self.market.session.manifest.levels[k] == "l2":
+            touch = self.market.touch(k)
+            return trimmed(self.encoder.quote(k, self.market.now, *touch)) if touch.bid_sz or touch.ask_sz else None
         e = self.market.newest(KINDS[what], k)
         if e is None:
             return None

@@ -24,7 +24,7 @@ class Lockstep:
     def __init__(self, server: Server):
         self.server = server
         self.seq = 0
-        self.acknowledged = 0
+        self._waiting = False  # a step is out
         self.batch = 1
         self._open: Step | None = None
         self._open_rows: dict[int, int] = {}  # seq: how many of the open rows are behind us with it
@@ -33,44 +33,43 @@ class Lockstep:
         """The client is done with a step: what it sent leaves, and the next step comes. A complaint, where it has no such step."""
         seq, wake, batch = m.get("seq"), m.get("wake_ns"), m.get("batch", self.batch)
         first = self.seq - len(self._open_rows)
-        if not isinstance(seq, int) or not first <= seq <= self.seq or seq < self.acknowledged:
-            return f"seq: expected {first} to {self.seq}, got {seq!r}"
+        if not isinstance(seq, int) or not (first if self._waiting else self.seq) <= seq <= self.seq:
+            return f"seq: expected {first if self._waiting else self.seq} to {self.seq}, got {seq!r}"
         if not (wake is None or isinstance(wake, int)) or not isinstance(batch, int) or not 1 <= batch <= MOST:
             return f"wake_ns: expected ns or null, batch: 1 to {MOST}, got {wake!r} and {batch!r}"
-        if seq == self.acknowledged and seq > 0:
-            return f"seq: {seq} is acknowledged already"
         market = self.server.market
         if self._open is not None and seq > first:
             self.server.accept_rows(self._open, self._open_rows[seq])
         self._open, self._open_rows = None, {}
-        self.seq = self.acknowledged = seq
+        self.seq = seq
         self.batch = batch
         market.wake_ns = wake
         self.server.dispatch()
-        self._go()
+        self._waiting = self._go()
         return None
 
     def leave(self) -> None:
         """The market goes on without acknowledgements: what was offered ahead of them is void."""
         self.seq -= len(self._open_rows)
         self._open, self._open_rows = None, {}
-        self.acknowledged = self.seq
+        self._waiting = False
 
-    def _go(self) -> None:
-        """Steps up to the next that somebody has to acknowledge."""
+    def _go(self) -> bool:
+        """Steps up to the next that somebody has to acknowledge; False where there is none."""
         market = self.server.market
         while (step := market.peek(most=self.batch)) is not None:
             if step.kind == ROWS:
                 if self._send_rows(step):
-                    return
+                    return True
                 continue
             self.server.accept(step)
             if step.kind == REPORT:
                 if self._send_report(step):
-                    return
+                    return True
             elif self._send_own(KINDS[step.kind], step.ts):
-                return
+                return True
             self.server.dispatch()
+        return False
 
     def _drivers(self) -> list[DataStream]:
         return [c for c in self.server.data_streams if c.driving]

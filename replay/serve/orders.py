@@ -52,6 +52,7 @@ class Order:
     replaced_at: int | None = None
     replaces: str | None = None
     replaced_by: str | None = None
+    lot_cost: Decimal = Decimal(0)  # what opening one lot was said to cost when it came: the account reserves that
     opening: bool = True  # whether it opens or adds to a position, as known when it came
     before: str = ""  # the state to go back to where a cancel or replace is refused
     entry: Order | None = None  # of a child its entry

@@ -87,18 +87,20 @@ class Portfolio:
         for o in working:
             if o.second:
                 continue
-            key = (o.instrument, o.side)
-            closing = min(cover.get(key, 0), o.leaves)
-            cover[key] = cover.get(key, 0) - closing
-            total += self.cost(o.instrument, o.side, o.leaves - closing, o.limit_px or o.stop_px)
+            key, leaves = (o.instrument, o.side), o.qty - o.cum
+            closing = min(cover.get(key, 0), leaves)
+            if closing:
+                cover[key] -= closing
+            if closing < leaves:
+                total += o.lot_cost * (leaves - closing)
         return total
 
-    def cost(self, k: int, side: int, lots: int, px: int | None) -> Decimal:
-        """What opening `lots` costs: long at the limit or the ask; short at the dearer of the limit and the ask and 3 %."""
+    def lot_cost(self, k: int, side: int, px: int | None) -> Decimal:
+        """What opening a lot costs: long at the limit or the ask; short at the dearer of the limit and the ask and 3 %."""
         ask = self.market.touch(k).ask_px or self.market.price(k)
         if side > 0:
-            return self._value(k, lots * (px or ask))
-        return max(self._value(k, lots * (px or 0)), self._value(k, lots * ask) * SHORT_MARGIN_PX)
+            return self._value(k, px or ask)
+        return max(self._value(k, px or 0), self._value(k, ask) * SHORT_MARGIN_PX)
 
     # --- JSON --------------------------------------------------------------------------------------------------------------
     def position_view(self, k: int, available: int) -> dict:

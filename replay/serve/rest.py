@@ -195,6 +195,9 @@ class Rest:
             "timeframe": "1Min",
         }
 
+    def nowhere(self, c: Call) -> Answer:
+        raise ApiError.missing("endpoint not found.")
+
     # --- market ---------------------------------------------------------------------------------------------------------------
     def clock(self, c: Call) -> Answer:
         return 200, self.calendar.clock()

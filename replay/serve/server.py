@@ -53,6 +53,7 @@ class Server:
     ):
         if isinstance(speed, str) and speed not in SPEEDS:
             raise BadInput(f"speed: expected a number, max or lockstep, got {speed!r}")
+        speed = speed if isinstance(speed, str) else float(speed)
         self.session, self.speed, self.capital, self.strict, self.rate = session, speed, capital, strict, rate
         self.token, self.clock = token, clock
         self.market = Market(session, profile)
@@ -75,9 +76,7 @@ class Server:
     # --- who may --------------------------------------------------------------------------------------------------------------
     def authenticate(self, key: object, secret: object) -> Account | None:
         """The account of a key, opened at its first use; None where the secret is not the token's."""
-        if not isinstance(key, str) or not isinstance(secret, str) or not key or not secret:
-            return None
-        if self.token is not None and not hmac.compare_digest(secret.encode(), self.token.encode()):
+        if not isinstance(key, str) or not isinstance(secret, str) or not key or not secret or not self.permits(secret):
             return None
         account = self.accounts.get(key)
         if account is None and len(self.accounts) < MAX_ACCOUNTS:
@@ -86,6 +85,10 @@ class Server:
             account = Account(number, self.assets, self.market, venue, self.capital, self.strict)
             self.accounts[key] = self.account_of[venue] = account
         return account
+
+    def permits(self, secret: str) -> bool:
+        """Whether a secret is the token's; without a token any is."""
+        return self.token is None or hmac.compare_digest(secret.encode(), self.token.encode())
 
     def admit(self, stream: DataStream, account: Account) -> bool:
         """One market-data connection an account and endpoint."""

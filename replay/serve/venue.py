@@ -78,16 +78,22 @@ class Venue:
         """A request leaves the account at `now`."""
         h = self.header
         assert r.kind in (CMD_NEW, CMD_CANCEL, CMD_REPLACE) and r.qty >= 0, r
-        n = len(self.arena.region("requests"))
-        if int(h.request_tail) - int(h.request_head) >= n:
-            raise BadInput(f"more than {n} requests of one account are under way: a longer entry leg needs fewer orders")
-        row = self.arena.region("requests")[int(h.request_tail) & (n - 1)]
+        if self.room() == 0:
+            raise BadInput(
+                "more requests of one account are under way than there is room for: a long entry leg needs fewer orders"
+            )
+        row = self.arena.region("requests")[int(h.request_tail) & (int(h.requests_n) - 1)]
         arrival = entry_of(host.arrives)(self.arena.base, V.ENTRY, now)
         row.key = max(self.key(arrival, int(h.class_request)), self.reached)
         for name in ("handle", "qty", "px", "stop_px", "instrument", "kind", "side", "type", "tif"):
             row[name] = getattr(r, name)
         row.flags, row.ts = 0, now
         h.request_tail += 1
+
+    def room(self) -> int:
+        """Requests that may still be sent before one arrives."""
+        h = self.header
+        return int(h.requests_n) - (int(h.request_tail) - int(h.request_head))
 
     def key(self, ts: int, rank: int) -> int:
         return (ts - int(self.header.t0)) << 3 | rank
