@@ -40,7 +40,7 @@ CASES = {
     "day-momentum": ("day", "micro_momentum", {}, Profile(), Limits(), ALL, "5e1162733fa796ac"),
     "day-breakout": ("day", "breakout", {}, Profile(), Limits(), ALL, "15fbe67a146d7153"),
     "day-hold": ("day", "buy_and_hold", {}, Profile(), Limits(), ALL, "07952eff40ae4906"),
-    "bars-sma": ("bars", "sma_cross", {}, Profile(), Limits(), ALL, "6a7969a24e490775"),
+    "bars-sma": ("bars", "sma_cross", {}, Profile(), Limits(), ALL, "da555457f0b6a7e9"),
     "bars-reversion": ("bars", "mean_reversion", BARS["mean_reversion"], Profile(), Limits(), ALL, "2ff76aa3a2a85e39"),
     "bars-momentum": ("bars", "micro_momentum", BARS["micro_momentum"], Profile(), Limits(), ALL, "6c43369699da3d99"),
     "bars-breakout": ("bars", "breakout", BARS["breakout"], Profile(), Limits(), ALL, "1db00f36620c1d5d"),
