@@ -61,14 +61,14 @@ def aside(runner):
         yield raised
     finally:
         runner.stop("test")
-        thread.join(30)
+        thread.join(180)
         assert not thread.is_alive()
 
 
 def control(url, what, body=None):
     """The server's own endpoints."""
     call = requests.get if body is None else requests.post
-    return call(f"{url}/replay/v1/{what}", headers=HEADERS, json=body, timeout=10).json()
+    return call(f"{url}/replay/v1/{what}", headers=HEADERS, json=body, timeout=60).json()
 
 
 def fault(url, kind, **kw):
@@ -76,7 +76,7 @@ def fault(url, kind, **kw):
 
 
 def broker(url, path, **query):
-    return requests.get(f"{url}/v2/{path}", headers=HEADERS, params=query, timeout=10).json()
+    return requests.get(f"{url}/v2/{path}", headers=HEADERS, params=query, timeout=60).json()
 
 
 def verified(folder):

@@ -27,7 +27,7 @@ SPECS = Path(os.environ.get("REPLAY_SPECS") or Path(__file__).resolve().parents[
 KEY, SECRET = "PKPLANTEDKEY", "planted-secret-4711"
 
 
-def wait(what, seconds=10.0):
+def wait(what, seconds=60.0):
     """Until `what()` is true; its value."""
     end = time.monotonic() + seconds
     while True:
@@ -122,7 +122,7 @@ class Site:
     def close(self):
         self.stack.close()
         for stream, _ in self._stops:  # they look up only when something comes, or after five seconds
-            asyncio.run_coroutine_threadsafe(stream.stop_ws(), stream._loop).result(10)
+            asyncio.run_coroutine_threadsafe(stream.stop_ws(), stream._loop).result(60)
         self.post("faults", faults=[{"kind": "unmute"}, {"kind": "drop"}])
         for _, thread in self._stops:
             thread.join(10)

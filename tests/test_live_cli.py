@@ -143,7 +143,7 @@ def test_a_run_from_another_terminal(replay, url, tmp_path):
         assert "KILLED" in replay("kill", "journals/x")[1]
     finally:
         first.terminate()
-        assert first.wait(30) == 0, (tmp_path / "log").read_text()
+        assert first.wait(180) == 0, (tmp_path / "log").read_text()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert lines[-1]["state"] == "killed" and {"new", "report", "state", "operator", "stopping"} <= {
         line["what"] for line in lines
@@ -184,5 +184,5 @@ def test_a_supervisor_starts_it_again(replay, url, tmp_path, monkeypatch):
         assert "ended by signal 9; started again in 1 s" in log.read_text() and '"what":"resumed"' in log.read_text()
     finally:
         parent.terminate()
-        assert parent.wait(30) == 0, log.read_text()
+        assert parent.wait(180) == 0, log.read_text()
     assert replay("verify", "journals/x")[1].startswith("identical")

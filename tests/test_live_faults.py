@@ -35,7 +35,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(jobs, "SETTLE_S", 1.0)
 
 
-def until(what, seconds=40.0):
+def until(what, seconds=150.0):
     """Wait for something to come true."""
     end = time.monotonic() + seconds
     while not (found := what()):

@@ -42,14 +42,14 @@ def test_it_serves_until_it_is_told_to_stop_and_writes_no_key(number):
     headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": TOKEN}
     body = {"symbol": "AAPL", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day"}
     answers = [
-        requests.post(f"{url}/v2/orders", json=body, headers=headers, timeout=30),
-        requests.get(f"{url}/v2/account", headers={**headers, "APCA-API-SECRET-KEY": SECRET}, timeout=30),
-        requests.get(f"{url}/replay/v1/state", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30),
-        requests.get(f"{url}/v2/account", headers=headers, timeout=30),
+        requests.post(f"{url}/v2/orders", json=body, headers=headers, timeout=180),
+        requests.get(f"{url}/v2/account", headers={**headers, "APCA-API-SECRET-KEY": SECRET}, timeout=180),
+        requests.get(f"{url}/replay/v1/state", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=180),
+        requests.get(f"{url}/v2/account", headers=headers, timeout=180),
     ]
     assert [a.status_code for a in answers] == [200, 401, 200, 200]
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "")
     written = out + err + "".join(a.text for a in answers)
     assert not [secret for secret in (KEY, SECRET, TOKEN) if secret in written]
@@ -79,5 +79,5 @@ def test_a_port_that_is_taken_is_one_line():
     second = start("--port", url.rpartition(":")[2])
     out, err = second.communicate(timeout=120)
     first.terminate()
-    first.communicate(timeout=30)
+    first.communicate(timeout=180)
     assert second.returncode == 2 and err.startswith("error: port ") and "--port" in err
