@@ -28,7 +28,7 @@ from replay.trader import orders as O  # noqa: E402
 from replay.trader.output import OUT_NEW, OUT_REPORT  # noqa: E402
 
 SYMBOLS = ["AAPL", "MSFT"]
-PINGER = [(str(Path(__file__).with_name("pinger.py")), {"every": "6"})]
+PINGER = [(str(Path(__file__).with_name("pinger.py")), {"every": "4"})]
 
 
 def warm():
@@ -78,7 +78,7 @@ def trade(order, log):
     paper.run(order, lines=True)
 
 
-def series(n, seed, folder, speed=60.0, say=lambda text: None):
+def series(n, seed, folder, speed=40.0, say=lambda text: None):
     """`n` kills; returns figures, raises AssertionError where anything is twice, lost or different."""
     rng = random.Random(seed)
     warm()

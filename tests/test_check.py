@@ -17,6 +17,7 @@ from replay.check.pool import Worker, stand_in
 from replay.check.verdict import first_difference
 from replay.data import store, synth
 from replay.data.instruments import Instrument
+from replay.data.manifest import Calendar
 from replay.data.session import Session
 from replay.errors import BadInput
 from replay.runs.config import Chosen, RunConfig
@@ -25,6 +26,7 @@ from replay.venue.setup import Leg, Profile
 
 ROOT = Path(__file__).resolve().parents[1]
 SECOND, MINUTE = 10**9, 60 * 10**9
+HOURS = Calendar("made up", ((19700101, 0, 11 * MINUTE),))
 DAY = Instrument(symbol="A", tick_size="0.01"), Instrument(symbol="B", tick_size="0.01")
 
 
@@ -52,7 +54,7 @@ def bars_and_more():
     add(11 * MINUTE, ev.PHASE, ev.CLOSED)
     array = ev.empty(len(rows))
     array[:] = np.array(rows, ev.EVENT)
-    return Session.from_rows(array, DAY, name="more", bar_intervals_ns=(MINUTE, 5 * MINUTE))
+    return Session.from_rows(array, DAY, name="more", bar_intervals_ns=(MINUTE, 5 * MINUTE), calendar=HOURS)
 
 
 SESSIONS = {
@@ -77,7 +79,8 @@ def test_a_copy_keeps_what_is_known_and_nothing_else(name, perturb):
         same = [r for r in np.array(later[["ts_event", *words]]) if r.tobytes() in there]
         assert len(same) <= 0.02 * len(later), (at, same[:3])  # a size drawn anew may be the old one
         assert np.array_equal(copy.events[copy.events.kind == ev.PHASE], rows[rows.kind == ev.PHASE])
-        assert copy.manifest.levels == session.manifest.levels and copy.manifest.sources == ()
+        for field in ("levels", "finest_bar_ns", "calendar", "instruments"):
+            assert getattr(copy.manifest, field) == getattr(session.manifest, field)
         if not perturb:
             assert set(copy.events[len(rows[known]) :].kind.tolist()) <= {ev.PHASE, ev.TEXT, ev.BAR, ev.BAR_EXT}
 

@@ -1,5 +1,6 @@
 """The Alpaca adapter and the runner against the local server, through the unmodified alpaca-py."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,14 @@ pytest.importorskip("alpaca")
 pytest.importorskip("aiohttp")
 
 import lives  # noqa: E402
+from recordings import recording  # noqa: E402
 
+from replay.data.lean import import_lean  # noqa: E402
+from replay.data.session import Session  # noqa: E402
 from replay.data.synth import equity_day  # noqa: E402
 from replay.engine import Engine  # noqa: E402
+from replay.live.disk import Disk  # noqa: E402
+from replay.live.recovery import session_of  # noqa: E402
 from replay.strategy import load  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,3 +65,55 @@ def test_lockstep_parity(day, what, tmp_path, monkeypatch):
         for k in range(2):
             assert account.portfolio.qty(k) == runner.desk.trader.region("positions")[k].qty
     assert lives.verified(tmp_path / "journal").digest == h.digest
+
+
+def alike(session, strategies, symbols, tmp_path, monkeypatch):
+    """Replay it, trade it in lockstep, replay the journal of that: one digest. Gives the runner."""
+    loaded = [load(name, dict(p)) for name, p in strategies]
+    replayed = Engine(session, loaded).run()
+    with lives.serving(session) as (_, url), lives.living(lives.order(url, tmp_path, strategies, symbols), monkeypatch) as runner:
+        runner.run()
+    assert runner.status()["digest"] == replayed.digest
+    lives.verified(tmp_path / "journal")
+    journal = session_of(Disk(tmp_path / "journal"))
+    assert journal.manifest.n_events == session.manifest.n_events and journal.manifest.clock_shift_ns == 0
+    assert Engine(journal, [load(name, dict(p)) for name, p in strategies]).run().digest == replayed.digest
+    return runner
+
+
+def test_the_fixture_day(tmp_path, monkeypatch):
+    runner = alike(Session.open(ROOT / "fixtures/equity-day"), [("ema_cross", {})], SYMBOLS, tmp_path, monkeypatch)
+    assert runner.desk.header.n_fills == 10
+
+
+@pytest.mark.real
+def test_a_real_day(tmp_path, monkeypatch):
+    """IBM on 2013-10-07: trades and quotes as they were."""
+    day = import_lean(recording("us_equity_lean/Data/equity/usa/tick"), ["IBM"], ["2013-10-07"])
+    runner = alike(day, [("ema_cross", {"fast": "20", "slow": "80", "warmup": "80"})], ["IBM"], tmp_path, monkeypatch)
+    assert runner.desk.header.n_fills > 10
+
+
+def test_bars_are_heard_where_they_are_wanted(day, tmp_path, monkeypatch):
+    """Minute bars of the server's own making: one message a minute for all symbols."""
+    source = tmp_path / "bars.py"
+    source.write_text(BARS)
+    with lives.serving(day.slice(day.manifest.start_ns, day.manifest.start_ns + 20 * 60 * 10**9), speed=120.0) as (_, url):
+        order = lives.order(url, tmp_path, [str(source)], SYMBOLS)
+        with lives.living(order, monkeypatch) as runner, lives.aside(runner) as raised:
+            end = time.monotonic() + 40
+            while runner.desk.header.c_new < 3 and time.monotonic() < end and not raised:
+                time.sleep(0.05)
+        assert runner.desk.header.c_new >= 3 and not raised
+    lives.verified(order.journal)
+
+
+BARS = """
+from replay import Strategy
+
+class Bars(Strategy):
+    n: int = 0
+
+    def on_bars(self, ctx):
+        ctx.market(0, 1)
+"""

@@ -1,6 +1,8 @@
 """`replay paper` and its companions: everything wrong is one line, before anything is sent; no key is ever shown."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -131,7 +133,7 @@ def test_a_run_from_another_terminal(replay, url, tmp_path):
         first = subprocess.Popen(args, stdout=log, stderr=subprocess.STDOUT)
     try:
         end = time.monotonic() + 90
-        while '"market data", "up": true' not in (tmp_path / "log").read_text() and time.monotonic() < end:
+        while '"stream":"market data","up":true' not in (tmp_path / "log").read_text() and time.monotonic() < end:
             assert first.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.1)
         assert "is in use by process" in replay("paper", *asked(url))[2]
@@ -162,3 +164,25 @@ def test_a_run_from_another_terminal(replay, url, tmp_path):
             data = path.read_bytes()
             assert KEY.encode() not in data and SECRET.encode() not in data, path
     assert KEY not in (tmp_path / "log").read_text() and SECRET not in (tmp_path / "log").read_text()
+
+
+def test_a_supervisor_starts_it_again(replay, url, tmp_path, monkeypatch):
+    """The process that trades is killed with SIGKILL: another goes on with its journal; SIGTERM ends both in order."""
+    monkeypatch.setenv("APCA_API_KEY_ID", "PKSUPERVISED")
+    args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(url, strategy=PINGER), "--json", "--supervise"]
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        parent = subprocess.Popen(args, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        for k in range(2):
+            end = time.monotonic() + 90
+            while log.read_text().count('"stream":"market data","up":true') <= k and time.monotonic() < end:
+                assert parent.poll() is None, log.read_text()
+                time.sleep(0.1)
+            if k == 0:
+                os.kill(int(Path("journals/x/lock").read_text()), signal.SIGKILL)
+        assert "ended by signal 9; started again in 1 s" in log.read_text() and '"what":"resumed"' in log.read_text()
+    finally:
+        parent.terminate()
+        assert parent.wait(30) == 0, log.read_text()
+    assert replay("verify", "journals/x")[1].startswith("identical")

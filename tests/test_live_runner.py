@@ -20,6 +20,7 @@ from replay.live.head import head_of, manifest_of
 from replay.live.ids import parse
 from replay.live.runner import Runner, Settings
 from replay.strategy import load
+from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, HALTED, KILLED
 from replay.trader.limits import Limits
@@ -27,6 +28,7 @@ from replay.trader.limits import Limits
 STEPS = str(Path(__file__).with_name("steps.py"))
 LIMITS = Limits(max_position=1000)
 CASH = 10_000 * 10**8
+LATER = 1 << 62  # asked after everything
 
 
 class Script:
@@ -36,7 +38,7 @@ class Script:
 
     def __init__(self):
         self.sent, self.asked, self.looks, self.drops, self.reconnected, self.stopped = [], [], [], [], [], False
-        self.books = Books(CASH, {}, [], [], [], [])
+        self.books = Books(CASH, {}, [], [], [], [], LATER)
 
     def start(self, put):
         self.put = put
@@ -95,7 +97,7 @@ class Run:
         self.broker.start(self.r.inbox.put)
         self.r._begin()
         self.broker.listen()
-        self.r._due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18, "confirm": 1e18}
+        self.r.due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18, "confirm": 1e18}
         self.broker.hours()
         return self.say()
 
@@ -169,10 +171,10 @@ def test_nothing_leaves_before_the_books_agree(tmp_path):
     run.r.links["market data"] = True
     now = run.r.clock.now()
     for item in (Hours(True, 20260302, 10**12, 0, 0), Row(pack(ev.QUOTE, now, now, 0, a=100, b=2, c=102, d=100))):
-        run.r._due = {"books": 1e18}
+        run.r.due = {"books": 1e18}
         run.r._take(item)
     assert run.desk.waiting and not run.broker.sent
-    run.broker.books = Books(CASH, {}, [], [], [], [])
+    run.broker.books = Books(CASH, {}, [], [], [], [], LATER)
     run.r.inbox.put(run.broker.books)
     run.r._begin()
     assert len(run.broker.sent) == 1
@@ -182,7 +184,7 @@ def test_nothing_leaves_before_the_books_agree(tmp_path):
 def test_the_first_books_become_ours(tmp_path):
     """A new run on an account that holds something: positions and cash come in as a transfer, no profit."""
     run = Run(tmp_path / "j")
-    run.broker.books = Books(8_000 * 10**8, {0: (25, 99)}, [], [], ["position 3 SPY"], [])
+    run.broker.books = Books(8_000 * 10**8, {0: (25, 99)}, [], [], ["position 3 SPY"], [], LATER)
     run.begin()
     h = run.desk.header
     assert int(run.desk.trader.region("positions")[0].qty) == 25 and h.state == 0
@@ -196,7 +198,7 @@ def test_a_difference_that_stays(tmp_path, policy):
     """What no order explains: looked at twice, then halted or taken over."""
     run = Run(tmp_path / "j", policy=policy).begin()
     run.quote(9)
-    odd = Books(CASH, {0: (5, 100)}, [], [], [], [])
+    odd = Books(CASH, {0: (5, 100)}, [], [], [], [], LATER)
     run.say(odd)
     assert run.desk.header.state == 0 and int(run.desk.trader.region("positions")[0].qty) == 0
     run.say(odd)
@@ -208,7 +210,7 @@ def test_a_difference_that_stays(tmp_path, policy):
 
 def test_somebody_elses_order_halts(tmp_path):
     run = Run(tmp_path / "j").begin()
-    run.say(Books(CASH, {}, [], ["order x buy 1 A"], [], []))
+    run.say(Books(CASH, {}, [], ["order x buy 1 A"], [], [], LATER))
     assert run.desk.header.state == HALTED
     run.end()
 
@@ -220,7 +222,7 @@ def test_an_answer_that_is_lost(run):
     run.say(Update(name, O.EXEC_UNKNOWN, text="504"))
     assert run.state() == "UNKNOWN" and int(o.exposed) == 10
     fills = (Execution(-5, 6, 100, 6, 1), Execution(-9, 2, 99, 8, 2))
-    run.say(Looked(name, seen(name, B.OPEN, cum=8, paid=798, fills=fills)))
+    run.say(Looked(name, seen(name, B.OPEN, cum=8, paid=798, fills=fills), LATER))
     assert (run.state(), int(o.cum), int(o.paid)) == ("PARTIAL", 8, 798)
     run.say(filled(name, 6, 100, 6, 1), filled(name, 2, 99, 8, 2))  # the stream tells the same, late and by other names
     assert (int(o.cum), run.desk.header.c_illegal) == (8, 0)
@@ -231,7 +233,7 @@ def test_an_answer_that_is_lost(run):
 def test_an_order_that_never_arrived(run):
     run.quote(2)
     name, o = run.order
-    run.say(Update(name, O.EXEC_UNKNOWN), Looked(name, None))
+    run.say(Update(name, O.EXEC_UNKNOWN), Looked(name, None, LATER))
     assert run.state() == "CANCELED" and int(o.exposed) == 0
     run.quote(2)
     assert run.order[0] != name
@@ -241,7 +243,7 @@ def test_fills_nobody_itemises(run):
     """A look-up without executions: whole ticks that sum to what the broker says was paid."""
     run.quote(1)
     name, o = run.order
-    run.say(Looked(name, seen(name, B.FILLED, cum=10, paid=1003)))
+    run.say(Looked(name, seen(name, B.FILLED, cum=10, paid=1003), LATER))
     assert (run.state(), int(o.cum), int(o.paid)) == ("FILLED", 10, 1003)
     run.say(filled(name, 10, 100, 10, 4))
     assert (int(o.cum), run.desk.header.c_illegal) == (10, 0)
@@ -258,9 +260,35 @@ def test_a_request_without_an_answer(run, request_, state, cum, ends):
     name, o = run.order
     run.say(Update(name, O.EXEC_NEW))
     run.quote(request_)
-    run.say(Looked(name, seen(name, state, cum=cum, paid=100 * cum)))
+    run.say(Looked(name, seen(name, state, cum=cum, paid=100 * cum), LATER))
     assert (run.state(), int(o.request)) == (ends, 0)
     assert run.desk.header.c_illegal == 0
+
+
+@pytest.mark.parametrize("why", ["asked before", "under way"])
+def test_a_look_up_that_knows_nothing_of_a_request(run, why):
+    """A replace that was asked for after the look-up, or has no answer yet, is not taken for refused; its grant still counts."""
+    run.quote(1)
+    name, o = run.order
+    run.say(Update(name, O.EXEC_NEW))
+    run.quote(3)
+    old = seen(name, B.OPEN)
+    run.say(Looked(name, old, 0) if why == "asked before" else Looked(name, old._replace(settled=False), LATER))
+    assert int(o.request) == T.REPLACING
+    run.say(Update(name, O.EXEC_REPLACED))
+    assert (int(o.qty), int(o.px), run.desk.header.c_duplicate) == (12, 99, 0)
+
+
+def test_books_that_are_old_are_not_believed(run):
+    """Fills that came after the books were asked for: no difference is judged."""
+    run.quote(2)
+    name, _ = run.order
+    old = Books(CASH, {}, [], [], [], [], LATER)
+    run.say(filled(name, 10, 102, 10))
+    run.say(old)
+    run.r.fills_asked = 0
+    run.say(old)
+    assert run.desk.header.state == 0
 
 
 def test_what_has_no_answer_is_looked_up(tmp_path):
@@ -283,7 +311,7 @@ def test_a_mute_stream_is_connected_anew(run):
     """What look-ups find, the stream should have told."""
     for _ in range(3):
         run.quote(1)
-        run.say(Looked(run.order[0], seen(run.order[0], B.OPEN)))
+        run.say(Looked(run.order[0], seen(run.order[0], B.OPEN), LATER))
     assert run.broker.reconnected == ["order updates"]
 
 
@@ -292,7 +320,7 @@ def test_a_replace_that_was_granted_unheard(run):
     name, o = run.order
     run.say(Update(name, O.EXEC_NEW))
     run.quote(3)
-    run.say(Looked(name, seen(name, B.OPEN, qty=12, px=99)))
+    run.say(Looked(name, seen(name, B.OPEN, qty=12, px=99), LATER))
     assert (int(o.qty), int(o.px), int(o.request)) == (12, 99, 0)
 
 
@@ -300,7 +328,7 @@ def test_a_fill_in_between_is_missing(run):
     run.quote(1)
     name, o = run.order
     run.say(filled(name, 3, 100, 7, 2))
-    assert int(o.cum) == 3 and run.r._due["books"] < 1e18
+    assert int(o.cum) == 3 and run.r.due["books"] < 1e18
     run.say(filled(name, 4, 100, 4, 1))  # it was only late
     assert int(o.cum) == 7
 
@@ -317,7 +345,7 @@ def test_a_strategy_that_raises(run):
 def test_a_timer(run):
     run.quote(6)
     time.sleep(0.005)
-    run.r._fire()
+    run.r.fire()
     assert len(run.sent(CMD_NEW)) == 1
 
 
@@ -363,7 +391,7 @@ def test_a_restart_asks_before_it_sends(tmp_path):
     assert int(r.trader.header.digest) == digest
     again = Run(tmp_path / "j", Desk.resume(Disk(tmp_path / "j"), r, 0))
     again.broker.books = again.broker.books._replace(
-        looked=[Looked(name, seen(name, B.FILLED, cum=10, paid=1000))], cash=CASH - 1000 * 10**6, positions={0: (10, 100)}
+        looked=[Looked(name, seen(name, B.FILLED, cum=10, paid=1000), LATER)], cash=CASH - 1000 * 10**6, positions={0: (10, 100)}
     )
     again.begin()
     assert again.broker.asked == [[name]] and not again.broker.sent
@@ -377,7 +405,7 @@ def test_a_stranger_of_our_own_is_cancelled(tmp_path):
     """The end of a journal was lost with an order in it: the broker shows it, the trader does not know it."""
     run = Run(tmp_path / "j").begin()
     name = str(parse(f"{run.r.run_id}-1-300005"))
-    run.say(Books(CASH, {}, [seen(name, B.OPEN)], [], [], []))
+    run.say(Books(CASH, {}, [seen(name, B.OPEN)], [], [], [], LATER))
     assert [s.cl_ord_id for s in run.broker.drops] == [name]
     run.end()
 

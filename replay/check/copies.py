@@ -3,7 +3,7 @@
 A row is *known* at T when its content may have had a part in what the trader did by T: it had reached us, or it had happened early
 enough for a report about it to reach us. Kept besides, because they are public before their own time:
 
-- session phases: the calendar is known in advance;
+- session phases and the calendar they come from: it is known in advance;
 - of a bar that is being built at T, that it will close, and its open; high, low, close and volume are made up;
 - which kinds of data an instrument's feed delivers (`levels`, `finest_bar_ns`), the instruments themselves and the bar intervals.
 
@@ -118,6 +118,7 @@ class Copier:
             clock_shift_ns=m.clock_shift_ns,
             bar_intervals_ns=m.bar_intervals_ns,
             sliced_phase=m.sliced_phase,
+            calendar=m.calendar,
         )
         # what a feed delivers is known when it is subscribed, not once the first row of it has come
         copy.manifest = msgspec.structs.replace(copy.manifest, levels=m.levels, finest_bar_ns=m.finest_bar_ns)

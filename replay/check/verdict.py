@@ -12,7 +12,7 @@ from replay.data.instruments import Instrument
 from replay.data.times import utc_text
 from replay.events import BAR, DEPTH, KIND_NAMES, QUOTE, TRADE
 from replay.show import line, said
-from replay.trader.output import OUT_CANCEL, OUT_NAMES, OUT_NEW, OUT_REPLACE, OUT_SEEN
+from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REPLACE
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "FAIL", "not checked"
 DECISIONS = (OUT_NEW, OUT_CANCEL, OUT_REPLACE)
@@ -51,8 +51,6 @@ class Words(NamedTuple):
 
     def record(self, row: np.record) -> str:
         """An output record: time, event reached, what."""
-        if row.kind >= OUT_SEEN:
-            return f"{utc_text(row.ts_recv)} {OUT_NAMES[row.kind - OUT_NEW]} {int(row.b)} {int(row.c)} {int(row.d)}"
         reached = int(np.searchsorted(self.rows.ts_recv, row.ts_recv, "right"))
         return f"{line(said(row, self.instruments, self.names))} (event {reached:,})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,8 +72,9 @@ def paper(
     rate_limit: Annotated[int, typer.Option(help="Requests a minute the broker takes; 0: no limit (a local server).", min=0)] = 200,
     real_money: Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Trade real money on this account, whose number must be given.", show_default=False)] = None,
     as_journaled: Annotated[bool, typer.Option("--as-journaled", help="Go on with the journal's own strategy and limits although the files or versions have changed.")] = False,
+    supervise: Annotated[bool, typer.Option("--supervise", help="Start the run again, on its journal, when its process was killed or crashed.")] = False,
     json: Json = False,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Trade a broker's paper account: the trader of replay run, on the broker's clock. SIGTERM or Ctrl-C ends it in order.
 
     Keys come from APCA_API_KEY_ID and APCA_API_SECRET_KEY. Every input is journaled before what follows from it is sent; started again on
@@ -84,6 +86,10 @@ def paper(
 
         replay paper -s my.py -p qty=10 --symbols AAPL --limits limits.toml --url http://127.0.0.1:8470 --journal journals/local
     """
+    if supervise:
+        from replay.live.supervise import supervise as until_it_ends
+
+        return until_it_ends([a for a in sys.argv[1:] if a != "--supervise"])
     from replay.live import config as options
 
     o = options.merge(ctx, config)
@@ -101,6 +107,7 @@ def paper(
     from replay.live.paper import Order, run
 
     run(Order(strategies=[(name, dict(pair(p) for p in params)) for name, params in found], **options.of_paper(o)), json)
+    return 0
 
 
 @app.command()

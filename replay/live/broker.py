@@ -52,7 +52,8 @@ OPEN, PENDING, FILLED, CANCELED, REJECTED, EXPIRED = range(6)
 
 class Seen(NamedTuple):
     """An order as a look-up shows it, the newest of its replace chain. `cum` and `qty` count the whole chain, `paid` is the sum of
-    lots x ticks of its fills, as near as the broker says; `fills` those that were asked for, oldest first."""
+    lots x ticks of its fills, as near as the broker says; `fills` those that were asked for, oldest first. `settled`: every request about it
+    had been answered before it was looked up."""
 
     cl_ord_id: str
     order_id: str
@@ -64,17 +65,19 @@ class Seen(NamedTuple):
     cum: int
     paid: int
     fills: tuple[Execution, ...] = ()
+    settled: bool = True
 
 
 class Looked(NamedTuple):
-    """What became of an order that was asked about; `seen` None: the broker does not know it, and it never will be."""
+    """What became of an order that was asked about at `asked_ns` of our clock; `seen` None: the broker does not know it, and it never will."""
 
     cl_ord_id: str
     seen: Seen | None
+    asked_ns: int
 
 
 class Books(NamedTuple):
-    """The broker's books at one moment. `looked` answers for the orders that were asked about and are not open."""
+    """The broker's books, asked for at `asked_ns`. `looked` answers for the orders that were asked about and are not open."""
 
     cash: int
     positions: dict[int, tuple[int, int]]  # instrument -> (lots, ticks paid a lot)
@@ -82,6 +85,7 @@ class Books(NamedTuple):
     foreign: list[str]  # open orders of somebody else in our instruments, for people
     besides: list[str]  # what the account holds beyond our instruments, for people
     looked: list[Looked]
+    asked_ns: int
 
 
 class Link(NamedTuple):

@@ -92,7 +92,7 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
     runner: Runner
     broker = Alpaca(
-        access, scales, run_id=head.run_id, crypto=order.crypto, feed=order.feed, bars=wants_bars(strategies),
+        access, scales, run_id=head.run_id, crypto=order.crypto, feed=order.feed, bars=wants_bars(strategies), now=clock.now,
         extended=lambda: not order.crypto and runner.outside_hours,
     )  # fmt: skip
     runner = Runner(desk, broker, head.run_id, settings, clock, told)

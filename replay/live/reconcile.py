@@ -19,6 +19,7 @@ from replay.trader.layout import ACTIVE
 from replay.trader.orders import FREE, NEW, TERMINAL
 
 ADOPT, HALT = "adopt", "halt"
+LATE_NS = 2_000_000_000  #: how long the broker's books may show what has just ended
 
 
 class Outcome(NamedTuple):
@@ -48,7 +49,7 @@ def strangers(desk: Desk, books: Books) -> list[Seen]:
     for seen in books.open:
         name = parse(seen.cl_ord_id)
         o = None if name is None else known(desk, name)
-        if seen.state == B.OPEN and (o is None or TERMINAL[int(o.state)]):
+        if seen.state == B.OPEN and (o is None or (TERMINAL[int(o.state)] and int(o.t_last) < books.asked_ns - LATE_NS)):
             out.append(seen)
     return out
 

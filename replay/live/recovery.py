@@ -205,7 +205,7 @@ def session_of(disk: Disk) -> Session:
     market = np.concatenate(rows) if rows else np.zeros(0, EVENT)
     if not len(market):
         raise BadInput(f"{disk.folder}: the journal holds no market data: there is nothing to replay")
-    shift = max(0, int((market["ts_event"] - market["ts_recv"]).max()) + 1)
+    shift = max(0, int((market["ts_event"] - market["ts_recv"]).max()))
     market["ts_recv"] += shift
     m = head.manifest
     return Session.from_rows(

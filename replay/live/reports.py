@@ -89,6 +89,8 @@ def of_look(desk: Desk, handle: int, looked: Looked, now: int) -> Iterator[bytes
         yield _event(o, _ENDS[seen.state], now, 0, cum=seen.cum)
     elif seen.state == B.OPEN and int(o.state) in (SUBMITTED, UNKNOWN):
         yield _event(o, EXEC_NEW, now, 0)
+    if not seen.settled or int(o.t_last) >= looked.asked_ns:
+        return  # what is asked for may be on its way
     # a request that left no trace was not granted
     if int(o.request) == REPLACING:
         moved = seen.stop_px if int(o.type) == STOP else seen.px

@@ -16,21 +16,19 @@ from collections.abc import Callable
 import msgspec
 
 from replay.errors import BadInput
-from replay.events import CLOSED, CONTROL, OP_CANCEL_ALL, OP_END, OP_HALT, OP_KILL, OP_RESUME, OPEN, PHASE, TIMER
-from replay.live import reconcile, reports
-from replay.live.broker import Books, Broker, Control, Failed, Hours, Link, Looked, Mark, Row, Update
+from replay.events import CONTROL, OP_CANCEL_ALL, OP_KILL, TIMER
+from replay.live import reconcile
+from replay.live.broker import Broker, Control, Failed, Row, Update
 from replay.live.clock import Clock, Lockstep
 from replay.live.desk import Desk, Fault, pack
+from replay.live.hearing import HANDLE, SECOND, on_row
 from replay.live.hops import Hops
-from replay.live.ids import Name, parse
+from replay.live.ids import Name
 from replay.live.status import status_of
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
-from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_TRADE, FREE, SUBMITTED, UNKNOWN
+from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, FREE, SUBMITTED
 
-SECOND = 1_000_000_000
 START_S = 60.0  #: how long the broker's books are waited for at the start
-MUTE = 3  #: news by look-up, and none by the stream, after which its connection is made anew
-CONFIRM_NS = 2 * SECOND  #: how long a fill may be missing in between before the books are asked for
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +69,14 @@ class Runner:
         self.reconciled = self.over = False
         self.problem = ""  # why it cannot go on
         self.gaps = 0
-        self._stopping = ""
-        self._asked = False
-        self._differences: dict = {}
-        self._is_open: bool | None = None
-        self._untold = 0  # news that look-ups brought since the stream last told any
-        self._due: dict[str, float] = {}
-        self._sent = False
+        self.stopping = ""
+        self.asked = False
+        self.fills_asked = 0  # fills there were when the books were asked for: more have come since, and the books are old
+        self.differences: dict = {}
+        self.is_open: bool | None = None
+        self.untold = 0  # news that look-ups brought since the stream last told any
+        self.due: dict[str, float] = {}
+        self.sent = False
 
     # --- life -----------------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -90,7 +89,7 @@ class Runner:
                 broker.listen()
                 now = time.monotonic()
                 s = self.settings
-                self._due = {
+                self.due = {
                     "flush": now + s.flush_s,
                     "durable": now + s.durable_s,
                     "snapshot": now + s.snapshot_s,
@@ -98,10 +97,10 @@ class Runner:
                     "confirm": now + s.confirm_s,
                 }
                 if self.settings.phased and not broker.lockstep:
-                    self._due["hours"] = now
+                    self.due["hours"] = now
                 while not self.over and not self.problem:
                     self._turn()
-                    if self._stopping and self._stopped():
+                    if self.stopping and self._stopped():
                         break
             finally:
                 broker.stop()
@@ -122,7 +121,7 @@ class Runner:
         """Nothing is sent before the broker's books and ours agree."""
         until = time.monotonic() + START_S
         while not self.reconciled:
-            if not self._asked:
+            if not self.asked:
                 self._ask()
             try:
                 item = self.inbox.get(timeout=max(0.0, min(1.0, until - time.monotonic())))
@@ -133,7 +132,7 @@ class Runner:
                     ) from None
                 continue
             if isinstance(item, Failed) and time.monotonic() < until:
-                self._note("books", text=item.text)
+                self.note("books", text=item.text)
                 time.sleep(0.5)
             self._take(item)
             if self.problem:
@@ -157,7 +156,7 @@ class Runner:
         try:
             if item is not None:
                 self._take(item)
-            self._fire()
+            self.fire()
             self._periodic()
         except OSError as e:
             self._abandon(e)
@@ -171,42 +170,42 @@ class Runner:
 
     def _take(self, item: object) -> None:
         """One thing from the queue."""
-        self._sent = False
+        self.sent = False
         if isinstance(item, list):
             self._frame(item)
         elif isinstance(item, Row):
-            self._fire()
-            self._row(item)
+            self.fire()
+            on_row(self, item)
         else:
             step = getattr(item, "step", 0)
-            self._fire()
-            _HANDLE[type(item)](self, item)
+            self.fire()
+            HANDLE[type(item)](self, item)
             if step:
-                self._done(step)
+                self.done(step)
 
     def _frame(self, items: list) -> None:
         """Steps that came together (lockstep): the first that made us send something, or set a timer, ends it; the rest comes again."""
         for k, item in enumerate(items):
             wake = self._wake()
             if isinstance(item, Row):
-                self._row(item)
+                on_row(self, item)
             else:
-                _HANDLE[type(item)](self, item)
-            if self._sent or wake != self._wake() or k + 1 == len(items):
-                self._done(item.step)
+                HANDLE[type(item)](self, item)
+            if self.sent or wake != self._wake() or k + 1 == len(items):
+                self.done(item.step)
                 return
 
-    def _done(self, step: int) -> None:
-        sent, self._sent = self._sent, False
+    def done(self, step: int) -> None:
+        sent, self.sent = self.sent, False
         self.broker.done(step, sent, self._wake())
 
-    def _now(self, at: int) -> int:
+    def now(self, at: int) -> int:
         if at:
             self.clock.at = at
             return at
         return self.clock.now()
 
-    def _event(self, event: bytes, now: int) -> None:
+    def event(self, event: bytes, now: int) -> None:
         """Into the trader; what it wants sent is sent."""
         self.desk.take(event, now)
         if self.desk.waiting:
@@ -221,11 +220,11 @@ class Runner:
         began = time.perf_counter_ns()
         commands = self.desk.durable()
         self.hops.add("durable", time.perf_counter_ns() - began)
-        self._sent = True
+        self.sent = True
         named = []
         for c in commands:
             name = Name(self.run_id, self.desk.epoch_of(c.handle), c.handle, 0)
-            if self._stopping and c.kind != CMD_CANCEL:
+            if self.stopping and c.kind != CMD_CANCEL:
                 self.inbox.put(
                     Update(
                         str(name),
@@ -237,7 +236,7 @@ class Runner:
             named.append((c, str(name), str(name._replace(seq=c.seq)) if c.kind == CMD_REPLACE else ""))
         self.broker.send(named)
 
-    def _durable(self) -> None:
+    def durable(self) -> None:
         """Make what there is durable; commands that wait for the broker's books go on waiting."""
         self.desk.flush()
         self.desk.log.durable()
@@ -246,145 +245,17 @@ class Runner:
         """A strategy raised: it is not asked again what it would have done, everything is cancelled, an operator decides."""
         name = self.desk.build.strategies[fault.strategy].name
         what = f"{type(fault.error).__name__}: {fault.error}" if fault.error else "raised"
-        self._note("strategy_raised", strategy=name, hook=fault.hook, error=what)
-        self._event(pack(CONTROL, now, now, side=OP_KILL), now)
-
-    # --- what comes -------------------------------------------------------------------------------------------------------------
-    def _row(self, row: Row) -> None:
-        if self._stopping:  # the market goes on without us
-            return
-        now = self._now(row.at)
-        self.heard_ns = now
-        self._event(row.event, now)
-        if self._sent and not row.at:
-            self.hops.add("decided", self.clock.now() - now)
-            self.hops.add("queued", max(0, now - int.from_bytes(row.event[8:16], "little")))
-
-    def _update(self, u: Update) -> None:
-        now, name = self._now(u.at), parse(u.cl_ord_id)
-        if u.text:
-            self._note("answer", cl_ord_id=u.cl_ord_id, text=u.text)
-        o = reconcile.known(self.desk, name)
-        if o is None:
-            self._note("report_of_an_order_not_known", cl_ord_id=u.cl_ord_id, exec_type=u.exec_type)
-            self._due["books"] = 0.0
-            return
-        for event in reports.of_update(self.desk, name.handle, u, now):
-            self._event(event, now)
-        self._untold = 0
-        if u.exec_type == EXEC_TRADE and int(o.handle) == name.handle and int(o.cum) < u.cum:
-            self._due["books"] = min(
-                self._due.get("books", 0.0), time.monotonic() + CONFIRM_NS / SECOND
-            )  # one before it is missing
-
-    def _looked(self, looked: Looked) -> None:
-        """A look-up's answer. What it finds of an order whose request was answered, the stream should have told: it may be mute."""
-        before = self._untold
-        self._untold += self._brought(looked)
-        if self._untold >= MUTE and self._untold > before and self.links["order updates"]:
-            self._untold = 0
-            self._note("mute", stream="order updates")
-            self.broker.reconnect("order updates")
-
-    def _brought(self, looked: Looked) -> bool:
-        """Bring an order to what a look-up shows; whether that was news the stream should have told."""
-        name = parse(looked.cl_ord_id)
-        o = None if name is None else reconcile.known(self.desk, name)
-        if o is None:
-            return False
-        now, asked, news = self._now(0), int(o.state) == UNKNOWN, False
-        for event in reports.of_look(self.desk, name.handle, looked, now):
-            self._event(event, now)
-            news = True
-        return news and not asked
-
-    def _books(self, books: Books) -> None:
-        """The broker's books: orders are brought to what they say; the rest by policy, once two looks agree."""
-        self._asked = False
-        now = self._now(0)
-        for looked in (*(Looked(seen.cl_ord_id, seen) for seen in books.open), *books.looked):
-            self._brought(looked)
-        for seen in reconcile.strangers(self.desk, books):
-            self._note("stranger_cancelled", cl_ord_id=seen.cl_ord_id)
-            self.broker.drop(seen)
-        first = not self.reconciled
-        policy = reconcile.ADOPT if first and self.desk.header.seq == 0 else self.settings.policy
-        out = reconcile.balances(self.desk, books, policy, now, self.settings.cash_tolerance)
-        same = out.differences == self._differences
-        self._differences = out.differences
-        if out.differences and not first and not same:
-            self._due["books"] = time.monotonic() + CONFIRM_NS / SECOND  # a fill may be on its way
-            return
-        if out.found or (first and books.besides):
-            self._note("reconciled", policy=policy, found=out.found, besides=books.besides if first else [])
-        for event in out.events:
-            self._event(event, now)
-        if first:
-            self.reconciled = True
-
-    def _failed(self, failed: Failed) -> None:
-        self._asked = False
-        self._note("books", text=failed.text)
-
-    def _hours(self, hours: Hours) -> None:
-        now = self._now(0)
-        self.offset_ns = hours.offset_ns
-        self._due["hours"] = time.monotonic() + min(60.0, max(1.0, hours.next_ns / SECOND))
-        opened = hours.is_open or not self.settings.market_hours_only
-        if hours.is_open != self._is_open:
-            first, self._is_open = self._is_open is None, hours.is_open
-            if opened or not first:
-                self._event(pack(PHASE, now, now, side=OPEN if opened else CLOSED, ident=hours.day), now)
-
-    def _link(self, link: Link) -> None:
-        was = self.links.get(link.stream)
-        self.links[link.stream] = link.up
-        if was != link.up or link.text:
-            self._note("link", stream=link.stream, up=link.up, text=link.text)
-        if link.fatal and link.up:  # a message that may mean anything
-            now = self._now(0)
-            self._event(pack(CONTROL, now, now, side=OP_HALT), now)
-            self._due["books"] = 0.0
-        elif link.fatal:
-            self.problem = f"{link.stream}: {link.text}: orders at the broker stay as they are; correct it and start again"
-        elif link.stream == "market data" and was and not link.up:
-            self.gaps += 1
-        elif link.stream == "order updates" and link.up and not was and self.reconciled:
-            self._due["books"] = 0.0
-        if self.broker.lockstep and link.up and not was and self.links["market data"] and self.links["order updates"]:
-            self._done(0)
-
-    def _mark(self, mark: Mark) -> None:
-        now = self._now(mark.at)
-        if mark.what == "timer":
-            self._fire()
-        elif mark.what == "end":
-            self._event(pack(CONTROL, now, now, side=OP_END, flags=0), now)
-        elif mark.what == "done":
-            self.desk.stop()
-            self.over = True
-
-    def _control(self, c: Control) -> None:
-        now = self._now(0)
-        if c.word.startswith("stop"):
-            self._begin_stop(c.word)
-        elif c.op:
-            if c.op == OP_RESUME:
-                self._differences = {}
-            self._note("operator", word=c.word)
-            self._event(pack(CONTROL, now, now, side=c.op), now)
-            self._durable()
-        if c.reply:
-            c.reply(self.status())
+        self.note("strategy_raised", strategy=name, hook=fault.hook, error=what)
+        self.event(pack(CONTROL, now, now, side=OP_KILL), now)
 
     # --- the clock's part ---------------------------------------------------------------------------------------------------------
     def _wake(self) -> int | None:
         """When the earliest timer is due."""
         return int(self.desk.trader.region("timers")[0].ts) if self.desk.header.n_timers else None
 
-    def _fire(self) -> None:
+    def fire(self) -> None:
         """Timers that are due; a strategy that sets one for now in each is not let go round for ever."""
-        if not self.desk.header.n_timers or self._stopping:
+        if not self.desk.header.n_timers or self.stopping:
             return
         now = self.clock.now()
         for _ in range(self.desk.header.timers_n):
@@ -395,23 +266,23 @@ class Runner:
                 return
             ts = int(top.ts)
             at = ts if self.broker.lockstep else now
-            self._event(pack(TIMER, ts, ts, ident=int(top.timer_id), a=int(top.strategy), flags=0), at)
+            self.event(pack(TIMER, ts, ts, ident=int(top.timer_id), a=int(top.strategy), flags=0), at)
 
     def _pause(self) -> float:
         """Seconds until the clock wants something."""
-        wait = min(self._due.values()) - time.monotonic()
+        wait = min(self.due.values()) - time.monotonic()
         wake = self._wake()
         if wake is not None and not self.broker.lockstep:
             wait = min(wait, (wake - self.clock.now()) / SECOND)
         return max(0.0, min(wait, 1.0))
 
     def _periodic(self) -> None:
-        now, due, s = time.monotonic(), self._due, self.settings
+        now, due, s = time.monotonic(), self.due, self.settings
         if due["flush"] <= now:
             self.desk.flush()
             due["flush"] = now + s.flush_s
         if due["durable"] <= now:
-            self._durable()
+            self.durable()
             due["durable"] = now + s.durable_s
         if due["snapshot"] <= now:
             self.desk.snapshot()
@@ -429,8 +300,8 @@ class Runner:
             self.broker.hours()
 
     def _ask(self) -> None:
-        if not self._asked:
-            self._asked = True
+        if not self.asked:
+            self.asked, self.fills_asked = True, self.desk.header.n_fills
             self.broker.ask(reconcile.working(self.desk, self._name))
 
     def _confirm(self) -> None:
@@ -445,47 +316,34 @@ class Runner:
         return str(Name(self.run_id, self.desk.epoch_of(handle), handle, 0))
 
     # --- ending -------------------------------------------------------------------------------------------------------------------
-    def _begin_stop(self, why: str) -> None:
-        if self._stopping:
+    def begin_stop(self, why: str) -> None:
+        if self.stopping:
             return
-        self._stopping = why
-        self._note("stopping", text=why, orders=self.settings.on_stop)
-        self._due["stop"] = time.monotonic() + self.settings.stop_s
+        self.stopping = why
+        self.note("stopping", text=why, orders=self.settings.on_stop)
+        self.due["stop"] = time.monotonic() + self.settings.stop_s
         if self.settings.on_stop == "cancel":
-            now = self._now(0)
-            self._event(pack(CONTROL, now, now, side=OP_CANCEL_ALL), now)
+            now = self.now(0)
+            self.event(pack(CONTROL, now, now, side=OP_CANCEL_ALL), now)
 
     def _stopped(self) -> bool:
         left = len(reconcile.working(self.desk, self._name)) if self.settings.on_stop == "cancel" else 0
-        if left and time.monotonic() < self._due["stop"]:
+        if left and time.monotonic() < self.due["stop"]:
             return False
         if left:
-            self._note("stopped", text=f"{left} orders were not confirmed as cancelled")
+            self.note("stopped", text=f"{left} orders were not confirmed as cancelled")
         return True
 
-    def _note(self, what: str, **details: object) -> None:
+    def note(self, what: str, **details: object) -> None:
         self.desk.note(what, **details)
         self.told({"what": what, **details})
 
     @property
     def outside_hours(self) -> bool:
         """Whether the broker's market is known to be closed: orders that are sent then are for the extended session."""
-        return self._is_open is False
+        return self.is_open is False
 
     # --- looking ------------------------------------------------------------------------------------------------------------------
     def status(self) -> dict:
         """What an operator wants to know, in units for people."""
         return status_of(self)
-
-
-_HANDLE: dict[type, Callable] = {
-    Update: Runner._update,
-    Looked: Runner._looked,
-    Books: Runner._books,
-    Failed: Runner._failed,
-    Hours: Runner._hours,
-    Link: Runner._link,
-    Mark: Runner._mark,
-    Control: Runner._control,
-    Row: Runner._row,
-}

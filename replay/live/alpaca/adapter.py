@@ -32,6 +32,7 @@ from replay.trader.orders import (
 )
 
 PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
+SETTLE_EARLIER_S = 1.0  #: how long an order of an earlier process may be on its way
 BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 BATCH = 512  #: rows in one frame in lockstep
 PAGE = 500  #: orders a page, activities a page: their maxima
@@ -53,11 +54,13 @@ class Alpaca:
         feed: str = "iex",
         bars: bool = False,
         mute_s: float | None = 60.0,
+        now: Callable[[], int] = time.time_ns,
         extended: Callable[[], bool] = lambda: False,
     ):
         self.access, self.feed = access, feed
         self.account, self.lockstep = access.account, bool(access.session_ns)
         self.scales, self.run_id, self.crypto, self.bars, self.extended = scales, run_id, crypto, bars, extended
+        self.now = now
         self.by_index = {s.index: s for s in scales.values()}
         self.routes: dict[str, Route] = {}
         self.rate_limited = 0
@@ -298,8 +301,8 @@ class Alpaca:
             raise NoAnswer(a, path)
         return a.body
 
-    def seen(self, order: dict, activities: list[dict] | None = None) -> B.Seen:
-        """An order with its chain and fills. Raises `NoAnswer`."""
+    def seen(self, order: dict, settled: bool, activities: list[dict] | None = None) -> B.Seen:
+        """An order with its chain and fills; `settled`: nothing about it was under way when it was asked for. Raises `NoAnswer`."""
         while order["status"] == "replaced" and order.get("replaced_by"):
             order = self.get(f"/orders/{order['replaced_by']}")
         scale = self.scales[order["symbol"]]
@@ -318,11 +321,17 @@ class Alpaca:
             if activities is None:
                 activities = self.activities(chain[-1]["created_at"])
             fills = [wire.execution(a, scale, bases[a["order_id"]]) for a in activities if a["order_id"] in bases]
-        root = parse(order["client_order_id"])._replace(seq=0)
-        route = self.routes.setdefault(str(root), Route())
-        route.order_id, route.base, route.cum = order["id"], base, max(route.cum, total)
+        root = str(parse(order["client_order_id"])._replace(seq=0))
+        route = self.routes.setdefault(root, Route())
+        if not route.order_id or route.order_id in bases:  # else the stream knows of a newer one
+            route.order_id, route.base, route.cum = order["id"], base, max(route.cum, total)
         out = wire.seen(order, scale, base, paid, tuple(sorted(fills, key=lambda f: (f.cum, f.exec_id))))
-        return out._replace(cl_ord_id=str(root))
+        return out._replace(cl_ord_id=root, settled=settled)
+
+    def settled(self, root: str) -> bool:
+        """Whether every request about an order has its answer."""
+        route = self.routes.get(root)
+        return route is None or (route.posting is None and route.asking == 0)
 
     def activities(self, after: str) -> list[dict]:
         """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
@@ -337,7 +346,9 @@ class Alpaca:
 
     def books(self, cl_ord_ids: list[str]) -> Books:
         """The broker's books, and what became of the orders asked about that are no longer open. Raises `NoAnswer`."""
-        account = self.get("/account")
+        asked_ns, account = self.now(), self.get("/account")
+        quiet = {root for root in self.routes if self.settled(root)}
+        earlier = [root for root in cl_ord_ids if root not in self.routes]  # of a process before this one
         raw, query = [], {"status": "open", "limit": PAGE, "direction": "asc", "nested": False}
         while True:
             page = self.get("/orders", query)
@@ -355,9 +366,17 @@ class Alpaca:
                 ours.append(o)
         filled = [o for o in ours if float(o["filled_qty"]) or o.get("replaces")]
         activities = self.activities(min(o["created_at"] for o in filled)[:10] + "T00:00:00Z") if filled else None
-        opened = [self.seen(o, activities) for o in ours]
+        opened = []
+        for o in ours:
+            root = str(parse(o["client_order_id"])._replace(seq=0))
+            opened.append(self.seen(o, root in quiet or root not in self.routes, activities))
         roots = {s.cl_ord_id for s in opened}
-        looked = [self.looked(name) for name in cl_ord_ids if name not in roots]
+        looked = [self.looked(root) for root in cl_ord_ids if root not in roots]
+        if any(found.seen is None and found.cl_ord_id in earlier for found in looked):
+            time.sleep(SETTLE_EARLIER_S)  # the process before may have sent it in its last moment
+            looked = [self.looked(found.cl_ord_id) if found.seen is None else found for found in looked]
+        for found in [found for found in looked if found.seen is None and found.cl_ord_id not in earlier]:
+            looked.remove(found)  # this process sent it, or is about to: that is found out apart
         positions = {}
         by_position = {symbol.replace("/", ""): scale for symbol, scale in self.scales.items()}
         for p in self.get("/positions"):
@@ -366,17 +385,18 @@ class Alpaca:
                 besides.append(f"position {p['qty']} {p['symbol']}")
             else:
                 positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
-        return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked)
+        return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked, asked_ns)
 
     def looked(self, root: str) -> Looked:
         """One order by its ClOrdID. Raises `NoAnswer`."""
+        asked_ns, settled = self.now(), self.settled(root)
         try:
             order = self.get("/orders:by_client_order_id", {"client_order_id": root})
         except NoAnswer as e:
             if e.answer.outcome != MISSING:
                 raise
-            return Looked(root, None)
-        return Looked(root, self.seen(order))
+            return Looked(root, None, asked_ns)
+        return Looked(root, self.seen(order, settled), asked_ns)
 
     def tell(self, root: str, exec_type: int, text: str) -> None:
         """What a request's own answer says, into the queue."""

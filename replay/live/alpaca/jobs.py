@@ -28,13 +28,15 @@ LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
 @dataclasses.dataclass(slots=True)
 class Route:
     """Where an order of ours lives at the broker: the newest of its replace chain. `cum` counts the lots of the whole chain, `base` those
-    of its earlier orders; `posting`: the job that sends it, until its answer has come; `looking`: it is being looked up."""
+    of its earlier orders; `posting`: the job that sends it, until its answer has come; `looking`: it is being looked up;
+    `asking`: cancels and replaces that have no answer yet."""
 
     order_id: str = ""
     base: int = 0
     cum: int = 0
     posting: New | None = None
     looking: bool = False
+    asking: int = 0
 
 
 class NoAnswer(Exception):
@@ -106,9 +108,24 @@ class New(_Job):
         return None
 
 
-class Cancel(_Job):
+class _Request(_Job):
+    """A cancel or a replace: while it has no answer, a look-up says nothing about it."""
+
+    def __init__(self, adapter: Adapter, root: str):
+        super().__init__(adapter, root)
+        self.route = adapter.routes.setdefault(root, Route())
+        self.route.asking += 1
+
     def __call__(self) -> float | None:
-        adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
+        again = self._send()
+        if again is None:
+            self.route.asking -= 1
+        return again
+
+
+class Cancel(_Request):
+    def _send(self) -> float | None:
+        adapter, route = self.adapter, self.route
         if not route.order_id:
             posting = route.posting
             if posting is not None:
@@ -132,13 +149,13 @@ class Cancel(_Job):
         return None
 
 
-class Replace(_Job):
+class Replace(_Request):
     def __init__(self, adapter: Adapter, command: Command, root: str, new_id: str):
         super().__init__(adapter, root)
         self.command, self.new_id = command, new_id
 
-    def __call__(self) -> float | None:
-        adapter, route = self.adapter, self.adapter.routes.setdefault(self.root, Route())
+    def _send(self) -> float | None:
+        adapter, route = self.adapter, self.route
         if not route.order_id and route.posting is not None:
             return 0.02
         scale = adapter.by_index[self.command.instrument]

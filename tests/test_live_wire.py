@@ -1,0 +1,182 @@
+"""Alpaca's messages as ours and back, without the SDK and without sockets."""
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay import events as ev
+from replay.data.instruments import Instrument
+from replay.errors import BadInput
+from replay.live import broker as B
+from replay.live.alpaca import wire
+from replay.live.alpaca.wire import Scale, Unknown
+from replay.live.desk import Command
+from replay.trader import layout as T
+from replay.trader import orders as O
+
+AAPL = Instrument(symbol="AAPL", tick_size="0.01")
+BTC = Instrument(symbol="BTC/USD", tick_size="0.01", lot_size="0.000000001", currency="USD", base="BTC")
+NS = 1_772_461_800_000_366_123
+STAMP = msgpack.Timestamp(NS // 10**9, NS % 10**9)
+
+
+def row(event, dtype=ev.EVENT):
+    found = np.frombuffer(event, dtype)[0]
+    return SimpleNamespace(**{name: int(found[name]) for name in dtype.names})
+
+
+def order(**kw):
+    given = {
+        "id": "o1",
+        "client_order_id": "x",
+        "symbol": "AAPL",
+        "status": "new",
+        "qty": "10",
+        "filled_qty": "0",
+        "filled_avg_price": None,
+        "limit_price": "189.12",
+        "stop_price": None,
+        "updated_at": "2026-03-02T14:30:00Z",
+    }
+    return given | kw
+
+
+def test_a_quote_is_never_better_than_it_was():
+    """Off the tick, a bid is rounded down and an ask up; an absent side has no price."""
+    s = Scale(0, AAPL)
+    q = row(wire.market_event({"T": "q", "bp": 189.119, "bs": 3, "ap": 189.131, "as": 200, "t": STAMP}, s, 7), ev.QUOTE_DT)
+    assert (q.bid_px, q.bid_sz, q.ask_px, q.ask_sz) == (18911, 3, 18914, 200) and s.off_tick == 2
+    assert (q.ts_event, q.ts_recv, q.flags) == (NS, 7, ev.LAST)
+    q = row(wire.market_event({"T": "q", "bp": 0.0, "bs": 0, "ap": 189.13, "as": 1, "t": STAMP}, s, 7), ev.QUOTE_DT)
+    assert (q.bid_px, q.bid_sz) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("price", "conditions", "flags"),
+    [
+        (189.12, ["@"], ev.PRINT),
+        (189.12, [" "], ev.PRINT),
+        (189.12, ["@", "I"], ev.COUNTS | ev.FILLS),
+        (189.12, ["@", "W"], ev.COUNTS),
+        (189.12, ["M"], 0),
+        (189.1225, ["@"], ev.COUNTS),
+    ],
+)
+def test_what_a_print_may_do(price, conditions, flags):
+    m = {"T": "t", "i": 5, "p": price, "s": 100, "c": conditions, "t": STAMP}
+    t = row(wire.market_event(m, Scale(0, AAPL), 7), ev.TRADE_DT)
+    assert (t.px, t.size, t.flags, t.trade_id) == (18912, 100, flags | ev.LAST, 5)
+
+
+def test_crypto():
+    t = row(
+        wire.market_event({"T": "t", "i": 5, "p": 61837.6, "s": 0.000123456, "tks": "S", "t": STAMP}, Scale(0, BTC), 7),
+        ev.TRADE_DT,
+    )
+    assert (t.px, t.size, t.side) == (6_183_760, 123_456, -1)
+
+
+@pytest.mark.parametrize(
+    ("code", "side"), [("H", ev.HALTED), ("2", ev.HALTED), ("T", ev.TRADING), ("3", ev.TRADING), ("E", None)]
+)
+def test_statuses(code, side):
+    event = wire.market_event({"T": "s", "sc": code, "t": STAMP}, Scale(0, AAPL), 7)
+    assert event is None if side is None else row(event).side == side
+
+
+@given(st.integers(0, 2**40), st.sampled_from(["0.01", "0.0001", "0.00001"]))
+def test_prices_come_back(ticks, tick):
+    s = Scale(0, Instrument(symbol="X", tick_size=tick))
+    assert s.ticks(float(s.text(ticks))) == ticks or ticks > 2**50 and s.off_tick == 0
+    assert s.ticks(s.text(ticks)) == ticks
+
+
+@pytest.mark.parametrize(
+    ("event", "exec_type"),
+    [
+        ("new", O.EXEC_NEW),
+        ("canceled", O.EXEC_CANCELED),
+        ("done_for_day", O.EXEC_EXPIRED),
+        ("replaced", O.EXEC_REPLACED),
+        ("order_cancel_rejected", O.EXEC_CANCEL_REJECTED),
+    ],
+)
+def test_updates(event, exec_type):
+    u = wire.update(
+        {"event": event, "order": order(filled_qty="3"), "execution_id": "e1", "timestamp": "2026-03-02T14:30:00.5Z"},
+        Scale(0, AAPL),
+        4,
+    )
+    assert (u.exec_type, u.cum, u.ts) == (exec_type, 7, 1_772_461_800_500_000_000)
+
+
+def test_a_fill():
+    data = {
+        "event": "partial_fill",
+        "order": order(filled_qty="3"),
+        "execution_id": "e1",
+        "price": "189.11",
+        "qty": "2",
+        "timestamp": "2026-03-02T14:30:00Z",
+    }
+    u = wire.update(data, Scale(0, AAPL), 0)
+    assert (u.last_qty, u.last_px, u.cum) == (2, 18911, 3) and u.exec_id == wire.id_of("e1") > 0
+
+
+def test_what_is_not_known():
+    s = Scale(0, AAPL)
+    assert wire.update({"event": "pending_new", "order": order()}, s, 0) is None
+    for bad in ({"event": "odd", "order": order()}, {"event": "new", "order": order(status="odd")}):
+        with pytest.raises(Unknown):
+            wire.update(bad, s, 0)
+    with pytest.raises(Unknown):
+        wire.seen(order(status="odd"), s)
+    with pytest.raises(BadInput, match="not a multiple"):
+        wire.update({"event": "new", "order": order(filled_qty="0.5")}, s, 0)
+
+
+def test_a_look_up():
+    seen = wire.seen(order(status="partially_filled", filled_qty="4", filled_avg_price="189.1225"), Scale(0, AAPL), 6, 1000)
+    assert (seen.state, seen.qty, seen.cum, seen.paid, seen.px) == (B.OPEN, 16, 10, 1000 + 75649, 18912)
+
+
+def command(**kw):
+    given = {
+        "kind": T.CMD_NEW,
+        "handle": 1,
+        "qty": 10,
+        "px": 18912,
+        "stop_px": 18800,
+        "instrument": 0,
+        "side": -1,
+        "type": T.LIMIT,
+        "tif": T.GTC,
+        "flags": 0,
+        "ts": 1,
+        "seq": 1,
+    }
+    return Command(**given | kw)
+
+
+def test_requests():
+    s = Scale(0, AAPL)
+    assert wire.new_order(command(), s, "id", True) == {
+        "symbol": "AAPL", "qty": "10", "side": "sell", "type": "limit", "time_in_force": "gtc", "client_order_id": "id", "limit_price": "189.12", "extended_hours": True,
+    }  # fmt: skip
+    body = wire.new_order(command(type=T.STOP_LIMIT, side=1, tif=T.DAY), s, "id", True)
+    assert (body["limit_price"], body["stop_price"], body["side"], "extended_hours" in body) == ("189.12", "188.00", "buy", False)
+    assert "limit_price" not in wire.new_order(command(type=T.MARKET), s, "id", False)
+    assert wire.replacement(command(qty=12), s, 4, "new") == {"qty": "8", "client_order_id": "new", "limit_price": "189.12"}
+    with pytest.raises(BadInput, match="post-only"):
+        wire.new_order(command(flags=T.POST_ONLY), s, "id", False)
+
+
+def test_money_and_times():
+    assert wire.money("-0.00000001") == -1 and wire.money(Decimal("99.999999999")) == 9_999_999_999
+    assert wire.stamp_ns("2026-03-02T09:30:00.000366-05:00") == 1_772_461_800_000_366_000
+    assert wire.stamp_ns("2026-03-02T14:30:00Z") == 1_772_461_800_000_000_000 and wire.stamp_ns(STAMP) == NS
