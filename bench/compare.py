@@ -1,6 +1,6 @@
 """Ours and the peers, side by side, in one run on the same events.
 
-    python -m bench.compare --peers hft=~/venvs/hft,naut=~/venvs/naut,naut2=~/venvs/naut2
+    python -m bench.compare --peers hft=~/venvs/hft,naut=~/venvs/naut,naut2=~/venvs/naut2,vbt=~/venvs/vbt
 
 Runs alternate (ours, theirs, theirs, ours, ...), so that a drift of the machine touches both alike. Every run's result is checked before
 its time counts: ours against an engine-free reference, the peer's against ours. A peer that is not given is `not measured`.
@@ -15,26 +15,34 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from bench import reference, workloads
 from bench.machine import conditions
 from bench.peer import Peer, PeerError
+from replay.data.session import Session
+from replay.events import LAST
+from replay.runs.config import RunConfig
+from replay.runs.sweep import sweep
 from replay.strategy import load
 
 GROUPS = {
     "w1": ("w1_l1", "w1_l2"),
     "w2": ("w2",),
     "w3": ("w3",),
+    "w4": ("w4", "w4_sweep"),
     "w5": ("w5_null", "w5_ema"),
     "plain": ("w1_plain", "w2_plain", "w3_plain"),
 }
 #: opponent -> (key of --peers, depth type)
 HFT = {"hftbacktest HashMap": ("hft", "hash"), "hftbacktest ROIVector": ("hft", "roi")}
+VECTORBT = {"vectorbt, vectorised": ("vbt", "")}
 NAUTILUS = {"NautilusTrader 1.231": ("naut", ""), "NautilusTrader 2.0.0rc7": ("naut2", "")}
 #: the promised ratios, in the order of the opponents (DESIGN, budgets); None where nothing is promised
 FLOORS: dict[str, tuple[float | None, float | None]] = {
@@ -42,10 +50,14 @@ FLOORS: dict[str, tuple[float | None, float | None]] = {
     "w1_l2": (None, None),
     "w2": (6.0, 4.5),
     "w3": (5.0, 5.0),
+    "w4": (3.0,),
+    "w4_sweep": (3.0,),
     "w1_plain": (15.0, 4.0),
     "w2_plain": (12.0, 3.0),
     "w3_plain": (None, None),
 }
+#: the lengths of each combination of W4's sweep
+LENGTHS = {"fast": list(range(5, 51, 5)), "slow": list(range(60, 241, 20))}
 W5_FLOOR = 0.5  #: of W1's rate on L1
 INCLUDED = (
     "A time covers the replay from the first event to the last report, with both books, order management and risk; ours also the draining of "
@@ -122,6 +134,38 @@ class Ours:
         return engine.elapsed_s
 
 
+class OurSweep:
+    """Our side of W4's sweep: every combination on the first symbol, one thread, engines built anew for each."""
+
+    name, case, late, alone = "w4_sweep", workloads.CASES["w4"]._replace(title="W4 sweep of 100, one thread"), {}, False
+
+    def __init__(self, source: workloads.Source):
+        rows = source.session.events
+        one = Session.from_rows(_alone(rows), source.session.instruments[:1], name="bars5m-1", bar_intervals_ns=source.session.manifest.bar_intervals_ns)
+        self.source = workloads.Source(one, source.text + ", first symbol, 100 combinations", None)
+        self.builds, self.outcome = [0.0], {}
+        self.table = None
+        self.run()
+
+    def run(self) -> float:
+        gc.collect()
+        config = RunConfig(slippage="0bps", participation=Decimal(0), initial_capital=Decimal(0), limits=self.case.limits)
+        t = time.perf_counter()
+        table = sweep(config, self.source.session, self.case.strategy, LENGTHS)
+        seconds = time.perf_counter() - t
+        assert self.table is None or table.equals(self.table), "two sweeps made different decisions"
+        self.table = table
+        self.outcome = {"orders": sum(table["orders"].to_pylist()), "pnl_cents": round(sum(table["net"].to_pylist()) * 100)}
+        return seconds
+
+
+def _alone(rows: np.ndarray) -> np.ndarray:
+    """The bars of the first symbol, each a message of its own."""
+    first = rows[rows.instrument == 0].copy()
+    first["flags"] = LAST
+    return first
+
+
 def alternate(ours: Callable[[], float], theirs: Callable[[], float], reps: int) -> tuple[list[float], list[float]]:
     """`reps` runs of each, neighbours in turn first."""
     a, b = [], []
@@ -140,6 +184,12 @@ def agree(
 ) -> str:
     """What agrees, as text. Raises `AssertionError` where something that must agree does not."""
     kind = case[:2]
+    if key == "vbt":
+        assert abs(theirs["orders"] / ours["orders"] - 1) < 0.01, (theirs, ours)
+        return (
+            f"ours exact: {ours['orders']:,} orders, PnL {ours['pnl_cents'] / 100:,.2f}; "
+            f"it decides ties of its averages by rounding: {theirs['orders']:,}, {theirs['pnl_cents'] / 100:,.2f}"
+        )
     if key == "hft":
         if kind == "w1":
             assert (theirs["wakes"], theirs["checksum"]) == (null["hft_wakes"], null["hft_checksum"]), (theirs, null)
@@ -178,13 +228,13 @@ class Comparison:
 
     def case(self, name: str) -> None:
         """Measure one case against all its opponents."""
-        self.say(f"{workloads.CASES[name].title}: events, reference, first run")
-        source = self.source(name)
-        ours = Ours(name, source, self.keep_output)
+        self.say(f"{name}: events, reference, first run")
+        source = self.source("w4" if name == "w4_sweep" else name)
+        ours = OurSweep(source) if name == "w4_sweep" else Ours(name, source, self.keep_output)
         if name.startswith("w5"):
             self._against_w1(ours)
             return
-        opponents = NAUTILUS if name.endswith("plain") else HFT
+        opponents = NAUTILUS if name.endswith("plain") else VECTORBT if name.startswith("w4") else HFT
         for (opponent, (key, depth)), floor in zip(opponents.items(), FLOORS[name], strict=True):
             row = self._row(ours, opponent, floor)
             if key not in self.peers:
@@ -194,9 +244,10 @@ class Comparison:
             else:
                 self._measure(ours, row, key, depth)
 
-    def _row(self, ours: Ours, opponent: str, floor: float | None) -> Row:
+    def _row(self, ours: Ours | OurSweep, opponent: str, floor: float | None) -> Row:
         source = ours.source
-        row = Row(ours.name, ours.case.title, opponent, source.text, len(source.session.events), floor=floor)
+        runs = 100 if ours.name == "w4_sweep" else 1
+        row = Row(ours.name, ours.case.title, opponent, source.text, len(source.session.events) * runs, floor=floor)
         self.rows.append(row)
         return row
 
@@ -204,6 +255,7 @@ class Comparison:
         self.say(f"{row.title}: {row.opponent}")
         level = "l2" if ours.case.source is workloads.l2_source else "l1"
         null = self.nulls[ours.case.source]
+        lengths = LENGTHS if row.case == "w4_sweep" else {"fast": [20], "slow": [50]}
 
         def theirs() -> float:
             seconds, out = peer.run()
@@ -214,7 +266,7 @@ class Comparison:
 
         try:
             with Peer(
-                self.peers[key], key, ours.source.session.events, case=row.case[:2], level=level, depth=depth, alone=ours.alone
+                self.peers[key], key, ours.source.session.events, case="sweep" if row.case == "w4_sweep" else row.case[:2], level=level, depth=depth, alone=ours.alone, **lengths
             ) as peer:
                 row.versions = peer.versions
                 row.ours_s, row.theirs_s = alternate(ours.run, theirs, self.reps)
@@ -307,8 +359,8 @@ def _peers(text: str) -> dict[str, Path]:
     out = {}
     for part in filter(None, text.split(",")):
         key, _, path = part.partition("=")
-        if key not in ("hft", "naut", "naut2") or not path:
-            raise argparse.ArgumentTypeError(f"expected hft=PATH,naut=PATH,naut2=PATH, got {part!r}")
+        if key not in ("hft", "naut", "naut2", "vbt") or not path:
+            raise argparse.ArgumentTypeError(f"expected hft=PATH,naut=PATH,naut2=PATH,vbt=PATH, got {part!r}")
         where = Path(path).expanduser()
         where = where / "bin" / "python" if where.is_dir() else where
         if not where.is_file():
@@ -323,7 +375,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--cases", default=",".join(GROUPS), help=f"of {', '.join(GROUPS)} (default: all)")
     p.add_argument("--reps", type=int, default=5, help="runs of each side (default 5)")
     p.add_argument("--events", type=int, default=workloads.EVENTS, help="events a session (default 2,000,000)")
-    p.add_argument("--peers", type=_peers, default={}, help="hft=PATH,naut=PATH,naut2=PATH: interpreters or virtual environments")
+    p.add_argument("--peers", type=_peers, default={}, help="hft=PATH,naut=PATH,naut2=PATH,vbt=PATH: interpreters or virtual environments")
     p.add_argument("--no-output", action="store_true", help="do not keep our output records")
     p.add_argument("--json", type=Path, help="write everything measured to this file")
     p.add_argument("--markdown", action="store_true", help="print the table for README.md")

@@ -8,7 +8,7 @@ class SmaCross(Strategy):
     """Holds `qty` lots while the mean of the last `fast` closes is above that of the last `slow`, nothing else; one market order a
     change, which trades at the next bar's open.
 
-    fast, slow: lengths of the means, in bars. qty: lots held.
+    fast, slow: lengths of the means, in bars of the shortest interval there is. qty: lots held.
     The means are compared as sums of whole ticks, each times the other's length: no rounding decides.
     Fails in a market without trend: every cross back pays the slippage, and the means see a turn only when it is old.
     """
@@ -26,6 +26,8 @@ class SmaCross(Strategy):
 
     def on_bar(self, ctx, b):
         i = b.instrument
+        if b.side != ctx.book(i).finest:
+            return  # of a longer interval than the bars that execute
         f = self.fast_next[i]
         s = self.slow_next[i]
         self.fast_sum[i] += b.close - self.fast_closes[i, f]

@@ -28,7 +28,7 @@ from replay.trader import orders as O  # noqa: E402
 from replay.trader.output import OUT_NEW, OUT_REPORT  # noqa: E402
 
 SYMBOLS = ["AAPL", "MSFT"]
-PINGER = [(str(Path(__file__).with_name("pinger.py")), {"every": "4"})]
+PINGER = [(str(Path(__file__).with_name("pinger.py")), {"every": "2"})]
 
 
 def warm():
@@ -78,7 +78,12 @@ def trade(order, log):
     paper.run(order, lines=True)
 
 
-def series(n, seed, folder, speed=40.0, say=lambda text: None):
+def trading(log):
+    """How often a process has come as far as to trade."""
+    return log.read_text().count('"stream":"market data","up":true') if log.exists() else 0
+
+
+def series(n, seed, folder, speed=25.0, say=lambda text: None):
     """`n` kills; returns figures, raises AssertionError where anything is twice, lost or different."""
     rng = random.Random(seed)
     warm()
@@ -92,8 +97,12 @@ def series(n, seed, folder, speed=40.0, say=lambda text: None):
         url = url_file.read_text()
         order = lives.order(url, folder, PINGER, SYMBOLS)
         for k in range(n):
+            up = trading(log)
             pid = fork(lambda: trade(order, log))
-            time.sleep(rng.uniform(0.2, 2.0))
+            if rng.random() < 0.85:  # while it trades; the others while it starts
+                while trading(log) == up and os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 1.2))
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             assert os.WIFSIGNALED(status), f"kill {k}: it had ended by itself: {log.read_text()[-600:]}"
@@ -103,7 +112,7 @@ def series(n, seed, folder, speed=40.0, say=lambda text: None):
         os.kill(pid, signal.SIGTERM)
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 0, log.read_text()[-600:]
-        return compare(url, folder / "journal")
+        return {"while trading": trading(log), **compare(url, folder / "journal")}
     finally:
         os.kill(server, signal.SIGKILL)
         os.waitpid(server, 0)

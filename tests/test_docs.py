@@ -109,7 +109,7 @@ def test_the_page_of_commands_is_what_the_commands_say():
 def test_the_readme_has_its_two_commands():
     sh = [text for language, _, text in BLOCK.findall((ROOT / "README.md").read_text()) if language == "sh"]
     assert [len(text.splitlines()) for text in sh] == [1, 1]
-    assert "replay run fixtures/equity-day" in sh[0] and sh[1].rstrip().endswith("-m pytest")
+    assert "replay run fixtures/equity-day" in sh[0] and sh[1].rstrip().endswith("-m pytest -n auto")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from collections import Counter
 
 import pytest
-from test_golden import BARS
+from test_golden import BARS, MONTH
 
 from replay import events as ev
 from replay.data.instruments import Instrument
 from replay.data.session import Session
-from replay.data.synth import bar_days, by_hand, equity_day, l2_book
+from replay.data.synth import by_hand, equity_day, l2_book
 from replay.engine import Engine
 from replay.strategy import examples, load
 from replay.trader.orders import EXEC_TRADE
@@ -138,7 +138,7 @@ CASES = [(name, "bars" if name in ON_BARS else "quotes", {}) for name in example
 
 @pytest.fixture(scope="module")
 def made_up():
-    return {"quotes": equity_day(n_events=20_000, seed=3), "bars": bar_days(n_events=3_000, seed=4)}
+    return {"quotes": equity_day(n_events=20_000, seed=3), "bars": Session.open(MONTH)}
 
 
 @pytest.mark.parametrize(("name", "what", "given"), CASES)
@@ -150,7 +150,17 @@ def test_no_example_holds_more_than_it_may(made_up, name, what, given):
     for r in reports(engine):
         held[int(r.instrument)] += int(r.side) * int(r.b)
         assert abs(held[int(r.instrument)]) <= most
-    assert len(held) == 2
+    assert len(held) == len(made_up[what].instruments)
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_bars_of_a_longer_interval_add_nothing(made_up, name):
+    month = made_up["bars"]
+    days = month.slice(end=month.manifest.start_ns + 3 * 86_400 * SECOND)
+    minutes = days.events[(days.events.kind != ev.BAR) | (days.events.side == 0)]
+    minutes["flags"][:] |= ev.LAST
+    alone = Session.from_rows(minutes, days.instruments, bar_intervals_ns=month.manifest.bar_intervals_ns[:1])
+    assert fills(days, name, **BARS[name]) == fills(alone, name, **BARS[name]) != []
 
 
 @pytest.mark.parametrize(("name", "given"), [

@@ -15,22 +15,23 @@ from pathlib import Path
 import pytest
 
 from replay.data.session import Session
-from replay.data.synth import bar_days, l2_book
+from replay.data.synth import l2_book
 from replay.engine import Engine
 from replay.strategy import examples, load
 from replay.trader.limits import Limits
 from replay.venue.setup import Leg, Profile
 
-DAY = Path(__file__).parents[1] / "fixtures" / "equity-day"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+DAY, MONTH = FIXTURES / "equity-day", FIXTURES / "bars-month"
 LIMITS = Limits(max_position=Decimal(300), max_drawdown=Decimal(500), max_orders=30, collar_bps=50, max_quote_age_s=Decimal(30))
 JITTER = Profile(entry=Leg.parse("lognormal:1ms:0.5", "entry"), response=Leg.parse("lognormal:2ms:0.4", "response"), seed=7)
 
 ALL = 1 << 30  # rows
-#: what makes lengths of time hold a few five-minute bars
+#: what makes lengths of time hold a few one-minute bars
 BARS = {
-    "mean_reversion": {"horizon": "15m", "window": "2h", "entry_z": 2.0, "max_hold": "1h", "stop_bps": 100.0},
-    "micro_momentum": {"burst": "5m", "window": "2h", "entry_z": 2.0, "surge": 1.2, "take_bps": 50.0, "stop_bps": 30.0, "max_hold": "30m"},
-    "breakout": {"window": "100m", "trail": "30m", "recent": "30m"},
+    "mean_reversion": {"horizon": "5m", "window": "1h", "max_hold": "30m", "stop_bps": 100.0},
+    "micro_momentum": {"burst": "2m", "window": "1h", "surge": 1.5, "take_bps": 30.0, "stop_bps": 20.0, "max_hold": "15m"},
+    "breakout": {},
 }
 CASES = {
     "day-cross": ("day", "ema_cross", {"fast": 50, "slow": 200, "warmup": 200}, Profile(), Limits(), 12_000, "2c3dc93e6e9ac275"),
@@ -39,11 +40,11 @@ CASES = {
     "day-momentum": ("day", "micro_momentum", {}, Profile(), Limits(), ALL, "5e1162733fa796ac"),
     "day-breakout": ("day", "breakout", {}, Profile(), Limits(), ALL, "15fbe67a146d7153"),
     "day-hold": ("day", "buy_and_hold", {}, Profile(), Limits(), ALL, "07952eff40ae4906"),
-    "bars-sma": ("bars", "sma_cross", {}, Profile(), Limits(), ALL, "c2c66f7fed1feafc"),
-    "bars-reversion": ("bars", "mean_reversion", BARS["mean_reversion"], Profile(), Limits(), ALL, "8ee47c24b31d6f46"),
-    "bars-momentum": ("bars", "micro_momentum", BARS["micro_momentum"], Profile(), Limits(), ALL, "dae78f00a09a336e"),
-    "bars-breakout": ("bars", "breakout", BARS["breakout"], Profile(), Limits(), ALL, "fe7a2fd791746e6a"),
-    "bars-hold": ("bars", "buy_and_hold", {}, Profile(), Limits(), ALL, "3a24b1c5882a2bc3"),
+    "bars-sma": ("bars", "sma_cross", {}, Profile(), Limits(), ALL, "da555457f0b6a7e9"),
+    "bars-reversion": ("bars", "mean_reversion", BARS["mean_reversion"], Profile(), Limits(), ALL, "2ff76aa3a2a85e39"),
+    "bars-momentum": ("bars", "micro_momentum", BARS["micro_momentum"], Profile(), Limits(), ALL, "6c43369699da3d99"),
+    "bars-breakout": ("bars", "breakout", BARS["breakout"], Profile(), Limits(), ALL, "1db00f36620c1d5d"),
+    "bars-hold": ("bars", "buy_and_hold", {}, Profile(), Limits(), ALL, "96a404f7a58fb5b7"),
     "book-quoting": ("book", "passive_quoting", {}, Profile(), Limits(), 4_000, "0dff35ba7aca2a48"),
     "book-hft": ("book", "passive_quoting", {}, Profile(name="hftbacktest", queue="power2", queue_n=2.0), Limits(), 4_000, "c8f3ae90dcd1e4e4"),
 }
@@ -51,7 +52,7 @@ CASES = {
 
 def digest(case):
     source, strategy, given, profile, limits, rows, _ = CASES[case]
-    session = {"day": lambda: Session.open(DAY), "book": lambda: l2_book(4_000, seed=5), "bars": lambda: bar_days(n_events=3_000, seed=4)}
+    session = {"day": lambda: Session.open(DAY), "book": lambda: l2_book(4_000, seed=5), "bars": lambda: Session.open(MONTH)}
     engine = Engine(session[source](), [load(strategy, given)], profile, limits)
     engine.advance(rows)
     return engine.digest

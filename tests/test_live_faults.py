@@ -201,6 +201,6 @@ def test_killed_at_any_moment(tmp_path):
         [sys.executable, "-W", "ignore", str(Path(__file__).with_name("kills.py")), "3"],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -208,6 +208,37 @@ def test_a_difference_that_stays(tmp_path, policy):
     run.end()
 
 
+def test_hours(tmp_path):
+    """Only while the market is open, where so wished; a restart into a closed market does not believe what was before."""
+    run = Run(tmp_path / "j", market_hours_only=True).begin()
+    run.quote(2)
+    assert len(run.sent(CMD_NEW)) == 1
+    run.r.is_open = None  # as a new process knows it
+    run.say(Hours(False, 20260302, 10**12, 0, 0))
+    run.quote(2)
+    assert len(run.sent(CMD_NEW)) == 1 and run.desk.header.c_refused == 1
+    run.say(Hours(True, 20260303, 10**12, 0, 0))
+    run.quote(2)
+    assert len(run.sent(CMD_NEW)) == 2
+    run.end()
+
+
+def test_a_restart_looks_twice_at_a_difference(tmp_path):
+    """A fill between the questions for orders and for positions is no difference."""
+    first = Run(tmp_path / "j").begin()
+    first.quote(9)
+    first.desk.flush()
+    again = Run(tmp_path / "j", Desk.resume(Disk(tmp_path / "j"), recovery.recover(Disk(tmp_path / "j")), 0))
+    good = again.broker.books
+    again.broker.books = None
+    again.broker.start(again.r.inbox.put)
+    for books in (good._replace(positions={0: (3, 100)}), good):
+        again.r.inbox.put(books)
+    again.r._begin()
+    assert again.desk.header.state == 0
+    again.end()
+
+
 def test_somebody_elses_order_halts(tmp_path):
     run = Run(tmp_path / "j").begin()
     run.say(Books(CASH, {}, [], ["order x buy 1 A"], [], [], LATER))

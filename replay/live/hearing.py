@@ -86,8 +86,8 @@ def on_books(r: Runner, books: Books) -> None:
     out = reconcile.balances(r.desk, books, policy, now, r.settings.cash_tolerance)
     same = out.differences == r.differences and r.desk.header.n_fills == r.fills_asked
     r.differences = out.differences
-    if out.differences and not first and not same:
-        r.due["books"] = time.monotonic() + CONFIRM_S  # a fill may be on its way
+    if out.differences and not same:  # a fill may be on its way
+        r.due["books"] = time.monotonic() + CONFIRM_S
         return
     if out.found or (first and books.besides):
         r.note("reconciled", policy=policy, found=out.found, besides=books.besides if first else [])
@@ -108,9 +108,8 @@ def on_hours(r: Runner, hours: Hours) -> None:
     r.due["hours"] = time.monotonic() + min(60.0, max(1.0, hours.next_ns / SECOND))
     opened = hours.is_open or not r.settings.market_hours_only
     if hours.is_open != r.is_open:
-        first, r.is_open = r.is_open is None, hours.is_open
-        if opened or not first:
-            r.event(pack(PHASE, now, now, side=OPEN if opened else CLOSED, ident=hours.day), now)
+        r.is_open = hours.is_open
+        r.event(pack(PHASE, now, now, side=OPEN if opened else CLOSED, ident=hours.day), now)
 
 
 def on_link(r: Runner, link: Link) -> None:

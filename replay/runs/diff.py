@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from replay.data.times import utc_text
 from replay.errors import BadInput
-from replay.runs.rebuild import Told, first_difference, name_of, records, strategies
+from replay.journal import first_difference
+from replay.runs.rebuild import Told, name_of, records, strategies
 from replay.runs.result import Result
 from replay.runs.tracking import Gap, track
 from replay.show import line, said

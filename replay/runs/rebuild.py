@@ -13,6 +13,7 @@ from replay.data.session import Session
 from replay.engine import Engine
 from replay.errors import BadInput
 from replay.events import EVENT
+from replay.journal import first_difference
 from replay.runs.api import recording
 from replay.runs.halfway import apply, moment, rows_by
 from replay.runs.result import Result, source_sha256
@@ -116,13 +117,6 @@ def records(events: pa.Table) -> np.recarray:
         rows[name] = events[name]
     rows["flags"] = events["flags"]
     return rows
-
-
-def first_difference(a: np.ndarray, b: np.ndarray) -> int:
-    """Index of the first record that differs, or that one of the two has not; -1: none does."""
-    n = min(len(a), len(b))
-    differ = np.flatnonzero(np.ascontiguousarray(a[:n]).view("V64") != np.ascontiguousarray(b[:n]).view("V64"))
-    return int(differ[0]) if len(differ) else -1 if len(a) == len(b) else n
 
 
 def strategies(run: Result) -> list[str]:

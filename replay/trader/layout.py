@@ -115,6 +115,7 @@ VIEW = record(
     ("allowed", "i1"),
     ("gapped", "i1"),
     ("level", "i1"),  # the data level that sets this view
+    ("finest", "i1"),  # the interval of the bars that features take in, -1 none
     ("close_px", "i8"),
     ("close_ts", "i8"),
     ("flatten_ts", "i8"),  # when its position was last to be flattened

@@ -84,6 +84,7 @@ def build(
         v.orders = -1
         v.features = table.first[k] if k < len(table.first) else -1
         v.level = LEVELS[m.levels[k]]
+        v.finest = m.bar_intervals_ns.index(m.finest_bar_ns[k]) if m.finest_bar_ns[k] else -1
         v.phase = m.phase_at_start
     arena.region("features")[: len(table.features)] = table.features
     fill_instruments(arena, m)

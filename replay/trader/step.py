@@ -300,7 +300,7 @@ def on_bar(tb, h, e):
     v.close_ts = h.now
     if v.level < LEVEL_L1 or v.bid_sz == 0 or v.ask_sz == 0:
         mark(tb, h, v, k, 2 * e.d)
-    if v.features >= 0:
+    if v.features >= 0 and e.side == v.finest:
         feature(tb, h, k, 0)
     wake(tb, h, ON_BAR)
 
