@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from replay.data import synth
+from replay.serve import account, venue
 from replay.serve.errors import ApiError
 from replay.serve.orders import ENDED, Order, text
 from replay.serve.rest import Call, Rest
 from replay.serve.server import Server
-from replay.serve.venue import CAPACITY
 from replay.venue.setup import Leg, Profile
 
 LEGS = {"entry": Leg("lognormal", 5_000_000, 0.8), "response": Leg("lognormal", 5_000_000, 0.8)}
@@ -107,7 +107,7 @@ class Client:
         working = a.working()
         handles = {o.handle for o in working if o.handle}
         assert handles == {h for h, o in a._by_handle.items() if not o.ended}
-        assert len(a.venue._free) + len(a._by_handle) == CAPACITY
+        assert a.venue.slots() + len(a._by_handle) == venue.CAPACITY
         assert p.reserved(working) >= 0
 
     def settle(self):
@@ -158,3 +158,20 @@ def test_random_requests(seed, strict):
         )
         assert all(c.refused[words] for words in wanted), c.refused
     assert text(c.account.portfolio.equity())
+
+
+def test_a_venue_that_is_full(monkeypatch):
+    for module in (venue, account):
+        monkeypatch.setattr(module, "CAPACITY", 16)
+    c = Client(1, synth.equity_day(("A", "B"), 500, seed=1), profile=Profile())
+    c.server.advance(None, rows=100)
+    order = {"symbol": "A", "qty": 1, "side": "buy", "type": "limit", "time_in_force": "gtc"}
+    for k in range(15):
+        assert c.ask(c.rest.submit, {**order, "limit_price": f"{1 + k}"})
+    legs = {"take_profit": {"limit_price": 900}, "stop_loss": {"stop_price": 1}, "order_class": "bracket"}
+    entry = c.ask(c.rest.submit, {**order, "type": "market", **legs})
+    assert c.ask(c.rest.submit, {**order, "limit_price": "9"}) is None and c.refused["too many open orders"] == 1
+    c.settle()
+    first, second = c.account.orders[entry["id"]].legs  # nothing is left half protected
+    assert c.account.orders[entry["id"]].status == "filled" and {first.status, second.status} == {"rejected", "canceled"}
+    c.check()

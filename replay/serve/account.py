@@ -20,7 +20,7 @@ from replay.serve.market import Market
 from replay.serve.orders import CANNOT_REPLACE, ENDED, NAMESPACE, TIFS, Assets, Order, text, view
 from replay.serve.portfolio import Portfolio
 from replay.serve.ticket import Ticket, choice, client_id, lots, parse, ticks
-from replay.serve.venue import Report, Request, Venue
+from replay.serve.venue import CAPACITY, Report, Request, Venue
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, DAY, FOK, GTC, IOC, LIMIT, MARKET, STOP, STOP_LIMIT
 from replay.trader.orders import (
     EXEC_CANCEL_REJECTED,
@@ -94,8 +94,11 @@ class Account:
         return o
 
     def _room(self) -> None:
-        """Raises `ApiError` where as many requests are under way as the venue has room for."""
-        if self.venue.room() <= len(self.outbox) + 2:
+        """Raises `ApiError` where as many orders are open, or requests under way, as the venue has room for; a cancel of every order
+        always finds some."""
+        if not self.venue.slots():
+            raise ApiError.forbidden("too many open orders")
+        if self.venue.room() - len(self.outbox) <= CAPACITY:
             raise ApiError.forbidden("too many requests under way")
 
     def _order(self, t: Ticket) -> Order:
@@ -119,10 +122,12 @@ class Account:
         return str(uuid.uuid5(NAMESPACE, f"{self.number} {self._named}"))
 
     def route(self, o: Order) -> None:
-        """Send an order to the venue."""
+        """Send an order to the venue; one that it has no room for is rejected."""
         handle = self.venue.open_handle()
         if handle is None:
-            raise ApiError.forbidden("too many open orders")
+            self.end(o, "rejected")
+            groups.after(self, o)
+            return
         o.handle, o.submitted_at = handle, self.market.now
         if o.status != "held":
             o.status = "pending_new"
@@ -152,7 +157,6 @@ class Account:
             raise ApiError.refused(f'order is already in "{o.status}" state')
         if (o.status == "pending_replace" and self.strict) or self._replacing.get(o.handle) is o:
             raise ApiError.refused("unable to cancel order: replace is pending")
-        self._room()
         self.withdraw(o)
 
     def withdraw(self, o: Order) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from replay.data.session import Session
@@ -59,20 +60,24 @@ class Venue:
         self.arena = venue_setup.build(session.manifest, profile, CAPACITY)
         self.header = self.arena.header
         self.reached = 0
-        self._free = list(range(CAPACITY - 1, -1, -1))
+        self._free = deque(range(CAPACITY))
         self._ordinal = 0
         self._order = 0 if session.order is None else session.order.ctypes.data
+
+    def slots(self) -> int:
+        """Orders that may still be opened."""
+        return len(self._free)
 
     def open_handle(self) -> int | None:
         """A handle for a new order, None where the venue is full."""
         if not self._free:
             return None
         self._ordinal += 1
-        return self._ordinal << SLOT_BITS | self._free.pop()
+        return self._ordinal << SLOT_BITS | self._free.popleft()
 
     def close_handle(self, handle: int) -> None:
         """The order has ended and no request about it is under way: its slot may be used again."""
-        self._free.insert(0, handle & SLOT_MASK)
+        self._free.append(handle & SLOT_MASK)
 
     def send(self, r: Request, now: int) -> None:
         """A request leaves the account at `now`."""
