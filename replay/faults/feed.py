@@ -132,8 +132,14 @@ class _Arranger:
 
     def _outlier(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
         wrong = self._instead(rows)
+        m = self.session.manifest
+        most = [
+            min(1000 * px, i.max_product() // max(1, size))
+            for px, size, i in zip(m.max_px, m.max_size, m.instruments, strict=True)
+        ]
+        most = np.array(most, float)[wrong["instrument"]]
         for px in "ac":
-            wrong[px] = np.clip(wrong[px].astype(float) * float(f.factor), 1, self.session.manifest.max_px * 1000).astype(I64)
+            wrong[px] = np.clip(wrong[px] * float(f.factor), 1, most).astype(I64)
         self._more(wrong, self.message[rows])
 
     def _instead(self, rows: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from replay.events import EVENT, REPORT
 from replay.kernel.memory import apart, at, copy64, fn
 from replay.kernel.rng import draw
 from replay.trader.orders import EXEC_CANCEL_REJECTED, EXEC_REPLACE_REJECTED, EXEC_REPLACED, EXEC_UNKNOWN
-from replay.venue.latency import arrival
+from replay.venue.latency import arrival, slowed
 from replay.venue.layout import (
     ENTRY,
     LOOK_UP,
@@ -119,10 +119,7 @@ def spoil_request(vb, v, now):
     r = requests(vb, v)[(v.request_tail - 1) & (v.requests_n - 1)]
     slow = strikes(vb, v, REQUEST_SLOW, now, r.instrument, r.kind, r.handle, 0)
     if slow >= 0:
-        leg = (r.key >> 3) + v.t0 - now
-        when = now + leg * windows(vb, v)[slow].factor // 1000
-        v.last_arrival[ENTRY] = max(v.last_arrival[ENTRY], when)
-        r.key = (when - v.t0) << 3 | v.class_request
+        r.key = (slowed(v, ENTRY, now, windows(vb, v)[slow].factor) - v.t0) << 3 | v.class_request
     lost = strikes(vb, v, REQUEST_LOST, now, r.instrument, r.kind, r.handle, 0)
     if lost >= 0:
         v.request_tail -= 1
@@ -186,8 +183,7 @@ def spoil_report(vb, v, ts):
     what = e.flags >> 8
     slow = strikes(vb, v, REPORT_SLOW, ts, e.instrument, what, e.a, e.d)
     if slow >= 0:
-        e.ts_recv = ts + (e.ts_recv - ts) * windows(vb, v)[slow].factor // 1000
-        v.last_arrival[RESPONSE] = max(v.last_arrival[RESPONSE], e.ts_recv)
+        e.ts_recv = slowed(v, RESPONSE, ts, windows(vb, v)[slow].factor)
     lost = -1 if v.n_lost >= v.lost_n - 3 else strikes(vb, v, REPORT_LOST, ts, e.instrument, what, e.a, e.d)
     if lost >= 0:
         side = e.side

@@ -138,6 +138,7 @@ HEADER = record(
     ("ours", "i8"),  # rows that reach us; those behind them reach the venue only
     # faults
     ("fault_seed", "i8"),
+    ("last_delay", "i8"),  # of what was sent last, before it waits behind what was sent earlier
     ("said_recv", "i8"),  # when the last report reaches us
     ("answering", "i8"),  # a look-up is answered: nothing goes wrong with that
     ("n_lost", "i8"),
