@@ -249,6 +249,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if kind >= N_ORDER:
                 continue
             start, end = f.span(m)
+            if f.at is not None and not m.start_ns <= start < m.end_ns:
+                continue  # the session is over
             if f.requests:
                 what = sum(1 << COMMANDS.index(name) for name in set(f.requests))
             else:
