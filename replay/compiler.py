@@ -134,16 +134,22 @@ class _Rewrite(ast.NodeTransformer):
             else:
                 row.slice = self.visit(node.slice)
             return ast.Attribute(row, v.attr, node.ctx)
-        if isinstance(v, ast.Attribute) and isinstance(v.value, ast.Name) and v.value.id == "self" and v.attr in self.fields.arrays:
+        if (
+            isinstance(v, ast.Attribute)
+            and isinstance(v.value, ast.Name)
+            and v.value.id == "self"
+            and v.attr in self.fields.arrays
+        ):
             if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
                 raise self.wrong(node, f"self.{v.attr} has several values an instrument: write self.{v.attr}[instrument, k]")
             of, size, n = (f"self.array_{v.attr}_{part}" for part in ("at", "size", "n"))
             dtype = "float_" if self.fields.arrays[v.attr][0] is float else "int_"
-            found = ast.parse(f"at_(self_at_ + {of}, {size}, {dtype})[within_(i, len(each_)) * {n} + within_(k, {n})]", mode="eval").body
+            found = ast.parse(
+                f"at_(self_at_ + {of}, {size}, {dtype})[within_(i, len(each_)) * {n} + within_(k, {n})]", mode="eval"
+            ).body
             found.slice.left.left.args[0], found.slice.right.args[0] = (self.visit(e) for e in node.slice.elts)
             return ast.Subscript(found.value, found.slice, node.ctx)
         return self.generic_visit(node)
-
 
     def enter(self, method: ast.FunctionDef) -> None:
         """Note the event of the method about to be rewritten, and the names that are nothing but its instrument: those need no check."""
@@ -160,7 +166,12 @@ class _Rewrite(ast.NodeTransformer):
         """Whether an index is the instrument of the event."""
         if isinstance(index, ast.Name):
             return index.id in self.own
-        return isinstance(index, ast.Attribute) and index.attr == "instrument" and isinstance(index.value, ast.Name) and index.value.id == self.event
+        return (
+            isinstance(index, ast.Attribute)
+            and index.attr == "instrument"
+            and isinstance(index.value, ast.Name)
+            and index.value.id == self.event
+        )
 
     def is_int(self, target: ast.AST) -> bool:
         """Whether an assignment's target is a field of whole numbers."""
@@ -218,7 +229,9 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
     hooks = [h for h in HOOKS if h in methods]
     for hook in HOOKS:
         if hasattr(cls, hook) and hook not in methods:
-            raise BadInput(f"strategy {cls.__name__}: {hook} is inherited: the handlers of a compiled strategy stand in its own class")
+            raise BadInput(
+                f"strategy {cls.__name__}: {hook} is inherited: the handlers of a compiled strategy stand in its own class"
+            )
     path = os.path.relpath(path)
     rewrite = _Rewrite(cls, fields, features, set(methods), path, first)
     own, loaded = used(module, body), sys.modules[cls.__module__]
@@ -226,7 +239,11 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
     for m in methods.values():
         check_method(m, fields.params | fields.state | fields.each | fields.arrays, features, vars(loaded), rewrite.wrong)
     out, places = [_module_level(own, loaded)], {}
-    out.append(_HEADER.format(name=cls.__name__, self_dtype=_dtype_text(self_dtype(fields, features)), each_dtype=_dtype_text(each_dtype(fields))))
+    out.append(
+        _HEADER.format(
+            name=cls.__name__, self_dtype=_dtype_text(self_dtype(fields, features)), each_dtype=_dtype_text(each_dtype(fields))
+        )
+    )
     for m in _in_call_order(methods, hooks):
         rewrite.enter(m)
         m = rewrite.visit(m)

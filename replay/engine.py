@@ -12,6 +12,8 @@ import numpy as np
 from replay.data.session import Session
 from replay.errors import BadInput, StrategyError
 from replay.events import CONTROL, EVENT, OP_START
+from replay.faults import feed
+from replay.faults.plan import Plan
 from replay.journal import Build, Journal, wire
 from replay.kernel import arena as arena_module
 from replay.kernel import loop
@@ -76,6 +78,7 @@ class Engine:
         order_capacity: int = 1024,
         keep_output: bool | Path = True,
         warmup_until_ns: int = 0,
+        faults: Plan = Plan(),
         journal: bool = False,
         compiling: Callable[[str, int, int], None] | None = None,
     ):
@@ -84,14 +87,20 @@ class Engine:
         own = list(strategy_limits) if strategy_limits else [Limits()] * len(strategies)
         compile_all(strategies, compiling)
         self.session, self.strategies, self.profile, self.limits = session, list(strategies), profile, limits
+        self.faults = faults
         m = session.manifest
+        self.feed = feed.arrange(session, faults, profile.feed.kind == "recorded")
         if capital is None:
             capital = {m.instruments[0].currency: Decimal(10_000)}
         self.build = Build(m, self.strategies, limits, own, capital, _power_of_two(order_capacity), warmup_until_ns > 0)
         self.trader = self.build.trader()
         self._warm_ns = warmup_until_ns
-        self._warm = int(np.searchsorted(session.events.ts_recv, warmup_until_ns)) if warmup_until_ns else 0
-        self.venue = venue_setup.build(m, profile, _power_of_two(order_capacity))
+        self._warm = int(np.searchsorted(self.feed.ours.ts_recv, warmup_until_ns)) if warmup_until_ns else 0
+        self.venue = venue_setup.build(
+            m, profile, _power_of_two(order_capacity), windows=faults.windows(m), fault_seed=faults.seed
+        )
+        self.venue.header.ours = len(self.feed.ours)
+        self._hits = []
         self.outputs = Spool(keep_output if isinstance(keep_output, Path) else None)
         self._out = np.zeros(OUTPUT_ROWS, EVENT) if keep_output or journal else None
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
@@ -105,7 +114,7 @@ class Engine:
     # --- running ------------------------------------------------------------------------------------------------------------
     def run(self, progress: Callable[[int, int], None] | None = None) -> Engine:
         """Replay to the end and drain. `progress(rows done, rows)` about every million rows."""
-        n = len(self.session.events)
+        n = len(self.feed.ours)
         while not self.advance(BLOCK):
             if progress:
                 progress(int(self.venue.header.local_i), n)
@@ -116,7 +125,7 @@ class Engine:
     def advance(self, rows: int) -> bool:
         """Let `rows` more rows reach our side; True once everything is delivered, drained and the strategies stopped."""
         v = self.venue.header
-        until = min(len(self.session.events), int(v.local_i) + rows)
+        until = min(len(self.feed.ours), int(v.local_i) + rows)
         self._start()
         if self.trader.header.mode == T.WARMUP and until >= self._warm:
             self._advance(self._warm)
@@ -138,7 +147,7 @@ class Engine:
                 if h.mode == T.WARMUP and self.venue.header.local_i >= self._warm:
                     self._begin()
                 else:
-                    self._advance(self._warm if h.mode == T.WARMUP else len(self.session.events), seq)
+                    self._advance(self._warm if h.mode == T.WARMUP else len(self.feed.ours), seq)
         finally:
             h.journal, h.journal_cap = (0, 0) if kept is None else (h.journal, len(kept))
             self._frames = kept
@@ -150,16 +159,15 @@ class Engine:
         entry_of(step.step)(self.trader.base, told.ctypes.data, self._warm_ns)
 
     def _advance(self, until: int, seq: int | None = None) -> bool:
-        s, h = self.session, self.trader.header
-        n = len(s.events)
-        order = 0 if s.order is None else s.order.ctypes.data
+        h, end_ns = self.trader.header, self.session.manifest.end_ns
+        rows, n, order = self.feed.addresses()
         call = entry_of(loop.run)
         t = time.perf_counter()
         while True:
             if seq is not None:
                 h.journal_cap = min(len(self._frames), seq - int(h.seq) + 2)
             with failing(self._failed):
-                status = call(self.trader.base, self.venue.base, s.events.ctypes.data, n, order, until, s.manifest.end_ns)
+                status = call(self.trader.base, self.venue.base, rows, n, order, until, end_ns)
             if self.venue.header.overrun:
                 raise BadInput("the venue had more to report than it has room for: run again with fewer orders at once")
             if status == loop.DRAIN_OUTPUT:
@@ -182,9 +190,27 @@ class Engine:
         return status == loop.DONE
 
     def _more_room(self) -> None:
-        """A long response leg holds more reports in flight than anyone can know before."""
-        venue_setup.double_reports(self.venue)
+        """A long response leg holds more reports in flight than anyone can know before; what struck is to be taken away."""
         self.trader.header.fault = 0
+        if self.venue.header.n_hits:
+            self._take_hits()
+        else:
+            venue_setup.double_reports(self.venue)
+
+    def _take_hits(self) -> None:
+        n = int(self.venue.header.n_hits)
+        if n:
+            rows = self.venue.region("hits")[:n]
+            self._hits.append(rows.copy())
+            rows[:] = np.zeros((), EVENT)
+            self.venue.header.n_hits = 0
+
+    def faults_struck(self) -> np.recarray:
+        """Every fault so far, in order of time: `kind` and `id` (index in the plan) of the fault, `ts_event` at which it struck, `flags`
+        the request or execution type, `a` the order (0: none), `b` rows of the feed."""
+        known = self.feed.hits[self.feed.hits["ts_event"] <= int(self.trader.header.now)]
+        rows = np.concatenate([known, *self._hits])
+        return rows[np.argsort(rows["ts_event"], kind="stable")].view(np.recarray)
 
     def _start(self) -> None:
         if not self.started:
@@ -209,6 +235,7 @@ class Engine:
 
     def _drain(self) -> None:
         h = self.trader.header
+        self._take_hits()
         if h.out_n:
             self.outputs.append(self._out[: int(h.out_n)])
             h.out_n = 0

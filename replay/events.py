@@ -42,7 +42,29 @@ from replay.kernel.memory import record
 QUOTE, TRADE, DEPTH, ORDER, BAR, BAR_EXT, REPORT, FEE, TIMER, CONTROL = range(1, 11)
 INSTRUMENT, PHASE, STATUS, CORPORATE, FUNDING, MARK, ACCOUNT, INTENT, CUSTOM, TEXT = range(11, 21)
 N_KINDS = 21
-KIND_NAMES = ["none", "quote", "trade", "depth", "order", "bar", "bar_ext", "report", "fee", "timer", "control", "instrument", "phase", "status", "corporate", "funding", "mark", "account", "intent", "custom", "text"]
+KIND_NAMES = [
+    "none",
+    "quote",
+    "trade",
+    "depth",
+    "order",
+    "bar",
+    "bar_ext",
+    "report",
+    "fee",
+    "timer",
+    "control",
+    "instrument",
+    "phase",
+    "status",
+    "corporate",
+    "funding",
+    "mark",
+    "account",
+    "intent",
+    "custom",
+    "text",
+]
 
 # flags (low byte for market data)
 LAST = 1  #: end of a venue message
@@ -62,7 +84,9 @@ CLOSED, PRE_OPEN, OPEN, POST_CLOSE = range(4)
 # trading status
 TRADING, HALTED = range(2)
 # operations of CONTROL
-OP_KILL, OP_RESUME, OP_HALT, OP_CANCEL_ALL, OP_END, OP_START = range(1, 7)  # OP_END: no more data will come; OP_START: warm-up is over
+OP_KILL, OP_RESUME, OP_HALT, OP_CANCEL_ALL, OP_END, OP_START = range(
+    1, 7
+)  # OP_END: no more data will come; OP_START: warm-up is over
 
 _HEAD = (("ts_event", "i8"), ("ts_recv", "i8"), ("kind", "u1"), ("side", "i1"), ("flags", "u2"), ("instrument", "u4"))
 

@@ -42,7 +42,10 @@ ALLOWED: dict[str, tuple[frozenset[str], str]] = {
         "sets up compilation before any event: cache folder, CPU name, a view cache keyed by id, integer sums; nothing of it reaches a decision",
     ),
     "kernel/ladder.py": (frozenset({"D009"}), "the sum in `check` is of integers, and for tests"),
-    "trader/limits.py": (frozenset({"D005", "D008"}), "Python-side set-up: reads the limits file; powers of ten exact in Decimal"),
+    "trader/limits.py": (
+        frozenset({"D005", "D008"}),
+        "Python-side set-up: reads the limits file; powers of ten exact in Decimal",
+    ),
     "trader/setup.py": (frozenset({"D009"}), "Python-side set-up: a sum of integers, before the first event"),
     "trader/specs.py": (frozenset({"D008"}), "Python-side set-up: powers of ten in integers, before the first event"),
 }
@@ -89,14 +92,76 @@ _CLOCK_OWNERS = {"datetime", "date", "Timestamp", "pd", "pandas", "pendulum"}
 _IO = {"open", "print", "input", "breakpoint"}
 _FILE_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes"}
 _NUMPY_FLOAT = {
-    "sum", "nansum", "std", "nanstd", "var", "nanvar", "mean", "nanmean", "average", "median", "exp", "exp2", "expm1", "log",
-    "log2", "log10", "log1p", "power", "float_power", "dot", "vdot", "inner", "matmul", "einsum", "cumsum", "cumprod", "prod",
-    "trapezoid", "convolve", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "arctan2", "arcsin", "arccos", "hypot",
+    "sum",
+    "nansum",
+    "std",
+    "nanstd",
+    "var",
+    "nanvar",
+    "mean",
+    "nanmean",
+    "average",
+    "median",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "power",
+    "float_power",
+    "dot",
+    "vdot",
+    "inner",
+    "matmul",
+    "einsum",
+    "cumsum",
+    "cumprod",
+    "prod",
+    "trapezoid",
+    "convolve",
+    "sin",
+    "cos",
+    "tan",
+    "tanh",
+    "sinh",
+    "cosh",
+    "arctan",
+    "arctan2",
+    "arcsin",
+    "arccos",
+    "hypot",
     "cbrt",
 }
 _MATH_FLOAT = {
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
-    "sinh", "cosh", "tanh", "fsum", "sumprod", "hypot", "dist", "cbrt", "erf", "erfc", "gamma", "lgamma",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "pow",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "fsum",
+    "sumprod",
+    "hypot",
+    "dist",
+    "cbrt",
+    "erf",
+    "erfc",
+    "gamma",
+    "lgamma",
 }
 _ARRAY_METHODS = {"sum", "mean", "std", "var", "dot", "cumsum", "cumprod", "prod"}
 _LIVE = {"live", "is_live", "paper", "is_paper", "backtest", "is_backtest", "live_mode", "paper_mode"}
@@ -170,7 +235,9 @@ class _Visitor(ast.NodeVisitor):
         elif isinstance(node.func, ast.Attribute):
             self.method_call(node, node.func.attr, owner)
         for keyword in node.keywords:
-            if keyword.arg in ("fastmath", "parallel") and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
+            if keyword.arg in ("fastmath", "parallel") and not (
+                isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            ):
                 self.add(node, "D010", f"{keyword.arg} changes bits: leave it False")
         self.generic_visit(node)
 

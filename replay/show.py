@@ -75,6 +75,7 @@ def render(s: Summary) -> RenderableType:
         *_quality(s),
         labelled("account", "cash " + ", ".join(f"{number(v)} {k}" for k, v in s.cash.items()), f"equity {number(s.equity)} {s.currency}",
               f"PnL {number(s.pnl, True)}"),
+        *(labelled("faults" if k == 0 else "", f"{x.kind} {x.when}", f"struck {x.count:,} {x.of}") for k, x in enumerate(s.faults)),
         labelled("left out", "; ".join(s.left_out) or "nothing"),
         labelled("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
     ]  # fmt: skip

@@ -104,9 +104,13 @@ def fields_of(cls: type) -> Fields:
         origin = typing.get_origin(hint)
         kind = typing.get_args(hint)[0] if origin in (Each, State) else hint
         if kind not in (_TYPES if origin in (Each, State) else _PARAMETERS):
-            raise BadInput(f"strategy {cls.__name__}: {name} must be int, float, bool, str, Duration, State[...] or Each[...], got {hint}")
+            raise BadInput(
+                f"strategy {cls.__name__}: {name} must be int, float, bool, str, Duration, State[...] or Each[...], got {hint}"
+            )
         if not hasattr(cls, name):
-            raise BadInput(f"strategy {cls.__name__}: {name} needs a default: write `{name}: {getattr(kind, '__name__', kind)} = ...`")
+            raise BadInput(
+                f"strategy {cls.__name__}: {name} needs a default: write `{name}: {getattr(kind, '__name__', kind)} = ...`"
+            )
         if origin is Each and isinstance(getattr(cls, name), Array):
             found.arrays[name] = (kind, getattr(cls, name))
             continue
@@ -114,7 +118,9 @@ def fields_of(cls: type) -> Fields:
         where[name] = (kind, _convert(kind, getattr(cls, name), f"strategy {cls.__name__}: the default of {name}"))
     for name, (_, array) in found.arrays.items():
         if not isinstance(array.length, int) and found.params.get(array.length, (None,))[0] is not int:
-            raise BadInput(f"strategy {cls.__name__}: {name} = Array({array.length!r}): a number or the name of an int parameter expected")
+            raise BadInput(
+                f"strategy {cls.__name__}: {name} = Array({array.length!r}): a number or the name of an int parameter expected"
+            )
     return found
 
 
@@ -123,7 +129,9 @@ def lengths(cls: type, fields: Fields, values: dict[str, object]) -> dict[str, i
     out = {name: values[a.length] if isinstance(a.length, str) else a.length for name, (_, a) in fields.arrays.items()}
     for name, n in out.items():
         if not 1 <= n <= 1 << 24:
-            raise BadInput(f"strategy {cls.__name__}: {name} has {n} values an instrument, 1 to {1 << 24} expected: correct {fields.arrays[name][1].length}")
+            raise BadInput(
+                f"strategy {cls.__name__}: {name} has {n} values an instrument, 1 to {1 << 24} expected: correct {fields.arrays[name][1].length}"
+            )
     return out
 
 
@@ -147,7 +155,13 @@ def parameters(cls: type, given: dict[str, object], source: str = "") -> dict[st
 
 
 def _convert(kind: type, value: object, what: str, origin: str = "") -> object:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Duration: "a duration such as 500ms, 60s or 5m"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Duration: "a duration such as 500ms, 60s or 5m",
+    }
     wrong = BadInput(f"{what} must be {names[kind]}, got {value!r}{origin}")
     if kind is bool:
         table = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -187,7 +201,9 @@ def load(source: str | type, given: dict[str, object] | None = None):
         raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")
     for name in dir(cls):
         if name.startswith("on_") and name not in HOOKS:
-            raise BadInput(f"strategy {cls.__name__}: {name} is no handler and would never be called; handlers are {', '.join(HOOKS)}")
+            raise BadInput(
+                f"strategy {cls.__name__}: {name} is no handler and would never be called; handlers are {', '.join(HOOKS)}"
+            )
     if not any(hasattr(cls, hook) for hook in HOOKS):
         raise BadInput(f"strategy {cls.__name__}: handles nothing: define one of {', '.join(HOOKS)}")
     check_handlers(cls)
@@ -200,7 +216,9 @@ def load(source: str | type, given: dict[str, object] | None = None):
     except (ValueError, TypeError, AttributeError) as e:
         raise BadInput(f"strategy {cls.__name__}: features(): {e}") from e
     if not isinstance(features, dict):
-        raise BadInput(f"strategy {cls.__name__}: features() must return a dict of names and specs, got {type(features).__name__}")
+        raise BadInput(
+            f"strategy {cls.__name__}: features() must return a dict of names and specs, got {type(features).__name__}"
+        )
     for name, spec in features.items():
         if name in CONTEXT:
             raise BadInput(f"strategy {cls.__name__}: feature {name}: ctx.{name} is something else already: choose another name")
@@ -218,7 +236,9 @@ def class_of(source: str | type) -> type:
     if not path.endswith(".py") and "/" not in path:
         spec = importlib.util.find_spec(f"strategies.{path}")
         if spec is None:
-            raise BadInput(f"strategy {path!r}: no such file and no such example; give a .py file or one of {', '.join(examples())}")
+            raise BadInput(
+                f"strategy {path!r}: no such file and no such example; give a .py file or one of {', '.join(examples())}"
+            )
         path = spec.origin
     module = _import(Path(path))
     classes = [

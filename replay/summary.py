@@ -69,6 +69,16 @@ class Stop(msgspec.Struct, frozen=True):
     equity: Decimal
 
 
+class Struck(msgspec.Struct, frozen=True):
+    """A fault of the plan: its place there, what it is, how often it struck; `of`: requests, reports, messages of the feed, ..."""
+
+    fault: int
+    kind: str
+    when: str
+    count: int
+    of: str
+
+
 class Part(msgspec.Struct, frozen=True):
     """What one strategy's trading in one symbol came to."""
 
@@ -142,6 +152,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     statistics: Statistics
     returns: Returns
+    faults: tuple[Struck, ...] = ()
     left_out: tuple[str, ...]
     elapsed_s: float
     events_per_s: float
@@ -194,11 +205,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             equity=money(h.equity),
             pnl=money(h.equity - h.initial),
             drawdown=money(h.drawdown),
-            parts=tuple(
-                Part(h.strategy, h.symbol, statistics(tables, h.strategy, h.symbol)) for h in _holdings(engine, names)
-            ),
+            parts=tuple(Part(h.strategy, h.symbol, statistics(tables, h.strategy, h.symbol)) for h in _holdings(engine, names)),
             statistics=statistics(tables),
             returns=returns(tables, float(money(h.drawdown))),
+            faults=tuple(_struck(engine)),
             left_out=tuple(_left_out(engine, replayed)),
             elapsed_s=elapsed,
             events_per_s=replayed / elapsed if elapsed else 0.0,
@@ -287,6 +297,12 @@ def _stops(said: np.recarray):
         yield Stop(utc_text(row.ts_recv), _STATES[int(row.side)], REASON_NAMES[int(row.id)], money(row.a))
 
 
+def _struck(engine: Engine):
+    rows = engine.faults_struck()
+    for k, fault in enumerate(engine.faults.faults):
+        yield Struck(k, fault.kind, fault.when(), int((rows["id"] == k).sum()), fault.of)
+
+
 def _open(engine: Engine, names: list[str]):
     instruments = engine.session.instruments
     for o in engine.trader.region("orders"):
@@ -343,8 +359,9 @@ def _profile(engine: Engine):
 def _left_out(engine: Engine, replayed: int):
     """What a reader may think is in these figures, and is not."""
     m, p = engine.session.manifest, engine.profile
-    if replayed < m.n_events:
-        yield f"{m.n_events - replayed:,} of {m.n_events:,} events were not replayed"
+    reaching = len(engine.feed.ours)
+    if replayed < reaching:
+        yield f"{reaching - replayed:,} of {reaching:,} events were not replayed"
     for name, n in m.anomalies.items():
         if name.startswith("dropped_"):
             yield f"{n:,} {name.removeprefix('dropped_').replace('_', ' ')} dropped at import"

@@ -50,6 +50,7 @@ def run(
     participation: Annotated[float | None, typer.Option(metavar="SHARE", help="Most of a bar's volume that our orders may have; 0: any.", show_default="0.1")] = None,
     commission: Annotated[str | None, typer.Option(help="Such as 0.005/share, 2bps, or maker=1bps,taker=5bps.", show_default="0")] = None,
     limits: Annotated[Path | None, typer.Option(help="TOML file of limits: docs/limits.md. Left out: none.", show_default=False)] = None,
+    faults: Annotated[Path | None, typer.Option(help="TOML file of what goes wrong on the way between the market, the venue and us: docs/faults.md.", show_default=False)] = None,
     initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash at the start, in the currency of the session's first symbol.", show_default="10000")] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Replay from this time on, such as 2026-03-02T14:30 (UTC unless it says otherwise).", show_default=False)] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Replay up to before this time.", show_default=False)] = None,
@@ -73,10 +74,13 @@ def run(
 
         replay run --config run.toml --from 2026-03-02T15:00 --warmup 30m
 
+        replay run fixtures/equity-day --faults plan.toml
+
         replay run --fork runs/last@15:31 -p qty=200
     """
     from decimal import Decimal
 
+    from replay.faults.plan import Plan
     from replay.runs.config import Chosen, money
     from replay.trader.limits import Limits
 
@@ -92,6 +96,7 @@ def run(
         "participation": Decimal(str(participation)) if participation is not None else None,
         "commission": commission,
         "limits": Limits.load(limits) if limits else None,
+        "faults": Plan.load(faults) if faults else None,
         "initial_capital": money(initial_capital) if initial_capital is not None else None,
         "from_": from_,
         "to": to,

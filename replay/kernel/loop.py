@@ -15,11 +15,14 @@ import numpy as np
 from replay.events import BAR, CONTROL, DEPTH, EVENT, INTENT, OP_END, REPORT, TIMER
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader import layout as T
+from replay.trader.oms import expected, find
+from replay.trader.orders import EXEC_UNKNOWN, TERMINAL
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.bars import open_on_orders
 from replay.venue.book import apply_row
+from replay.venue.faults import ask, spoil_request
 from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
 from replay.venue.matching import on_request
@@ -92,7 +95,9 @@ def sweep(vb, v, events, n, order, until):
 
 @hot
 def full(v):
-    """Whether the report ring has no room for all that one row or request may cause."""
+    """Whether the report ring, or what is kept of faults, has no room for all that one row or request may cause."""
+    if v.windows_n != 0 and v.hits_n - v.n_hits < v.burst:
+        return True
     return v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst
 
 
@@ -230,7 +235,17 @@ def dispatch(tb, vb, h, v):
         r.tif = c.tif
         r.flags = c.flags
         r.ts = h.now
+        if v.windows_n != 0:
+            spoil_request(vb, v, h.now)
     h.cmd_n = 0
+
+
+@fn
+def awaited(tb, h, handle):
+    """Whether we still wait for word of an order; where other reports have told its end, nobody asks."""
+    apart()
+    slot = find(tb, h, handle)
+    return slot >= 0 and (not TERMINAL[T.orders(tb, h)[slot].state] or expected(T.orders(tb, h)[slot]))
 
 
 @fn
@@ -239,6 +254,10 @@ def deliver(tb, vb, h, v):
     apart()
     address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
     v.report_head += 1
+    if v.windows_n != 0 and at(address, 1, EVENT)[0].flags >> 8 == EXEC_UNKNOWN:
+        if not awaited(tb, h, at(address, 1, EVENT)[0].a):
+            return
+        ask(vb, v, at(address, 1, EVENT)[0])
     begin(tb, h, address, at(address, 1, EVENT)[0].ts_recv)
     h.kinds[at(address, 1, EVENT)[0].kind & 31] += 1
     if at(address, 1, EVENT)[0].kind == REPORT:
@@ -279,7 +298,7 @@ def model_feed(v, events, n, order):
 
 @entry
 def run(tb, vb, events, n, order, n_local, last):
-    """Replay rows up to the `n_local`-th on our side, of `n` in the session, whose last instant is `last`.
+    """Replay rows up to the `n_local`-th on our side, of `n` there are in venue order, in a session whose last instant is `last`.
 
     Returns PAUSED there, DONE when everything is delivered and drained, DRAIN_OUTPUT when the output ring wants emptying and
     STOPPED on a fault (`fault` in the trader's header says which).
@@ -289,7 +308,7 @@ def run(tb, vb, events, n, order, n_local, last):
     if v.next_recv == 0:
         model_feed(v, events, n, order)
     while True:
-        status = forward(tb, vb, h, v, events, n, order, min(n, n_local), last)
+        status = forward(tb, vb, h, v, events, n, order, min(v.ours, n_local), last)
         if status >= 0:
             return status
         status = between(tb, vb, h, v, events, n, order, n_local, last)
@@ -369,13 +388,13 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
     """What lies between two rows: the venue up to the next thing that reaches us, and if that is no row, the thing itself."""
     apart()
     i = v.local_i
-    if i >= n and h.mode != T.DRAIN:
+    if i >= v.ours and h.mode != T.DRAIN:
         own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
         if h.attend:
             status = attend(tb, vb, h, v)
             if status >= 0:
                 return status
-    if i >= n_local and n_local < n:
+    if i >= n_local and n_local < v.ours:
         if venue_until(vb, v, events, n, order, v.key) < 0:
             h.fault = FAULT_ROOM
             return STOPPED
@@ -405,7 +424,7 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
 @hot
 def local_key(v, events, n, order):
     """Key of the next row to reach us."""
-    if v.local_i >= n:
+    if v.local_i >= v.ours:
         return NEVER
     recorded = v.mode[V.FEED] == V.RECORDED
     e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]

@@ -45,7 +45,15 @@ def _sources_hash() -> str:
     from importlib.metadata import version
 
     h = hashlib.sha256()
-    for name in (sys.version, version("numba"), version("llvmlite"), version("numpy"), platform.machine(), platform.processor(), _cpu()):
+    for name in (
+        sys.version,
+        version("numba"),
+        version("llvmlite"),
+        version("numpy"),
+        platform.machine(),
+        platform.processor(),
+        _cpu(),
+    ):
         h.update(name.encode())
     h.update(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
     for part in ("kernel", "venue", "trader"):

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from replay.data.session import Session
 from replay.errors import BadInput
+from replay.faults.plan import Plan
 from replay.runs import sweep as sweeping
 from replay.runs.config import Chosen, RunConfig
 from replay.runs.result import Result
@@ -24,6 +25,7 @@ def run(
     parameters: dict[str, object] | None = None,
     *,
     limits: Limits | dict | None = None,
+    faults: Plan | dict | str | Path | None = None,
     initial_capital: Decimal | int | str = 10_000,
     out: str | Path | None = None,
     **options: object,
@@ -31,7 +33,7 @@ def run(
     """Replay `session` (a folder, a `Session`, or None for a small generated one) through one strategy or several.
 
     `strategy` is a class, ``file.py``, ``file.py:Class`` or the name of an example, with its `parameters`; several are a list of
-    (strategy, parameters). `options` are those of ``replay run``: latency, fill, queue, from_, to, warmup, seed. With `out` the run
+    (strategy, parameters). `faults` is a plan, its content or its file (docs/faults.md). `options` are those of ``replay run``: latency, fill, queue, from_, to, warmup, seed. With `out` the run
     is also written to that folder. Raises `BadInput`, and `StrategyError` where a strategy raised.
 
     >>> import replay
@@ -44,6 +46,7 @@ def run(
         session=str(session) if isinstance(session, (str, Path)) else "",
         strategies=tuple(Chosen(source=_source(s), parameters=x.values) for (s, _), x in zip(several, loaded, strict=True)),
         limits=as_limits(limits),
+        faults=Plan.of(faults),
         initial_capital=Decimal(str(initial_capital)),
         **options,
     )

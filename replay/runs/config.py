@@ -15,6 +15,7 @@ from replay.data.session import Session
 from replay.data.times import ns_of
 from replay.engine import Engine
 from replay.errors import BadInput
+from replay.faults.plan import Plan, toml_value
 from replay.runs.charges import commission, participation_ppm, slippage_ppm
 from replay.strategy import load
 from replay.trader.limits import Limits
@@ -61,6 +62,7 @@ class RunConfig(
     to: str | None = None
     warmup: str | None = None
     seed: int = 1
+    faults: Plan = Plan()
 
     @staticmethod
     def load(path: str | Path) -> RunConfig:
@@ -80,13 +82,16 @@ class RunConfig(
         True
         """
         plain = msgspec.to_builtins(self, builtin_types=(Decimal,))
-        tables = {"strategy": plain.pop("strategy"), "limits": plain.pop("limits")}
-        lines = [f"{name} = {_toml(value)}" for name, value in plain.items() if value is not None]
+        tables = {name: plain.pop(name) for name in ("strategy", "limits", "faults")}
+        lines = [f"{name} = {toml_value(value)}" for name, value in plain.items() if value is not None]
         for chosen in tables["strategy"]:
-            lines += ["", "[[strategy]]", *(f"{name} = {_toml(value)}" for name, value in chosen.items())]
+            lines += ["", "[[strategy]]", *(f"{name} = {toml_value(value)}" for name, value in chosen.items())]
         default = msgspec.to_builtins(Limits(), builtin_types=(Decimal,))
-        limits = [f"{name} = {_toml(value)}" for name, value in tables["limits"].items() if value != default[name]]
-        return "\n".join(lines + (["", "[limits]", *limits] if limits else [])) + "\n"
+        limits = [f"{name} = {toml_value(value)}" for name, value in tables["limits"].items() if value != default[name]]
+        lines += ["", "[limits]", *limits] if limits else []
+        if self.faults.faults:
+            lines += ["", "[faults]", self.faults.to_toml("faults.").rstrip()]
+        return "\n".join(lines) + "\n"
 
     def profile(self, instruments: Sequence[Instrument] = ()) -> Profile:
         """The venue profile it describes, for these instruments. Raises `BadInput`.
@@ -159,21 +164,10 @@ class RunConfig(
             {session.instruments[0].currency: self.initial_capital},
             keep_output=spool or True,
             warmup_until_ns=warm_ns,
+            faults=self.faults,
             journal=journal,
             compiling=compiling,
         )
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, str):
-        return f"'{value}'" if "'" not in value and value.isprintable() else msgspec.json.encode(value).decode()
-    return str(value)
 
 
 def money(text: str) -> Decimal:

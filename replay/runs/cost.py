@@ -60,7 +60,7 @@ def cost(run: Result, engine: Engine, order: int, i: Instrument, arrival: Way | 
 
 
 def _markouts(run, engine: Engine, i: Instrument, side: int, when: np.ndarray, qty: np.ndarray, px: np.ndarray) -> dict:
-    rows = engine.session.events
+    rows = engine.feed.ours
     known = len(rows) if run.manifest.complete else run.summary.session.replayed
     end = int(rows[known - 1].ts_recv) if known else 0
     k = engine.session.index(i.symbol)

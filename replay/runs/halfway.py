@@ -54,7 +54,7 @@ def rows_by(engine: Engine, ns: int) -> int:
     """How many more rows reach us by `ns`; where the feed leg is modelled, those that do at its median."""
     s, feed = engine.session, engine.profile.feed
     if feed.kind == "recorded":
-        n = bisect.bisect_right(s.events.ts_recv, ns)
+        n = bisect.bisect_right(engine.feed.ours.ts_recv, ns)
     elif s.order is None:
         n = bisect.bisect_right(s.events.ts_event, ns - feed.ns)
     else:

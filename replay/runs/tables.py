@@ -15,6 +15,7 @@ refusals    order that risk refused, with the figures of the check
 latency     bucket of one leg's histogram
 states      change of the trader's state: halts, kills, recoveries
 logs        ``ctx.log`` of a strategy
+faults      fault that struck: when, which of the plan, the order or how many rows of the feed
 events      record of the trader, in order, undecoded
 ==========  =====================================================================================================
 """
@@ -28,12 +29,13 @@ import pyarrow as pa
 import pyarrow.compute  # noqa: F401  (pa.compute)
 
 from replay.engine import Engine
+from replay.faults import plan
 from replay.runs.prices import prices
 from replay.runs.trips import Units, trips
 from replay.summary import refusal_text, strategy_names
 from replay.trader import layout as T
 from replay.trader.limits import MONEY
-from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_NEW, EXEC_TRADE, STATE_NAMES, SUBMITTED, TERMINAL
+from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_NAMES, EXEC_NEW, EXEC_TRADE, STATE_NAMES, SUBMITTED, TERMINAL
 from replay.trader.output import (
     OUT_EQUITY,
     OUT_FEE,
@@ -96,7 +98,7 @@ class _Tables:
         traded = sorted({*fills["symbol"].to_pylist(), *orders["symbol"].to_pylist()}) or self.symbols[:1]
         own["prices"] = prices(self.engine.session, traded)
         own["refusals"], own["states"], own["logs"] = self.refusals(), self.states(), self.logs()
-        own["latency"], own["events"] = self.latency(orders, fills), self.events()
+        own["latency"], own["faults"], own["events"] = self.latency(orders, fills), self.faults(), self.events()
         return own
 
     def _marks(self) -> np.ndarray:
@@ -273,7 +275,7 @@ class _Tables:
 
     def latency(self, orders: pa.Table, fills: pa.Table) -> pa.Table:
         """How long each leg took: feed over a sample of rows; the others over every order and fill that has both ends."""
-        rows = self.engine.session.events
+        rows = self.engine.feed.ours
         rows = rows[:: max(1, len(rows) // 200_000)]
         sent, acked = (orders[c].cast(pa.int64()) for c in ("ts_sent", "ts_ack"))
         at, told = (np.asarray(fills[c].cast(pa.int64())) for c in ("ts_event", "ts_recv"))
@@ -289,6 +291,25 @@ class _Tables:
                     found[name].append(value)
         return pa.table(
             found, pa.schema([("leg", pa.string()), ("ns_from", pa.int64()), ("ns_to", pa.int64()), ("count", pa.int64())])
+        )
+
+    def faults(self) -> pa.Table:
+        rows = self.engine.faults_struck()
+        of_order = rows["a"] > 0
+        request = np.isin(rows["kind"], plan.OF_REQUESTS)
+        what = np.where(request, rows["flags"], len(plan.COMMANDS) + rows["flags"])
+        return pa.table(
+            {
+                "ts": times(rows["ts_event"]),
+                "fault": rows["id"],
+                "kind": texts(rows["kind"].astype(np.int64), plan.KIND_NAMES),
+                "symbol": texts(rows["instrument"].astype(np.int64), [*self.symbols, ""]),
+                "what": pa.DictionaryArray.from_arrays(
+                    pa.array(what.astype(np.int32), mask=~of_order), pa.array([*plan.COMMANDS, *EXEC_NAMES])
+                ),
+                "order": pa.array(rows["a"] >> T.SLOT_BITS, pa.int64(), mask=~of_order),
+                "rows": pa.array(rows["b"], pa.int64(), mask=of_order),
+            }
         )
 
     def events(self) -> pa.Table:

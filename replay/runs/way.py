@@ -76,12 +76,12 @@ def way(engine: Engine, handle: int, instrument: int) -> Way | None:
 
 def _drive(engine: Engine, venue: Arena, key: int) -> None:
     """The venue up to a key; nobody takes its reports."""
-    s, v = engine.session, venue.header
-    order = 0 if s.order is None else s.order.ctypes.data
+    v = venue.header
+    rows, n, order = engine.feed.addresses()
     reached = -1
     while reached < key:
         v.report_head = v.report_tail
-        reached = entry_of(venue_to)(venue.base, s.events.ctypes.data, len(s.events), order, key)
+        reached = entry_of(venue_to)(venue.base, rows, n, order, key)
 
 
 def _queue(venue: Arena, handle: int) -> tuple[float | None, str]:

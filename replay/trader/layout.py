@@ -138,7 +138,33 @@ RATE_ONE = 100_000_000  # one unit of base currency per unit
 
 # --- limits ----------------------------------------------------------------------------------------------------------------
 #: Names of the limits; 0 means none. Money in 1e-8 of the base currency, times in ns, shares in 1e-6 of equity.
-LIMIT_NAMES = ["max_order_qty", "max_order_notional", "max_position", "max_position_notional", "max_position_share", "max_gross", "max_net", "max_leverage", "collar_bps", "max_orders", "order_window_ns", "max_messages", "message_window_ns", "max_risk_per_trade", "max_risk_share", "max_quote_age_ns", "max_daily_loss", "max_total_loss", "max_drawdown", "max_drawdown_share", "reject_spike", "reject_window_ns", "halt_escalate_ns", "flatten", "max_spread_bps"]
+LIMIT_NAMES = [
+    "max_order_qty",
+    "max_order_notional",
+    "max_position",
+    "max_position_notional",
+    "max_position_share",
+    "max_gross",
+    "max_net",
+    "max_leverage",
+    "collar_bps",
+    "max_orders",
+    "order_window_ns",
+    "max_messages",
+    "message_window_ns",
+    "max_risk_per_trade",
+    "max_risk_share",
+    "max_quote_age_ns",
+    "max_daily_loss",
+    "max_total_loss",
+    "max_drawdown",
+    "max_drawdown_share",
+    "reject_spike",
+    "reject_window_ns",
+    "halt_escalate_ns",
+    "flatten",
+    "max_spread_bps",
+]
 LIMITS = record(*((name, "i8") for name in LIMIT_NAMES))
 
 # --- states of the trader --------------------------------------------------------------------------------------------------
@@ -243,7 +269,32 @@ HEADER = record(
     # regions
     *(
         (f"{name}_{part}", "i8")
-        for name in ["current", "instruments", "views", "positions", "currencies", "orders", "fills", "commands", "intent_rows", "limits", "refusals", "order_times", "message_times", "reject_times", "strategies", "selves", "timers", "features", "feature_index", "words", "ladders", "levels", "bits", "overflow"]
+        for name in [
+            "current",
+            "instruments",
+            "views",
+            "positions",
+            "currencies",
+            "orders",
+            "fills",
+            "commands",
+            "intent_rows",
+            "limits",
+            "refusals",
+            "order_times",
+            "message_times",
+            "reject_times",
+            "strategies",
+            "selves",
+            "timers",
+            "features",
+            "feature_index",
+            "words",
+            "ladders",
+            "levels",
+            "bits",
+            "overflow",
+        ]
         for part in ("at", "n")
     ),
 )

@@ -71,7 +71,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Raise `BadInput` if a limit is set that is not one of a strategy's own."""
         for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
             if name not in OF_A_STRATEGY and getattr(self, name) != default:
-                raise BadInput(f"strategy limits: {name} is a limit of the account: set it there; a strategy's own are {', '.join(OF_A_STRATEGY)}")
+                raise BadInput(
+                    f"strategy limits: {name} is a limit of the account: set it there; a strategy's own are {', '.join(OF_A_STRATEGY)}"
+                )
 
     def row(self, instrument: Instrument) -> dict[str, int]:
         """The limits of one instrument in lots, 1e-8 money, 1e-6 shares and ns. A quantity is rounded down to whole lots."""
@@ -90,7 +92,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 OF_A_STRATEGY = ("max_order_qty", "max_order_notional", "max_position", "max_position_notional", "max_position_share")
 _NS = ("order_window_ns", "message_window_ns", "max_quote_age_ns", "reject_window_ns", "halt_escalate_ns")
-_MONEY = ["max_order_notional", "max_position_notional", "max_gross", "max_net", "max_risk_per_trade", "max_daily_loss", "max_total_loss", "max_drawdown"]
+_MONEY = [
+    "max_order_notional",
+    "max_position_notional",
+    "max_gross",
+    "max_net",
+    "max_risk_per_trade",
+    "max_daily_loss",
+    "max_total_loss",
+    "max_drawdown",
+]
 _SHARE = ["max_position_share", "max_leverage", "max_risk_share", "max_drawdown_share"]
 
 

@@ -270,7 +270,19 @@ def send(tb, slot, kind, qty, px):
         h.n_sent += 1
         h.c_new += 1
         strategies(tb, h)[o.strategy].orders += 1
-        emit(h, o.strategy, OUT_NEW, o.side, o.type << 8 | o.tif << 4 | o.flags, o.instrument, o.intent_id, o.handle, qty, px, stop_px)
+        emit(
+            h,
+            o.strategy,
+            OUT_NEW,
+            o.side,
+            o.type << 8 | o.tif << 4 | o.flags,
+            o.instrument,
+            o.intent_id,
+            o.handle,
+            qty,
+            px,
+            stop_px,
+        )
         v = views(tb, h)[o.instrument]
         emit_seen(h, v, 0, o.handle, v.bid_px, v.ask_px)
     elif kind == CMD_REPLACE:

@@ -43,7 +43,20 @@ N_STATES = len(STATE_NAMES)
     EXEC_UNKNOWN,
     EXEC_GONE,
 ) = range(12)
-EXEC_NAMES = ["new", "trade", "canceled", "replaced", "rejected", "expired", "cancel_rejected", "replace_rejected", "bust", "correct", "unknown", "gone"]
+EXEC_NAMES = [
+    "new",
+    "trade",
+    "canceled",
+    "replaced",
+    "rejected",
+    "expired",
+    "cancel_rejected",
+    "replace_rejected",
+    "bust",
+    "correct",
+    "unknown",
+    "gone",
+]
 N_EXECS = len(EXEC_NAMES)
 
 # BY_QTY: PARTIAL or FILLED as the quantity says, or ACCEPTED once no fill is left of it; BY_LEAVES: FILLED where nothing is left

@@ -229,7 +229,9 @@ def on_report(tb, h, e):
     if news:
         o.t_last = h.now
         chain(h, (o.handle >> SLOT_BITS) << 16 | kind << 8 | o.state, e.b, e.c, 0, 0)
-    emit(h, o.strategy, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news)
+    emit(
+        h, o.strategy, OUT_REPORT, o.side, (kind << 8) | (e.flags & 0xFF), e.instrument, e.id, e.a, e.b, e.c, o.state << 1 | news
+    )
     if kind == EXEC_TRADE:
         emit_seen(h, views(tb, h)[o.instrument], 1, o.handle, e.ts_event, 0)
     return news

@@ -37,7 +37,12 @@ def build(
     strategy's limit that only an account can have."""
     n, s = len(m.instruments), len(strategies)
     table = FeatureTable(
-        [(k, spec.of(level)) for strategy in strategies for spec in strategy.features.values() for k, level in enumerate(m.levels)]
+        [
+            (k, spec.of(level))
+            for strategy in strategies
+            for spec in strategy.features.values()
+            for k, level in enumerate(m.levels)
+        ]
     )
     n_features = sum(len(strategy.features) for strategy in strategies)
     width, capacity = book_size(m)

@@ -176,7 +176,9 @@ def ret(interval: int | str, source: str = "mid") -> Spec:
     >>> str(ret("5m"))
     "ret('5m', 'mid')"
     """
-    return Spec(_r.RETURN, _source(source, "ret: source"), duration_ns(interval, "ret: interval"), name=f"ret({interval!r}, {source!r})")
+    return Spec(
+        _r.RETURN, _source(source, "ret: source"), duration_ns(interval, "ret: interval"), name=f"ret({interval!r}, {source!r})"
+    )
 
 
 def ret_zscore(interval: int | str, window: int | str, source: str = "mid") -> Spec:
@@ -201,7 +203,9 @@ def realised_vol(source: str = "mid", window: int | str = "15m", *, year: int | 
     """
     p1 = 0 if year is None else duration_ns(year, "realised_vol: year")
     ns = duration_ns(window, "realised_vol: window")
-    return Spec(_r.REALISED_VOL, _source(source, "realised_vol: source"), ns, p1, f"realised_vol({source!r}, {window!r}, year={year!r})")
+    return Spec(
+        _r.REALISED_VOL, _source(source, "realised_vol: source"), ns, p1, f"realised_vol({source!r}, {window!r}, year={year!r})"
+    )
 
 
 def highest(source: str, window: int | str) -> Spec:
@@ -210,12 +214,22 @@ def highest(source: str, window: int | str) -> Spec:
     >>> str(highest("bar", "20m"))
     "highest('bar', '20m')"
     """
-    return Spec(_r.HIGHEST, _source(source, "highest: source"), duration_ns(window, "highest: window"), name=f"highest({source!r}, {window!r})")
+    return Spec(
+        _r.HIGHEST,
+        _source(source, "highest: source"),
+        duration_ns(window, "highest: window"),
+        name=f"highest({source!r}, {window!r})",
+    )
 
 
 def lowest(source: str, window: int | str) -> Spec:
     """Lowest observation in a time window, of bars the lowest low; ticks."""
-    return Spec(_r.LOWEST, _source(source, "lowest: source"), duration_ns(window, "lowest: window"), name=f"lowest({source!r}, {window!r})")
+    return Spec(
+        _r.LOWEST,
+        _source(source, "lowest: source"),
+        duration_ns(window, "lowest: window"),
+        name=f"lowest({source!r}, {window!r})",
+    )
 
 
 def spread() -> Spec:

@@ -18,6 +18,11 @@ NOBODY = -(1 << 61)  # best_rank of a side where nothing of ours rests
 UNPRINTED = -(1 << 62)  # last price of a book without a print
 # what an order at an instrument that executes on bars does next: it takes part in the bar, meets its first open, or its next one
 IN_BAR, FRESH, SITS_OUT = range(3)
+# what a window of faults does (`replay.venue.faults`)
+REQUEST_LOST, REQUEST_SLOW, REPORT_LOST, REPORT_LATE, REPORT_TWICE, REPORT_SLOW, REJECT, PULL = range(8)
+# kinds of requests beside the trader's commands: what became of an order; the venue takes orders out
+LOOK_UP, PULL_ALL = 8, 9
+NOT_SAID = -(1 << 62)  # a report that was lost on its way
 
 VBOOK = record(
     # the book in force: what the feed displayed less what our own orders took since
@@ -97,6 +102,21 @@ REQUEST = record(
 )
 assert REQUEST.itemsize == 64
 
+#: A time during which something goes wrong between the venue and us, and whom it concerns.
+WINDOW = record(
+    ("start", "i8"),
+    ("end", "i8"),
+    ("kind", "i8"),
+    ("ident", "i8"),  # of the plan's fault it comes from
+    ("instrument", "i8"),  # -1: all
+    ("what", "i8"),  # bits of the commands or execution types concerned
+    ("ppm", "i8"),  # how many of them
+    ("ns", "i8"),  # the delay, at most
+    ("factor", "i8"),  # of a leg, in thousandths
+    ("timeout", "i8"),  # after which we call an order unknown
+    ("lookup", "i8"),  # how long it then takes to ask the venue
+)
+
 HEADER = record(
     ("wiring", "i8", (8,)),
     # cursors and clock
@@ -115,6 +135,14 @@ HEADER = record(
     ("burst", "i8"),  # reports one row or request may cause besides three an order: fills and fees of every level there is
     ("overrun", "i8"),  # a report found no room: the run is not to be trusted
     ("opening_key", "i8"),  # of the bars that open next
+    ("ours", "i8"),  # rows that reach us; those behind them reach the venue only
+    # faults
+    ("fault_seed", "i8"),
+    ("last_delay", "i8"),  # of what was sent last, before it waits behind what was sent earlier
+    ("said_recv", "i8"),  # when the last report reaches us
+    ("answering", "i8"),  # a look-up is answered: nothing goes wrong with that
+    ("n_lost", "i8"),
+    ("n_hits", "i8"),
     # the profile
     ("profile", "i8"),
     ("queue", "i8"),
@@ -155,6 +183,9 @@ HEADER = record(
             "instruments",
             "bars",
             "openings",
+            "windows",
+            "lost",
+            "hits",
             "ladders",
             "levels",
             "bits",
@@ -188,6 +219,11 @@ def bars(vb, v):
 @hot
 def openings(vb, v):
     return at(vb + v.openings_at, v.openings_n, OPENING)
+
+
+@hot
+def windows(vb, v):
+    return at(vb + v.windows_at, v.windows_n, WINDOW)
 
 
 @hot

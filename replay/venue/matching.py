@@ -29,13 +29,15 @@ from replay.trader.orders import (
     EXEC_CANCEL_REJECTED,
     EXEC_CANCELED,
     EXEC_EXPIRED,
+    EXEC_GONE,
     EXEC_NEW,
     EXEC_REJECTED,
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
 )
 from replay.venue.bars import arrive_on_bars, join_bar, stop_on_bars
-from replay.venue.layout import HFTBACKTEST, UNPRINTED, books, header, orders, requests
+from replay.venue.faults import redeliver, strikes
+from replay.venue.layout import HFTBACKTEST, LOOK_UP, PULL, PULL_ALL, REJECT, UNPRINTED, books, header, orders, requests
 from replay.venue.reports import fill, report
 from replay.venue.resting import NEVER, link_resting, link_stop, meets_own, own_market, reducible, trades, unlink
 
@@ -187,7 +189,7 @@ def open_new(vb, v, b, r, ts):
     o.seq = v.seq
     o.live = 0
     o.stopped = 0
-    if b.phase != OPEN:
+    if b.phase != OPEN or (v.windows_n != 0 and strikes(vb, v, REJECT, ts, r.instrument, CMD_NEW, r.handle, 0) >= 0):
         report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
     elif r.type >= STOP and (b.last_px == UNPRINTED or o.side * (b.last_px - o.stop_px) < 0):
         report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
@@ -243,12 +245,69 @@ def change(vb, v, b, r, ts):
             rest(vb, v, b, slot)
 
 
+@fn
+def of_unknown(vb, v, o, r, ts, exec_type):
+    """A report about an order that is not there (any more), said through whatever is in its slot."""
+    handle = o.handle
+    cum = o.cum
+    instrument = o.instrument
+    side = o.side
+    o.handle = r.handle
+    if handle != r.handle:
+        o.cum = 0
+    o.instrument = r.instrument
+    o.side = r.side
+    report(vb, v, o, ts, exec_type, 0, 0, 0)
+    o.handle = handle
+    o.cum = cum
+    o.instrument = instrument
+    o.side = side
+
+
+@fn
+def look_up(vb, v, r, ts):
+    """We ask what became of an order: every report of it that was lost comes again, then how it stands, and what a request that
+    never arrived came to (`type` says which it was)."""
+    apart()
+    v.answering = 1
+    redeliver(vb, v, r.handle, ts)
+    o = orders(vb, v)[r.handle & SLOT_MASK]
+    live = o.handle == r.handle and o.live
+    if live:
+        report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
+    if r.type == CMD_NEW:
+        of_unknown(vb, v, o, r, ts, EXEC_GONE)
+    elif r.type >= 0:
+        exec_type = EXEC_CANCEL_REJECTED if r.type == CMD_CANCEL else EXEC_REPLACE_REJECTED
+        of_unknown(vb, v, o, r, ts, exec_type)
+    v.answering = 0
+
+
+@fn
+def pull_all(vb, v, r, ts):
+    """The venue takes out what rests, of one instrument or of all."""
+    apart()
+    table = orders(vb, v)
+    for slot in range(v.orders_n):
+        o = table[slot]
+        if o.live and (r.instrument < 0 or o.instrument == r.instrument):
+            if strikes(vb, v, PULL, ts, o.instrument, CMD_NEW, o.handle, 0) >= 0:
+                unlink(vb, v, books(vb, v)[o.instrument], slot)
+                report(vb, v, o, ts, EXEC_CANCELED, 0, 0, 0)
+
+
 @entry
 def on_request(vb, ts):
     """The oldest request in flight reaches the venue at `ts`."""
     v = header(vb)
     r = requests(vb, v)[v.request_head & (v.requests_n - 1)]
     v.request_head += 1
+    if r.kind == LOOK_UP:
+        look_up(vb, v, r, ts)
+        return 0
+    if r.kind == PULL_ALL:
+        pull_all(vb, v, r, ts)
+        return 0
     v.c_requests += 1
     b = books(vb, v)[r.instrument]
     if r.kind == CMD_NEW:
@@ -258,10 +317,7 @@ def on_request(vb, ts):
     o = orders(vb, v)[slot]
     if o.handle != r.handle or not o.live:
         # too late: it has traded or expired, and that report is on its way
-        o_handle = o.handle
-        o.handle = r.handle
-        report(vb, v, o, ts, EXEC_CANCEL_REJECTED if r.kind == CMD_CANCEL else EXEC_REPLACE_REJECTED, 0, 0, 0)
-        o.handle = o_handle
+        of_unknown(vb, v, o, r, ts, EXEC_CANCEL_REJECTED if r.kind == CMD_CANCEL else EXEC_REPLACE_REJECTED)
         v.c_cancel_rejected += 1
     elif r.kind == CMD_CANCEL:
         unlink(vb, v, b, slot)

@@ -7,8 +7,9 @@ from replay.kernel.fixed import money, mul_div
 from replay.kernel.memory import apart, at, fn
 from replay.trader.layout import INSTRUMENT
 from replay.trader.orders import EXEC_TRADE
+from replay.venue.faults import keep_lost, place_report, spoil_report
 from replay.venue.latency import arrival
-from replay.venue.layout import RESPONSE, reports
+from replay.venue.layout import NOT_SAID, RESPONSE, reports
 
 
 @fn
@@ -33,6 +34,9 @@ def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
     e.b = last_qty
     e.c = last_px
     e.d = o.cum
+    v.said_recv = e.ts_recv
+    if v.windows_n != 0 and v.answering == 0:
+        spoil_report(vb, v, ts)
 
 
 @fn
@@ -50,16 +54,20 @@ def fill(vb, v, o, ts, qty, px, maker):
     amount = mul_div(abs(money(px, qty, i.num, i.den)), rate, 1_000_000) + qty * v.fee_per_lot
     ring = reports(vb, v)
     e = ring[v.report_tail & (v.reports_n - 1)]
-    of = ring[(v.report_tail - 1) & (v.reports_n - 1)]
     v.report_tail += 1
     e.ts_event = ts
-    e.ts_recv = of.ts_recv
+    e.ts_recv = v.said_recv
     e.kind = FEE
     e.side = o.side
-    e.flags = of.flags & 0xFF
+    e.flags = MAKER if maker else 0
     e.instrument = o.instrument
     e.id = v.exec_id
     e.a = o.handle
     e.b = amount
     e.c = i.currency
     e.d = 0
+    if v.windows_n != 0:
+        if v.said_recv == NOT_SAID:
+            keep_lost(vb, v)
+        else:
+            place_report(vb, v)

@@ -82,8 +82,16 @@ CLASSES = {"realistic": (0, 1, 2, 3, 4, 5), "hftbacktest": (3, 4, 1, 2, 0, 5)}
 PROFILES = {"realistic": V.REALISTIC, "hftbacktest": V.HFTBACKTEST}
 
 
-def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: int = 1 << 10) -> Arena:
-    """The venue for a session: books, room for `order_capacity` orders and twice as many requests in flight."""
+def build(
+    m: Manifest,
+    profile: Profile,
+    order_capacity: int,
+    report_capacity: int = 1 << 10,
+    windows: np.ndarray | None = None,
+    fault_seed: int = 0,
+) -> Arena:
+    """The venue for a session: books, room for `order_capacity` orders and twice as many requests in flight. `windows` (`V.WINDOW`):
+    what goes wrong there."""
     n = len(m.instruments)
     if profile.name not in PROFILES:
         raise BadInput(f"fill profile: expected one of {', '.join(PROFILES)}, got {profile.name!r}")
@@ -95,6 +103,9 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     executing = sorted({m.finest_bar_ns[k] for k, level in enumerate(m.levels) if level == "bars"})
     # an order may walk every level, each a fill and a fee; the ring must hold that twice over
     burst = 2 * capacity + 64
+    n_windows = 0 if windows is None else len(windows)
+    if n_windows:  # every report twice, one row for each request that is lost or looks an order up, and one look-up's answers
+        burst = 2 * burst + 12 * order_capacity
     while report_capacity < 2 * burst:
         report_capacity *= 2
     arena = Arena(
@@ -103,10 +114,13 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
             "books": (V.VBOOK, n),
             "orders": (V.VORDER, order_capacity),
             "scratch": (EVENT, 1),
-            "requests": (V.REQUEST, 2 * order_capacity),
+            "requests": (V.REQUEST, (8 if n_windows else 2) * order_capacity),
             "instruments": (INSTRUMENT, n),
             "bars": (V.VBAR, n if executing else 0),
             "openings": (V.OPENING, len(executing)),
+            "windows": (V.WINDOW, n_windows),
+            "lost": (EVENT, 2 * order_capacity if n_windows else 0),
+            "hits": (EVENT, 2 * burst if n_windows else 0),
             **ladder.regions(2 * n if width else 0, width or 64, capacity),
             "reports": (EVENT, report_capacity),  # last: it can grow
         },
@@ -127,6 +141,11 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
     h.slippage_ppm, h.participation_ppm = profile.slippage_ppm, profile.participation_ppm
     h.opening_key = NEVER
+    h.ours = m.n_events
+    if n_windows:
+        arena.region("windows")[:] = windows
+        h.fault_seed = fault_seed
+        pull_in(arena)
     for row, ns in zip(arena.region("openings"), executing, strict=True):
         row.ns, row.interval = ns, m.bar_intervals_ns.index(ns)
     for k, row in enumerate(arena.region("bars")):
@@ -146,6 +165,17 @@ def build(m: Manifest, profile: Profile, order_capacity: int, report_capacity: i
     fill_instruments(arena, m)
     arena.check()
     return arena
+
+
+def pull_in(arena: Arena) -> None:
+    """The venue's own cancellations, each a request that arrives at its time."""
+    h = arena.header
+    pulls = sorted((w for w in arena.region("windows") if w.kind == V.PULL), key=lambda w: int(w.start))
+    for k, w in enumerate(pulls):
+        r = arena.region("requests")[k]
+        r.key = (int(w.start) - int(h.t0)) << 3 | int(h.class_request)
+        r.kind, r.instrument = V.PULL_ALL, w.instrument
+    h.request_tail = len(pulls)
 
 
 def set_legs(arena: Arena, profile: Profile) -> None:

@@ -41,7 +41,7 @@ def render(run: Result) -> str:
     costs = parts.Costs(columns["fills"])
     price_charts, price_notes = charts.prices(columns, orders)
     drawn = {
-        "equity": charts.equity(columns["equity"], summary["currency"]),
+        "equity": charts.equity(columns["equity"], summary["currency"], columns["faults"]),
         "exposure": charts.exposure(columns["equity"], summary["currency"]),
         "latency": charts.latency(columns["latency"]),
     }
@@ -61,6 +61,8 @@ def render(run: Result) -> str:
         best=parts.extremes(trips, BEST_TRIPS),
         costs=costs.split(),
         refusals=parts.refusals(columns["refusals"], summary["refusals"]),
+        faults=parts.faults(columns["faults"], summary["faults"]),
+        unknown=parts.unknown(columns["events"]) if summary["faults"] else None,
         endings=parts.endings(columns["orders"]),
         legs=parts.legs(columns["latency"]),
         assumptions=words.PROFILES[manifest["profile"]["name"]] + words.COMMON,

@@ -15,6 +15,7 @@ PRICE_BARS = 20_000  #: price bars drawn, all symbols together
 FILL_MARKS = 6_000  #: fills drawn, all symbols together
 TRIP_LINES = 400  #: round trips drawn, of a symbol
 MOST_SYMBOLS = 12  #: symbols that have a chart
+FAULT_BANDS = 200  #: times at which faults struck that are told apart
 TIME_AXIS = {"type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S.%L"}
 
 
@@ -38,8 +39,8 @@ def line(name: str, ts: np.ndarray, value: np.ndarray, colour: str = "@fg", shap
     }
 
 
-def equity(table: Columns, money: str) -> dict | None:
-    """Equity, and how far it is under its peak."""
+def equity(table: Columns, money: str, faults: Columns) -> dict | None:
+    """Equity, and how far it is under its peak; where faults struck, shaded."""
     if table.n == 0:
         return None
     ts, hover = table["ts"], "%{y:,.2f}"
@@ -61,7 +62,19 @@ def equity(table: Columns, money: str) -> dict | None:
         yaxis={"domain": [0.36, 1], "title": {"text": f"equity {money}"}},
         yaxis2={"domain": [0, 0.3], "title": {"text": f"drawdown {money}"}, "nticks": 4},
         showlegend=False,
+        shapes=struck(faults),
     )
+
+
+def struck(faults: Columns) -> list[dict]:
+    """Bands over the times at which faults of the plan struck; strikes that no eye could tell apart are one band."""
+    ts = np.sort(faults["ts"])
+    if not len(ts):
+        return []
+    apart = np.flatnonzero(np.diff(ts) > max(1, (ts[-1] - ts[0]) // FAULT_BANDS))
+    bands = zip(ts[np.r_[0, apart + 1]] / 1e6, ts[np.r_[apart, len(ts) - 1]] / 1e6, strict=True)
+    style = {"type": "rect", "xref": "x", "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    return [{**style, "x0": a, "x1": b, "fillcolor": "@lossfill", "line": {"color": "@lossfill", "width": 1}} for a, b in bands]
 
 
 def exposure(table: Columns, money: str) -> dict | None:
@@ -106,6 +119,7 @@ def prices(tables: dict[str, Columns], orders: Orders) -> tuple[dict[str, dict],
             hovermode="closest",
             xaxis=TIME_AXIS,
             yaxis={"title": {"text": f"{escape(symbol)} price"}},
+            shapes=struck(tables["faults"]),
         )
     if drawn < (total := sum(count[s] for s in shown if s in count)):
         left_out.append(

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.runs.report.numbers import Columns, duration, price, time_text
+from replay.trader.orders import EXEC_UNKNOWN
+from replay.trader.output import OUT_NAMES, OUT_NEW, OUT_REPORT
 
 HOUR_NS = 3_600 * 10**9
 HOLDING = ((10**9, "under 1 s"), (10 * 10**9, "1 to 10 s"), (60 * 10**9, "10 to 60 s"), (5 * 60 * 10**9, "1 to 5 min"), (30 * 60 * 10**9, "5 to 30 min"), (2 * HOUR_NS, "30 min to 2 h"), (24 * HOUR_NS, "2 h to a day"), (1 << 62, "over a day"))  # fmt: skip
@@ -189,3 +191,26 @@ def legs(table: Columns) -> list[dict]:
         at = [int(np.searchsorted(total, np.ceil(q * total[-1]))) for q in QUANTILES]
         found.append({"leg": name, "n": int(total[-1]), "quantiles": [duration(table["ns_to"][mine][a]) for a in at]})
     return found
+
+
+def faults(table: Columns, summary: list[dict]) -> list[dict]:
+    """The faults of the plan, with the times at which they first and last struck."""
+    found = []
+    for row in summary:
+        ts = table["ts"][table["fault"] == row["fault"]]
+        found.append({**row, "first": ts.min() if len(ts) else None, "last": ts.max() if len(ts) else None})
+    return found
+
+
+def unknown(events: Columns) -> dict[str, object] | None:
+    """Orders that were unknown to us for a time: how often, and until the next word of them in ns (None where none came)."""
+    report = events.text("what") == OUT_NAMES[OUT_REPORT - OUT_NEW]
+    order, ts, exec_type = events["a"][report], events["ts"][report], events["flags"][report] >> 8
+    rank = np.argsort(order, kind="stable")
+    order, ts, exec_type = order[rank], ts[rank], exec_type[rank]
+    asked = np.flatnonzero((exec_type == EXEC_UNKNOWN) & (events["d"][report][rank] & 1 == 1))
+    if not len(asked):
+        return None
+    answered = asked[(asked + 1 < len(order)) & (order[np.minimum(asked + 1, len(order) - 1)] == order[asked])]
+    waits = ts[answered + 1] - ts[answered]
+    return {"times": len(asked), "open": len(asked) - len(answered), "longest": int(waits.max()) if len(waits) else None}

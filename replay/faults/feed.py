@@ -1,0 +1,213 @@
+"""A session as a plan's faults let it reach us. The venue keeps the session as it was recorded, but for halts, which both see.
+
+One array serves both: the rows that reach us, in the order they do, and behind them those that reach the venue only; what the venue
+sees is an order over the whole. Faults strike whole messages, so that books never wake in the middle of one. Rows that concern the
+whole session (phases, timers, custom data) are left alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from replay.data.session import OF_INSTRUMENT, Session
+from replay.errors import BadInput
+from replay.events import EVENT, GAP, HALTED, LAST, QUOTE, STATUS, TRADING
+from replay.faults.plan import KIND_NAMES, MILLION, Fault, Plan
+from replay.trader.specs import duration_ns
+
+I64 = np.dtype("i8")
+_NO_HITS = np.zeros(0, EVENT).view(np.recarray)
+
+
+class Feed(NamedTuple):
+    """`rows`, of which `ours` reach us, in that order; `order`: those the venue sees, None for all as they stand; `hits`: what struck."""
+
+    rows: np.recarray
+    ours: np.recarray
+    order: np.ndarray | None
+    hits: np.recarray
+
+    def addresses(self) -> tuple[int, int, int]:
+        """Rows, how many the venue sees, and their order, for the replay loop."""
+        if self.order is None:
+            return self.rows.ctypes.data, len(self.rows), 0
+        return self.rows.ctypes.data, len(self.order), self.order.ctypes.data
+
+
+def arrange(session: Session, plan: Plan, recorded: bool) -> Feed:
+    """The feed of a session under a plan. Without faults of the feed it is the session itself, not copied. Raises `BadInput`."""
+    if not plan.of_feed:
+        return Feed(session.events, session.events, session.order, _NO_HITS)
+    if not recorded:
+        raise BadInput("faults: those of the feed need its recorded times: leave out feed=... of --latency")
+    if session.manifest.counts.get("order"):
+        raise BadInput(
+            f"faults: {session.manifest.name} holds single orders (L3): faults of the feed know quotes, depth, trades and bars"
+        )
+    made = _Arranger(session, plan)
+    for k, fault in enumerate(plan.faults):
+        if fault.kind == "halt":
+            made.halt(fault, k)
+        elif fault.kind.startswith("feed"):
+            made.strike(fault, k)
+    return made.feed()
+
+
+class _Arranger:
+    def __init__(self, session: Session, plan: Plan):
+        self.session, self.seed = session, plan.seed
+        self.base = session.events
+        n = len(self.base)
+        self.recv = np.array(self.base.ts_recv)
+        self.lost = np.zeros(n, bool)
+        ends = (self.base["flags"] & LAST).astype(I64)
+        self.message = np.cumsum(ends) - ends
+        self.of_instrument = np.isin(self.base.kind, OF_INSTRUMENT)
+        self.extra: list[tuple[np.ndarray, np.ndarray]] = []  # rows for us only, and the message each belongs to
+        self.halts: list[np.ndarray] = []  # for both
+        self.marked: list[tuple[np.ndarray, int]] = []
+        self.n_messages = int(self.message[-1]) + 1
+        self.hits: list[np.ndarray] = []
+
+    def strike(self, f: Fault, k: int) -> None:
+        """Apply one fault to the messages it strikes."""
+        start, end = f.span(self.session.manifest)
+        chosen = self.of_instrument & ~self.lost & (self.base.ts_recv >= start) & (self.base.ts_recv < end)
+        if f.symbols:
+            chosen &= np.isin(self.base.instrument, f.instruments(self.session.manifest))
+        if f.kind in ("feed_crossed", "feed_zero", "feed_outlier"):
+            chosen &= self.base.kind == QUOTE
+        rows = np.flatnonzero(chosen)
+        numbers, place = np.unique(self.message[rows], return_inverse=True)
+        bits = np.random.Philox(key=[self.seed & (1 << 64) - 1, k]).random_raw(2 * len(numbers)) >> np.uint64(12)
+        struck = bits[::2] % np.uint64(MILLION) < f.ppm
+        rows, place = rows[struck[place]], place[struck[place]]
+        later = (1 + bits[1::2] % np.uint64(duration_ns(f.delay, "delay"))).astype(I64)[place]
+        getattr(self, f"_{f.kind.removeprefix('feed_')}")(f, rows, later, end)
+        first = rows[np.r_[True, np.diff(self.message[rows]) != 0]] if len(rows) else rows
+        self._note(f, k, first, np.diff(np.r_[np.searchsorted(rows, first), len(rows)]))
+
+    def _note(self, f: Fault, k: int, first: np.ndarray, count: np.ndarray) -> None:
+        hits = np.zeros(len(first), EVENT)
+        hits["ts_event"], hits["kind"], hits["id"] = self.base.ts_recv[first], KIND_NAMES.index(f.kind), k
+        hits["instrument"], hits["b"] = self.base.instrument[first], count
+        self.hits.append(hits)
+
+    # --- what each kind does to the rows it strikes -------------------------------------------------------------------------
+    def _gap(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        self.lost[rows] = True
+
+    def _outage(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        self.lost[rows] = True
+        for i in np.unique(self.base.instrument[rows]):
+            self.marked.append((rows[self.base.instrument[rows] == i], int(i)))
+
+    def _mute(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        self.recv[rows] = np.maximum(self.recv[rows], end)
+
+    def _late(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        self.recv[rows] += later
+
+    def _slow(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        event = self.base.ts_event[rows]
+        leg = (self.recv[rows] - event).astype(object) * int(f.factor * 1000) // 1000
+        self.recv[rows] = event + leg.astype(I64)
+
+    def _twice(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        again = np.array(self.base[rows])
+        again["ts_recv"] = self.recv[rows] + later
+        self._more(again, self.message[rows])
+
+    def _crossed(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        wrong = self._instead(rows)
+        wrong["a"], wrong["c"] = np.maximum(wrong["a"], wrong["c"]) + 1, np.minimum(wrong["a"], wrong["c"])
+        self._more(wrong, self.message[rows])
+
+    def _zero(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        wrong = self._instead(rows)
+        wrong["b"] = wrong["d"] = 0
+        self._more(wrong, self.message[rows])
+
+    def _outlier(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        wrong = self._instead(rows)
+        m = self.session.manifest
+        most = [
+            min(1000 * px, i.max_product() // max(1, size))
+            for px, size, i in zip(m.max_px, m.max_size, m.instruments, strict=True)
+        ]
+        most = np.array(most, float)[wrong["instrument"]]
+        for px in "ac":
+            wrong[px] = np.clip(wrong[px] * float(f.factor), 1, most).astype(I64)
+        self._more(wrong, self.message[rows])
+
+    def _instead(self, rows: np.ndarray) -> np.ndarray:
+        """Copies of rows that reach us in their place."""
+        wrong = np.array(self.base[rows])
+        wrong["ts_recv"] = self.recv[rows]
+        self.lost[rows] = True
+        return wrong
+
+    def _more(self, rows: np.ndarray, message: np.ndarray) -> None:
+        numbers, place = np.unique(message, return_inverse=True)
+        self.extra.append((rows, self.n_messages + place))
+        self.n_messages += len(numbers)
+
+    def halt(self, f: Fault, k: int) -> None:
+        """The venue stops and goes on; both tell, after the leg of the row before."""
+        m = self.session.manifest
+        start, end = f.span(m)
+        for i in f.instruments(m) or range(len(m.instruments)):
+            for ts, status in ((start, HALTED), (end, TRADING)):
+                if not m.start_ns <= ts < m.end_ns:
+                    continue
+                row = np.zeros(1, EVENT)
+                before = max(0, int(np.searchsorted(self.base.ts_recv, ts)) - 1)
+                leg = max(1, int(self.base.ts_recv[before] - self.base.ts_event[before]))
+                row["ts_event"], row["ts_recv"] = ts, min(ts + leg, m.end_ns)
+                row["kind"], row["side"], row["flags"], row["instrument"] = STATUS, status, LAST, i
+                self.halts.append(row)
+        hits = np.zeros(1, EVENT)
+        hits["ts_event"], hits["kind"], hits["id"] = start, KIND_NAMES.index(f.kind), k
+        hits["instrument"] = f.instruments(m)[0] if len(f.symbols) == 1 else len(m.instruments)
+        hits["b"] = 2 * len(f.instruments(m) or m.instruments)
+        self.hits.append(hits)
+
+    # --- put together -------------------------------------------------------------------------------------------------------
+    def feed(self) -> Feed:
+        """The rows in the order they reach us, and the venue's order over them."""
+        end, n = self.session.manifest.end_ns, len(self.base)
+        halts = np.concatenate([np.zeros(0, EVENT), *self.halts])
+        extra = [(self.base, self.message), *self.extra, (halts, self.n_messages + np.arange(len(halts)))]
+        rows = np.concatenate([r for r, _ in extra])
+        message = np.concatenate([m for _, m in extra])
+        rows["ts_recv"][:n] = self.recv
+        lost = np.zeros(len(rows), bool)
+        lost[:n] = self.lost
+        lost |= rows["ts_recv"] > end  # it would come when the session is over
+        kept = np.flatnonzero(~lost)
+        kept = kept[np.lexsort((kept, message[kept], rows["ts_recv"][kept]))]
+        behind = np.flatnonzero(lost & (np.arange(len(rows)) < n))
+        chosen = np.concatenate([kept, behind])
+        out = np.ascontiguousarray(rows[chosen]).view(np.recarray)
+        of = message[kept]
+        out["flags"][: len(kept)][np.diff(of, append=-1) != 0] |= LAST
+        self._mark_gaps(out[: len(kept)])
+        place = np.full(len(rows), -1, I64)
+        place[chosen] = np.arange(len(chosen))
+        seen = np.arange(n) if self.session.order is None else self.session.order
+        order = place[np.concatenate([seen, np.arange(len(rows) - len(halts), len(rows))])]
+        order = order[order >= 0]
+        order = np.ascontiguousarray(order[np.argsort(out.ts_event[order], kind="stable")], I64)
+        hits = np.concatenate([_NO_HITS, *self.hits])
+        return Feed(out, out[: len(kept)], order, hits[np.argsort(hits["ts_event"], kind="stable")].view(np.recarray))
+
+    def _mark_gaps(self, ours: np.recarray) -> None:
+        """The first row of an instrument after rows of it that never came says so."""
+        for lost, i in self.marked:
+            after = np.flatnonzero(
+                (ours.instrument == i) & np.isin(ours.kind, OF_INSTRUMENT) & (ours.ts_recv >= self.base.ts_recv[lost[-1]])
+            )
+            if len(after):
+                ours["flags"][after[0]] |= GAP
