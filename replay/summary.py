@@ -15,7 +15,7 @@ from replay.data.instruments import Instrument
 from replay.data.times import utc_text
 from replay.engine import Engine
 from replay.events import KIND_NAMES
-from replay.runs.statistics import Returns, Statistics, returns, statistics
+from replay.runs.statistics import Returns, Statistics, day_ends, returns, statistics
 from replay.trader import layout as T
 from replay.trader.limits import MONEY, Limits
 from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
@@ -163,7 +163,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def of(engine: Engine, tables: dict[str, pa.Table], complete: bool = True) -> Summary:
         """The summary of an engine's run so far and its tables; `complete` is False where it ended before the session did."""
         h, m, p = engine.trader.header, engine.session.manifest, engine.profile
-        names = strategy_names(engine)
+        names, ends = strategy_names(engine), day_ends(engine.session, tables)
         currencies = engine.trader.region("currencies")
         replayed, elapsed = int(engine.venue.header.local_i), engine.elapsed_s
         rows, said = engine.trader.region("strategies"), engine.output()
@@ -205,9 +205,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             equity=money(h.equity),
             pnl=money(h.equity - h.initial),
             drawdown=money(h.drawdown),
-            parts=tuple(Part(h.strategy, h.symbol, statistics(tables, h.strategy, h.symbol)) for h in _holdings(engine, names)),
-            statistics=statistics(tables),
-            returns=returns(tables, float(money(h.drawdown))),
+            parts=tuple(
+                Part(h.strategy, h.symbol, statistics(tables, len(ends), h.strategy, h.symbol)) for h in _holdings(engine, names)
+            ),
+            statistics=statistics(tables, len(ends)),
+            returns=returns(tables, ends, float(money(h.drawdown))),
             faults=tuple(_struck(engine)),
             left_out=tuple(_left_out(engine, replayed)),
             elapsed_s=elapsed,

@@ -16,7 +16,7 @@ from replay.data.synth import equity_day
 from replay.errors import BadInput, StrategyError
 from replay.runs.config import Chosen, RunConfig
 from replay.runs.result import Result
-from replay.runs.statistics import returns, statistics
+from replay.runs.statistics import LATER, day_ends, returns, statistics
 from replay.runs.trips import Units, trips
 from replay.strategy import Strategy
 from replay.trader.limits import Limits
@@ -126,7 +126,7 @@ def test_trips_against_a_walk(rows):
 def test_statistics_against_pandas(busy):
     trips_, fills = busy.to_pandas("trips"), busy.to_pandas("fills")
     for strategy, symbol in ((None, None), ("PassiveQuoting", None), ("PassiveQuoting", "AAPL")):
-        got = statistics(busy.tables, strategy, symbol)
+        got = statistics(busy.tables, 1, strategy, symbol)
         t = trips_[((trips_.strategy == strategy) | (strategy is None)) & ((trips_.symbol == symbol) | (symbol is None))]
         f = fills[((fills.strategy == strategy) | (strategy is None)) & ((fills.symbol == symbol) | (symbol is None))]
         net = t[~t.open].net
@@ -150,12 +150,21 @@ def _equity(days, values):
     return {"equity": equity, "prices": pa.table({"ts": pa.array(ts, pa.timestamp("ns", tz="UTC"))})}, drawdown.max()
 
 
+def midnights(tables):
+    day = 86_400 * 10**9
+    return (np.asarray(tables["prices"]["ts"].cast(pa.int64())) // day + 1) * day
+
+
+def test_a_day_ends_where_the_market_opens_next(busy):
+    assert day_ends(DAY, busy.tables).tolist() == [LATER] and busy.summary.returns.days == 1
+
+
 def test_returns_against_pandas():
     rng = np.random.default_rng(5)
     daily = rng.normal(0.001, 0.01, 60)
     values = 1000 * np.cumprod(1 + daily)
     made, drawdown = _equity(60, values)
-    got = returns(made, float(drawdown))
+    got = returns(made, midnights(made), float(drawdown))
     s = pd.Series(daily)
     assert got.sharpe == pytest.approx(s.mean() / s.std() * np.sqrt(365))  # 60 calendar days in a row hold weekends
     assert got.sortino == pytest.approx(s.mean() / np.sqrt((s.clip(upper=0) ** 2).mean()) * np.sqrt(365))
@@ -163,7 +172,8 @@ def test_returns_against_pandas():
     assert got.annualised_return == pytest.approx((values[-1] / 1000) ** (365 / 60) - 1)
     assert got.drawdown_share == pytest.approx(drawdown / pd.Series(values).cummax()[np.argmax(made["equity"]["drawdown"]) - 1])
     few, most = _equity(19, values[:19])
-    assert returns(few, float(most)).sharpe is None and returns(few, float(most)).total_return is not None
+    short = returns(few, midnights(few), float(most))
+    assert short.sharpe is None and short.total_return is not None and short.days == 19
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------------

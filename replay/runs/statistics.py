@@ -1,7 +1,8 @@
 """Figures that need a sample, each beside the size of its sample and null where there is none.
 
 Money is in the account's currency. A trip is a round trip from flat to flat (`replay.runs.trips`); an open one counts for money, not
-for win rate, profit factor and expectancy. Returns are daily, of equity at the end of each UTC day with data.
+for win rate, profit factor and expectancy. A day ends
+where the market opens next, or at midnight UTC where it has no hours.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute  # noqa: F401  (pa.compute)
 
+from replay.data.session import Session, blocks
 from replay.data.times import utc_text
+from replay.events import OPEN, PHASE
 
 DAY_NS = 86_400 * 10**9
+LATER = 1 << 62  #: the last day ends with the data
 FEWEST_DAYS = 20  #: below, daily returns say nothing about a year
 
 
@@ -64,15 +68,24 @@ class Returns(msgspec.Struct, frozen=True, kw_only=True):
     annualised_return: float | None
 
 
-def statistics(tables: dict[str, pa.Table], strategy: str | None = None, symbol: str | None = None) -> Statistics:
-    """Of the run's trading, or the part of it that `strategy` did in `symbol`."""
+def day_ends(session: Session, tables: dict[str, pa.Table]) -> np.ndarray:
+    """When each recorded day is over, ns: the next opening of the market, or midnight UTC."""
+    if session.manifest.counts.get("phase", 0):
+        opens = np.concatenate([b.ts_recv[(b.kind == PHASE) & (b.side == OPEN)] for b in blocks(session.events)])
+        return np.append(opens[1:], LATER)
+    ts = np.asarray(tables["prices" if tables["prices"].num_rows else "equity"]["ts"].cast(pa.int64()))
+    return (np.unique((ts - 1) // DAY_NS) + 1) * DAY_NS
+
+
+def statistics(tables: dict[str, pa.Table], days: int, strategy: str | None = None, symbol: str | None = None) -> Statistics:
+    """Of the run's trading in `days`, or the part of it that `strategy` did in `symbol`."""
     trips, fills = (_only(tables[t], strategy, symbol) for t in ("trips", "fills"))
     net, is_open = np.asarray(trips["net"]), np.asarray(trips["open"])
     closed = net[~is_open]
     won, lost = closed[closed > 0], closed[closed < 0]
     notional, slip = float(np.asarray(fills["notional"]).sum()), float(np.asarray(fills["slippage"]).sum())
     initial = tables["equity"]["equity"][0].as_py()
-    days, held = len(_days(tables)), _held(trips, tables)
+    held = _held(trips, tables)
     spans = (np.asarray(trips["ts_out"].cast(pa.int64()).fill_null(0)) - np.asarray(trips["ts_in"].cast(pa.int64())))[~is_open]
     return Statistics(
         trips=len(closed),
@@ -95,21 +108,21 @@ def statistics(tables: dict[str, pa.Table], strategy: str | None = None, symbol:
     )
 
 
-def returns(tables: dict[str, pa.Table], drawdown: float) -> Returns:
-    """Of the account; `drawdown` as the trader saw it, after every event."""
+def returns(tables: dict[str, pa.Table], ends_ns: np.ndarray, drawdown: float) -> Returns:
+    """Of the account over days that end then; `drawdown` as the trader saw it, after every event."""
     ts, equity = np.asarray(tables["equity"]["ts"].cast(pa.int64())), np.asarray(tables["equity"]["equity"])
-    days, initial = _days(tables), float(equity[0])
-    ends = equity[np.searchsorted(ts, (days + 1) * DAY_NS, "left") - 1]
+    initial = float(equity[0])
+    ends = equity[np.searchsorted(ts, ends_ns, "left") - 1]
     daily = np.diff(np.r_[initial, ends]) / np.r_[initial, ends[:-1]] if initial > 0 and (ends > 0).all() else np.zeros(0)
     enough = len(daily) >= FEWEST_DAYS
-    a_year = 365 if np.isin((days + 3) % 7, (5, 6)).any() else 252
+    a_year = 365 if np.isin((ends_ns[:-1] // DAY_NS + 2) % 7, (5, 6)).any() else 252
     down = np.sqrt(np.mean(np.minimum(daily, 0) ** 2)) if len(daily) else 0.0
     growth = ends[-1] / initial if enough else None
     trough = int(np.argmax(np.asarray(tables["equity"]["drawdown"])))
     peak = int(np.argmax(equity[: trough + 1]))
     peak_value = equity[peak]
     return Returns(
-        days=len(days),
+        days=len(ends_ns),
         total_return=float(equity[-1] / initial - 1) if initial > 0 else None,
         drawdown=drawdown,
         drawdown_share=float(drawdown / peak_value) if peak_value > 0 else None,
@@ -131,12 +144,6 @@ def _only(table: pa.Table, strategy: str | None, symbol: str | None) -> pa.Table
 
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
-
-
-def _days(tables: dict[str, pa.Table]) -> np.ndarray:
-    """UTC days with prices, or else with equity."""
-    table = tables["prices"] if tables["prices"].num_rows else tables["equity"]
-    return np.unique((np.asarray(table["ts"].cast(pa.int64())) - 1) // DAY_NS)
 
 
 def _held(trips: pa.Table, tables: dict[str, pa.Table]) -> float | None:
