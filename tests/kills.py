@@ -5,6 +5,7 @@ a second. After the last kill it is ended in order, and both sides are compared 
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -64,9 +65,9 @@ def serve(day, speed, port_file):
 
     async def main():
         server = Server(day, speed=speed, strict=False, rate=0)
-        runner, url = await app.listen(server, "127.0.0.1", 0)
+        _, url, clock = await app.listen(server, "127.0.0.1", 0)
         port_file.write_text(url)
-        await asyncio.sleep(3600)
+        await clock
 
     asyncio.run(main())
 
@@ -93,6 +94,7 @@ def series(n, seed, folder, speed=25.0, say=lambda text: None):
     server = fork(lambda: serve(day, speed, url_file))
     try:
         while not url_file.exists() or not url_file.read_text():
+            assert os.waitpid(server, os.WNOHANG) == (0, 0), "the server has ended"
             time.sleep(0.02)
         url = url_file.read_text()
         order = lives.order(url, folder, PINGER, SYMBOLS)
@@ -114,8 +116,9 @@ def series(n, seed, folder, speed=25.0, say=lambda text: None):
         assert os.waitstatus_to_exitcode(status) == 0, log.read_text()[-600:]
         return {"while trading": trading(log), **compare(url, folder / "journal")}
     finally:
-        os.kill(server, signal.SIGKILL)
-        os.waitpid(server, 0)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
 
 
 def compare(url, journal):
