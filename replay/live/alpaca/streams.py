@@ -8,6 +8,7 @@ because its models cut times to microseconds and prices to floats that are not t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from alpaca.trading.stream import TradingStream
 from replay.live.broker import Link
 
 #: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
+STOP_S, CANCELS = 1.5, 3  #: how long one end of a connection is waited for, and how often its task is told to end
 SOCKET = {"ping_interval": 10, "ping_timeout": 20, "max_queue": 4096, "max_size": 1 << 24}
 HOPELESS = ("auth failed", "failed to authenticate", "insufficient subscription", "not authenticated")
 DATA, UPDATES = "market data", "order updates"
@@ -165,12 +167,16 @@ class Streams:
         async def close() -> None:
             for stream in (self.data, self.updates):
                 stream._should_run = False
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            running = set(self._tasks)
+            for _ in range(CANCELS):
+                for task in running:
+                    task.cancel()  # a reconnect of the SDK that is under way may swallow one
+                if running:
+                    _, running = await asyncio.wait(running, timeout=STOP_S)
             for stream in (self.data, self.updates):
                 stream.up = False
-                await stream.close()
+                with contextlib.suppress(Exception):  # a broken connection has no close to wait for
+                    await asyncio.wait_for(stream.close(), STOP_S)
 
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
