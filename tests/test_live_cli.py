@@ -25,10 +25,25 @@ PINGER = str(Path(__file__).with_name("pinger.py"))
 
 @pytest.fixture(scope="module")
 def url():
-    whole = equity_day(n_events=20_000, seed=4)
-    start = whole.manifest.start_ns
-    with lives.serving(whole.slice(start, start + 60 * 60 * 10**9), speed=30.0) as (_, url):
+    """A server to be refused at: its market need not be open any more."""
+    with lives.serving(equity_day(n_events=20_000, seed=4), speed=30.0) as (_, url):
         yield url
+
+
+@pytest.fixture
+def market():
+    """A server whose day has just begun: 13 minutes of wall time are left to trade in."""
+    with lives.serving(equity_day(n_events=20_000, seed=4), speed=30.0) as (_, url):
+        yield url
+
+
+def read(log, process, enough):
+    """Wait until what the process has said is enough; a process that ends before has failed."""
+    end = time.monotonic() + 300
+    while not enough(text := log.read_text()):
+        assert process.poll() is None and time.monotonic() < end, text
+        time.sleep(0.1)
+    return text
 
 
 @pytest.fixture
@@ -126,16 +141,14 @@ def test_doctor(replay, url):
     assert code == 0 and checks == dict.fromkeys(("keys", "permissions", "clock", "market", "order"), True)
 
 
-def test_a_run_from_another_terminal(replay, url, tmp_path):
+def test_a_run_from_another_terminal(replay, market, tmp_path):
     """One process trades; others look, are refused, kill; it ends in order, and goes on only as it was."""
+    url = market
     args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(url, strategy=PINGER), "-p", "every=4", "--json"]
     with open(tmp_path / "log", "w") as log:
         first = subprocess.Popen(args, stdout=log, stderr=subprocess.STDOUT)
     try:
-        end = time.monotonic() + 90
-        while '"stream":"market data","up":true' not in (tmp_path / "log").read_text() and time.monotonic() < end:
-            assert first.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.1)
+        read(tmp_path / "log", first, lambda text: '"what":"new"' in text and '"what":"report"' in text)
         assert "is in use by process" in replay("paper", *asked(url))[2]
         assert "is in use by process" in replay("paper", *asked(url, journal="journals/y"))[2]
         code, out, _ = replay("status", "journals/x", "--json")
@@ -166,19 +179,16 @@ def test_a_run_from_another_terminal(replay, url, tmp_path):
     assert KEY not in (tmp_path / "log").read_text() and SECRET not in (tmp_path / "log").read_text()
 
 
-def test_a_supervisor_starts_it_again(replay, url, tmp_path, monkeypatch):
+def test_a_supervisor_starts_it_again(replay, market, tmp_path, monkeypatch):
     """The process that trades is killed with SIGKILL: another goes on with its journal; SIGTERM ends both in order."""
     monkeypatch.setenv("APCA_API_KEY_ID", "PKSUPERVISED")
-    args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(url, strategy=PINGER), "--json", "--supervise"]
+    args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(market, strategy=PINGER), "--json", "--supervise"]
     log = tmp_path / "log"
     with open(log, "w") as file:
         parent = subprocess.Popen(args, stdout=file, stderr=subprocess.STDOUT)
     try:
         for k in range(2):
-            end = time.monotonic() + 90
-            while log.read_text().count('"stream":"market data","up":true') <= k and time.monotonic() < end:
-                assert parent.poll() is None, log.read_text()
-                time.sleep(0.1)
+            read(log, parent, lambda text, k=k: text.count('"stream":"market data","up":true') > k)
             if k == 0:
                 os.kill(int(Path("journals/x/lock").read_text()), signal.SIGKILL)
         assert "ended by signal 9; started again in 1 s" in log.read_text() and '"what":"resumed"' in log.read_text()
