@@ -19,12 +19,13 @@ from alpaca.data.timeframe import TimeFrame
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
 from replay.live.alpaca import wire
-from replay.live.alpaca.rest import DONE, MISSING, Rest
+from replay.live.alpaca.rest import DONE, MISSING, Rest, tame
 from replay.live.alpaca.wire import Scale
 from replay.live.broker import Hours
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 RATE = 200  #: requests a minute of one account
+HISTORY_S = 30.0  #: how long a page of history may take
 
 
 class Access(NamedTuple):
@@ -47,11 +48,11 @@ class Access(NamedTuple):
         return Rest(self.key, self.secret, self.paper, self.url, timeout_s)
 
     def history(self, crypto: bool) -> StockHistoricalDataClient | CryptoHistoricalDataClient:
-        """A client of historical data, without the SDK's own retries."""
+        """A client of historical data, with timeouts, without the SDK's own retries."""
         made = (CryptoHistoricalDataClient if crypto else StockHistoricalDataClient)(
             self.key, self.secret, raw_data=True, url_override=self.url
         )
-        made._retry = 0
+        tame(made, HISTORY_S)
         return made
 
     def bars(self, symbols: list[str], since: int, crypto: bool, feed: str) -> dict[str, list[dict]]:
