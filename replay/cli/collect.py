@@ -151,3 +151,51 @@ def _source(broker: From, keys: Path | None, url: str | None, rate: int) -> Sour
     with importing():
         from replay.collect.alpaca import Alpaca
     return Alpaca(keys, url, rate)
+
+
+@app.command()
+def record(
+    symbols: Annotated[str | None, typer.Option(help="Stocks such as AAPL,SPY, or pairs such as BTC/USD.", show_default=False)] = None,
+    kinds: Annotated[str, typer.Option(help="Of trades, quotes, bars (of a minute).")] = "trades,quotes",
+    out: Annotated[Path, typer.Option(help="Folder of the recording; a folder a day in it.")] = Path("recordings/alpaca"),
+    broker: Annotated[From, typer.Option(help="Whose market data.")] = From.alpaca,
+    feed: Annotated[Feed, typer.Option(help="Of stocks: iex, which every account has, or sip.")] = Feed.iex,
+    keys: Keys = None,
+    url: Url = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what happens as JSON lines.")] = False,
+) -> None:  # fmt: skip
+    """Record a broker's market data as it comes, until Ctrl-C or SIGTERM; each day becomes a session. docs/record.md.
+
+    Examples:
+
+        replay record --symbols AAPL,SPY
+
+        replay record --symbols BTC/USD,ETH/USD --kinds trades --out recordings/crypto --json
+    """
+    from replay.live.paper import importing
+
+    with importing():
+        from replay.collect.record import KINDS, Ordered, Recorder
+    wanted, chosen = names(symbols), names(kinds) or []
+    if not wanted:
+        raise BadInput("--symbols: name what to record, such as AAPL,SPY")
+    if len({"/" in s for s in wanted}) > 1:
+        raise BadInput("--symbols: stocks and crypto pairs come on other connections: record them apart")
+    if not chosen or set(chosen) - set(KINDS):
+        raise BadInput(f"--kinds: expected some of {', '.join(KINDS)}, got {kinds!r}")
+    compile_scan()
+    from replay.collect.telling import Telling
+
+    order = Ordered(
+        symbols=list(dict.fromkeys(wanted)),
+        kinds=tuple(k for k in KINDS if k in chosen),
+        out=out,
+        keys=keys,
+        url=url,
+        feed=feed.value,
+    )
+    with Telling(json) as telling:
+        recorder = Recorder(order, telling)
+        telling.watch(recorder)
+        recorder.run()
+    telling.ended(recorder)

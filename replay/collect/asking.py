@@ -28,7 +28,7 @@ class Asking:
         """The body of an answer to `ask`. Raises `BadInput`, naming `what`, for a refusal and after `TRIES` failures in a row."""
         for attempt in range(TRIES):
             while self._bucket is not None and (wait := self._bucket.wait_s(0)) > 0:
-                self._sleep(wait)
+                self._sleep(max(wait, 0.001))  # a wait that rounds to nothing would never end
             self.requests += 1
             a = ask()
             if a.outcome == DONE:
