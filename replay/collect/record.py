@@ -85,6 +85,7 @@ class Recorder:
         self._closing: list[multiprocessing.Process] = []
         self._day = self._day_of(now)
         self._raw: raw.Writer
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._failed: BaseException | None = None
         self._disk = ThreadPoolExecutor(1, "disk")  # one thread: what is handed to it is written in that order
@@ -121,8 +122,9 @@ class Recorder:
                 raise self._failed
 
     def stop(self) -> None:
-        """End in order; from the recorder's own thread, a signal's handler for example."""
-        self._stop.set()
+        """End in order; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def status(self) -> dict:
         """Where it stands; figures for a screen or a line."""
@@ -139,10 +141,11 @@ class Recorder:
 
     # --- its life ---------------------------------------------------------------------------------------------------------------
     async def _record(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._open()
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: whoever runs us stops us
-                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+                self._loop.add_signal_handler(number, self.stop)
         self._subscribe()
         tasks = [asyncio.create_task(t) for t in (self._stream._run_forever(), self._flush_often(), self._watch(), self._tell())]
         await self._stop.wait()
@@ -155,7 +158,7 @@ class Recorder:
             await asyncio.wait_for(self._stream.close(), STOP_S)
         if not isinstance(self._failed, OSError):
             self._raw.note(time.time_ns(), what="ended")
-            await asyncio.get_running_loop().run_in_executor(self._disk, self._raw.close)
+            await self._loop.run_in_executor(self._disk, self._raw.close)
 
     def _subscribe(self) -> None:
         async def never(_: object) -> None:
@@ -198,7 +201,7 @@ class Recorder:
         if len(self._raw) >= FLUSH_BYTES:
             await self._flush()
         if step is not None and step["kind"] == "done":
-            self.stop()
+            self._stop.set()
         elif step is not None:
             self._step = step["seq"]
             await self._stream._ws.send(msgpack.packb({"action": "ack", "seq": step["seq"], "wake_ns": None, "batch": BATCH}))
@@ -225,7 +228,7 @@ class Recorder:
             await self._flush()
 
     async def _flush(self) -> None:
-        writing = asyncio.get_running_loop().run_in_executor(self._disk, self._raw.write, self._raw.take())
+        writing = self._loop.run_in_executor(self._disk, self._raw.write, self._raw.take())
         try:
             await asyncio.shield(writing)  # whoever waits may be told to end; the disk is not
         except OSError as e:
@@ -260,7 +263,7 @@ class Recorder:
         over, before, self._day = self._raw, self.order.out / self._day.isoformat(), day
         over.note(time.time_ns(), what="ended")
         self._open()
-        await asyncio.get_running_loop().run_in_executor(self._disk, over.close)
+        await self._loop.run_in_executor(self._disk, over.close)
         process = multiprocessing.get_context("spawn").Process(
             target=days.close_day, args=(before,), name=f"making {before.name}"
         )
@@ -270,5 +273,6 @@ class Recorder:
 
     def _made(self, day: Path) -> None:
         session = days.close_day(day)
-        self.made.append(day)
-        self.told({"what": "session", "path": str(day), "events": session.manifest.n_events if session else 0})
+        if session is not None:
+            self.made.append(day)
+            self.told({"what": "session", "path": str(day), "events": session.manifest.n_events})
