@@ -179,24 +179,28 @@ class Recorder:
         self._stop.set()
 
     # --- what is heard ----------------------------------------------------------------------------------------------------------
-    async def _heard(self, at: int, data: bytes) -> None:
-        messages = msgpack.unpackb(data)
-        newest, step = 0, None
-        for m in messages:
+    async def _heard(self, at: int, data: bytes) -> bool:
+        """A frame; whether it holds nothing but market data."""
+        newest, step, counts, others = 0, None, self.counts, 0
+        for m in msgpack.unpackb(data):
             kind = m.get("T")
             if kind in _FEED_KINDS:
-                self.counts[_FEED_KINDS[kind]] += 1
-                newest = max(newest, m["t"].seconds * SECOND + m["t"].nanoseconds)
+                counts[_FEED_KINDS[kind]] += 1
+                t = m["t"]
+                newest = max(newest, t.seconds * SECOND + t.nanoseconds)
             elif kind == "replay":
                 step = m
-            elif kind == "subscription" and self.clock == days.LOCKSTEP:
-                step = {"seq": self._step, "kind": "begin"}
+            else:
+                others += 1
+                if kind == "subscription" and self.clock == days.LOCKSTEP:
+                    step = {"seq": self._step, "kind": "begin"}
         if newest > self.at:
             self.at = newest
             if self._day_of(newest) > self._day:
                 await self._next_day(self._day_of(newest))
         if newest:
             self.lag_ms, self._heard_s = (at - newest) / 1e6, time.monotonic()
+            self._stream._data_received = True  # the SDK begins its pauses between attempts anew
         self._raw.add(at, raw.FRAME, data)
         if len(self._raw) >= FLUSH_BYTES:
             await self._flush()
@@ -205,6 +209,7 @@ class Recorder:
         elif step is not None:
             self._step = step["seq"]
             await self._stream._ws.send(msgpack.packb({"action": "ack", "seq": step["seq"], "wake_ns": None, "batch": BATCH}))
+        return not others
 
     def _on_link(self, link: Link) -> None:
         self.told({"what": "link", "up": link.up, "text": link.text})

@@ -7,19 +7,20 @@ from collections.abc import Awaitable, Callable
 
 from replay.live.alpaca.streams import Crypto, Stocks
 
-Heard = Callable[[int, bytes], Awaitable[None]]
+Heard = Callable[[int, bytes], Awaitable[bool]]
+NOTHING = b"\x90"  #: a frame without messages
 
 
 class _Tap:
-    """Stands before a websocket; what is received goes to `heard` first, with the time."""
+    """Stands before a websocket; what is received goes to `heard` first, with the time. The SDK gets what that says is not the market's:
+    it would decode the rest once more, for nobody."""
 
     def __init__(self, ws, heard: Heard):
         self._ws, self._heard = ws, heard
 
     async def recv(self) -> bytes:
         data = await self._ws.recv()
-        await self._heard(time.time_ns(), data)
-        return data
+        return NOTHING if await self._heard(time.time_ns(), data) else data
 
     def __getattr__(self, name: str):
         return getattr(self._ws, name)
