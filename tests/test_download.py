@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 pytest.importorskip("alpaca")
 pytest.importorskip("aiohttp")
 
 import lives  # noqa: E402
+from alpaca.common.exceptions import APIError  # noqa: E402
 
 from replay import cli  # noqa: E402
+from replay.collect import alpaca  # noqa: E402
 from replay.collect import asked as A  # noqa: E402
 from replay.collect.asking import TRIES, Asking  # noqa: E402
 from replay.data.session import Session  # noqa: E402
@@ -26,7 +30,6 @@ from replay.data.times import in_new_york  # noqa: E402
 from replay.engine import Engine  # noqa: E402
 from replay.errors import BadInput  # noqa: E402
 from replay.events import BAR, COUNTS, FILLS, PRINT, QUOTE, TRADE  # noqa: E402
-from replay.live.alpaca.rest import DONE, LATER, REFUSED, UNKNOWN, Answer, judge  # noqa: E402
 from replay.strategy import load  # noqa: E402
 
 DAY = Path(__file__).parents[1] / "fixtures" / "equity-day"
@@ -117,8 +120,6 @@ def test_bars_are_those_that_were_served(replay, month):
 
 def test_bars_that_are_missing_are_counted(replay, month, monkeypatch):
     """No trade, no bar: nothing is made up."""
-    from replay.collect import alpaca
-
     whole = alpaca._table
     monkeypatch.setattr(
         alpaca, "_table", lambda kind, found: whole(kind, [m for m in found if not m["t"].endswith(("15:00:00Z", "15:05:00Z"))])
@@ -187,15 +188,23 @@ def test_the_rate_limit_is_kept():
     asking = Asking(60, sleep)
     asking._bucket.clock, asking._bucket._at = lambda: now[0], 0.0
     for _ in range(200):
-        assert asking.answer("x", lambda: sent.append(now[0]) or Answer(DONE, 1)) == 1
+        assert asking.answer("x", lambda: sent.append(now[0]) or 1) == 1
     assert max(sum(t <= s < t + 60 for s in sent) for t in sent) <= 60
-    answers = iter([Answer(LATER, None, "too many", 7.0), Answer(UNKNOWN, None, "HTTP 500"), Answer(DONE, 2)])
+    answers = iter([(429, {"Retry-After": "7"}), (500, {}), None, (403, {})])
+
+    def get(path, query):
+        found = next(answers)
+        if found:
+            response = requests.Response()
+            response.status_code, response.headers = found
+            raise APIError('{"message": "said"}', requests.HTTPError(response=response))
+        return 2
+
     slept.clear()
-    assert asking.answer("x", lambda: next(answers)) == 2 and {7.0, 2.0} <= set(slept)
+    assert asking.answer("x", partial(alpaca._answer, "x", get, "", {})) == 2 and {7.0, 2.0} <= set(slept)
     assert (asking.throttled, asking.failed) == (1, 1)
-    with pytest.raises(BadInput, match="x: no such feed: correct the request"):
-        asking.answer("x", lambda: Answer(REFUSED, None, "no such feed"))
-    assert judge(429, {"Retry-After": "7"}, "").after_s == 7
+    with pytest.raises(BadInput, match="x: said: correct the request"):
+        asking.answer("x", partial(alpaca._answer, "x", get, "", {}))
 
 
 def test_killed_in_the_middle(replay, month, tmp_path):

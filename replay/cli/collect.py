@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 class From(StrEnum):
     alpaca = "alpaca"
+    binance = "binance"
+    bitget = "bitget"
+
+
+class Recorded(StrEnum):
+    alpaca = "alpaca"
 
 
 class Feed(StrEnum):
@@ -39,14 +45,14 @@ RateLimit = Annotated[int, typer.Option(help="Requests a minute the account may 
 
 @app.command()
 def download(
-    symbols: Annotated[str | None, typer.Option(help="Stocks such as AAPL,SPY, or pairs such as BTC/USD.", show_default=False)] = None,
+    symbols: Annotated[str | None, typer.Option(help="Stocks such as AAPL,SPY, pairs such as BTC/USD, perpetuals such as BTC/USDT:USDT.", show_default=False)] = None,
     kind: Annotated[str, typer.Option(help="bars, trades, quotes; trades,quotes for both in one session.")] = "bars",
     frequency: Annotated[str | None, typer.Option(help="Of bars: a part of a day such as 1min, 5min, 1h, 1d.", show_default="5min")] = None,
     period: Annotated[str | None, typer.Option(help="So far back from now: 6months, 2weeks, 30days, 1year.", show_default=False)] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="From this day or time on; a day begins at New York's midnight, for pairs at UTC's.", show_default=False)] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to before this day or time.", show_default="now")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the session and its parts; one that holds a part of it is gone on with.", show_default="sessions/BROKER-KIND-SYMBOLS")] = None,
-    broker: Annotated[From, typer.Option(help="Where from.")] = From.alpaca,
+    broker: Annotated[From, typer.Option(help="Where from; binance and bitget have bars only, and want no keys.")] = From.alpaca,
     feed: Annotated[Feed, typer.Option(help="Of stocks: iex, which every account has, or sip.")] = Feed.iex,
     adjustment: Annotated[Adjustment, typer.Option(help="Of stocks' bars, for splits and dividends.")] = Adjustment.raw,
     market_hours_only: Annotated[bool, typer.Option("--market-hours-only", help="Drop what lies outside market hours: 78 five-minute bars are left of a day.")] = False,
@@ -63,14 +69,16 @@ def download(
 
         replay download --symbols AAPL --kind trades,quotes --from 2026-03-02 --to 2026-03-03 --feed sip --out sessions/aapl
 
-        replay download --symbols BTC/USD --frequency 1h --period 1year
+        replay download --broker binance --symbols BTC/USDT:USDT,ETH/USDT:USDT --frequency 5min --period 1year
     """
     from replay.collect.download import download as fetch
 
     given = _asked(symbols, kind, frequency, period, from_, to, broker, feed, adjustment)
-    source = _source(broker, keys, url, rate_limit)
+    source = _source(broker, given, keys, url, rate_limit)
     asked = _timed(given, source, period, from_, to)
-    folder = out or Path("sessions") / "-".join((broker.value, *asked.kinds, *(s.replace("/", "") for s in asked.symbols[:3])))
+    folder = out or Path("sessions") / "-".join(
+        (broker.value, *asked.kinds, *(s.replace("/", "").replace(":", ".") for s in asked.symbols[:3]))
+    )
     compile_scan()
     try:
         done = fetch(asked, source, folder, market_hours_only)
@@ -119,6 +127,10 @@ def _asked(symbols, kind, frequency, period, from_, to, broker, feed, adjustment
             "--period or --from (and --to): say one of them, such as --period 6months or --from 2026-03-02 --to 2026-03-03"
         )
     stocks = "/" not in wanted[0]
+    if broker is not From.alpaca and (stocks or kinds != [BARS] or len({":" in s for s in wanted}) > 1):
+        raise BadInput(
+            f"--broker {broker.value}: bars of pairs such as BTC/USDT, or of perpetuals such as BTC/USDT:USDT, expected: correct --symbols or --kind"
+        )
     return Asked(
         broker=broker.value, symbols=tuple(dict.fromkeys(wanted)), kinds=tuple(sorted(set(kinds), key=KINDS.index)), start=0, end=0,
         step_ns=length(frequency or "5min") if kinds == [BARS] else 0, period=period or "",
@@ -145,12 +157,18 @@ def _timed(asked: Asked, source: Source, period: str | None, from_: str | None, 
     return msgspec.structs.replace(asked, start=start, end=end)
 
 
-def _source(broker: From, keys: Path | None, url: str | None, rate: int) -> Source:
-    from replay.live.paper import importing
+def _source(broker: From, asked: Asked, keys: Path | None, url: str | None, rate: int) -> Source:
+    try:
+        if broker is From.alpaca:
+            from replay.collect.alpaca import Alpaca
 
-    with importing():
-        from replay.collect.alpaca import Alpaca
-    return Alpaca(keys, url, rate)
+            return Alpaca(keys, url, rate)
+        from replay.collect.exchanges import Exchange
+
+        return Exchange(broker.value, ":" in asked.symbols[0], url)
+    except ModuleNotFoundError as e:
+        extra = "alpaca" if broker is From.alpaca else "crypto"
+        raise BadInput(f"{e.name} is not installed: pip install 'replay-engine[{extra}]'") from None
 
 
 @app.command()
@@ -158,7 +176,7 @@ def record(
     symbols: Annotated[str | None, typer.Option(help="Stocks such as AAPL,SPY, or pairs such as BTC/USD.", show_default=False)] = None,
     kinds: Annotated[str, typer.Option(help="Of trades, quotes, bars (of a minute).")] = "trades,quotes",
     out: Annotated[Path, typer.Option(help="Folder of the recording; a folder a day in it.")] = Path("recordings/alpaca"),
-    broker: Annotated[From, typer.Option(help="Whose market data.")] = From.alpaca,
+    broker: Annotated[Recorded, typer.Option(help="Whose market data.")] = Recorded.alpaca,
     feed: Annotated[Feed, typer.Option(help="Of stocks: iex, which every account has, or sip.")] = Feed.iex,
     keys: Keys = None,
     url: Url = None,

@@ -7,7 +7,7 @@ stand in the tables as the feed has them, times as int64 ns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +24,11 @@ from alpaca.data.requests import (
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
 from replay.collect.asked import BARS, DAY, HOUR, MINUTE, QUOTES, TRADES, Asked, Span
-from replay.collect.asking import Asking
+from replay.collect.asking import Again, Asking
 from replay.data.times import utc_text
 from replay.errors import BadInput
 from replay.live.alpaca import account
-from replay.live.alpaca.rest import DONE, MISSING, once
+from replay.live.alpaca.rest import DONE, LATER, MISSING, NO_CONNECTION, UNAUTHORIZED, UNKNOWN, once
 from replay.live.alpaca.wire import stamp_ns
 
 ID_BITS = (1 << 63) - 1  #: a trade's number has 64 bits there
@@ -105,7 +105,9 @@ class Alpaca:
         }
         path = f"/crypto/us/{kind}" if asked.crypto else f"/stocks/{kind}"
         while True:
-            answer = self.asking.answer(f"{symbol} {kind} {span.label}", partial(once, client.get, path, query))
+            answer = self.asking.answer(
+                f"{symbol} {kind} {span.label}", partial(_answer, f"{symbol} {kind}", client.get, path, query)
+            )
             found = (answer.get(kind) or {}).get(symbol) or []
             if found:
                 yield _table(kind, found)
@@ -125,6 +127,17 @@ class Alpaca:
         if not asked.crypto and asked.adjustment != "raw" and BARS in asked.kinds:
             out.append(f"adjustment {asked.adjustment}: prices that were never traded at; orders fill at them all the same")
         return [*out, "receive times are not in a history: every row counts as received when it happened"]
+
+
+def _answer(what: str, get: Callable[..., object], path: str, query: dict) -> dict:
+    """One page. Raises `Again` where it may be asked for again, else `BadInput`."""
+    a = once(get, path, query)
+    if a.outcome == DONE:
+        return a.body
+    if a.outcome in (LATER, UNKNOWN):
+        raise Again(a.text, a.after_s, limited=a.outcome == LATER and a.text != NO_CONNECTION)
+    hint = "check the keys" if a.outcome == UNAUTHORIZED else "correct the request, or see what the account may ask for"
+    raise BadInput(f"{what}: {a.text}: {hint}")
 
 
 def _extra(asked: Asked, kind: str) -> dict[str, object]:

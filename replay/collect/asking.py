@@ -7,16 +7,27 @@ from collections.abc import Callable
 
 from replay.errors import BadInput
 from replay.live.alpaca.lanes import Bucket
-from replay.live.alpaca.rest import DONE, LATER, UNAUTHORIZED, UNKNOWN, Answer
 
 TRIES = 8  #: failures in a row before a download gives up; what is finished stays
 LONGEST_S = 30.0
 
 
-class Asking:
-    """One request after the other. `rate`: requests a minute, 0 for no limit; a tenth of them may go at once.
+class Again(Exception):
+    """A request that may be made again: it failed, or (`limited`) there were too many, so that `after_s` have to pass."""
 
-    `requests`, `throttled` (429) and `failed` count what happened.
+    def __init__(self, text: str, after_s: float = 0.0, limited: bool = False):
+        super().__init__(text)
+        self.after_s, self.limited = after_s, limited
+
+
+class Asking:
+    """One request after the other. `rate`: requests a minute, 0 for no limit of ours; a tenth of them may go at once.
+
+    `requests`, `throttled` and `failed` count what happened.
+
+    >>> asking, answers = Asking(0, sleep=lambda seconds: None), [1]
+    >>> asking.answer("AAPL", answers.pop), asking.requests
+    (1, 1)
     """
 
     def __init__(self, rate: int, sleep: Callable[[float], None] = time.sleep):
@@ -24,24 +35,19 @@ class Asking:
         self._sleep = sleep
         self.requests = self.throttled = self.failed = 0
 
-    def answer(self, what: str, ask: Callable[[], Answer]) -> object:
-        """The body of an answer to `ask`. Raises `BadInput`, naming `what`, for a refusal and after `TRIES` failures in a row."""
+    def answer(self, what: str, ask: Callable[[], object]) -> object:
+        """What `ask` returns, which raises `Again` where it may be tried again. Raises `BadInput`, naming `what`, after `TRIES` of these."""
         for attempt in range(TRIES):
             while self._bucket is not None and (wait := self._bucket.wait_s(0)) > 0:
                 self._sleep(max(wait, 0.001))  # a wait that rounds to nothing would never end
             self.requests += 1
-            a = ask()
-            if a.outcome == DONE:
-                return a.body
-            if a.outcome not in (LATER, UNKNOWN):
-                hint = (
-                    "check the keys" if a.outcome == UNAUTHORIZED else "correct the request, or see what the account may ask for"
-                )
-                raise BadInput(f"{what}: {a.text}: {hint}")
-            limited = a.outcome == LATER and a.text != "no connection"
-            self.throttled += limited
-            self.failed += not limited
-            if limited and self._bucket is not None:
-                self._bucket.empty()
-            self._sleep(max(a.after_s, min(2.0**attempt, LONGEST_S)))
-        raise BadInput(f"{what}: {a.text}, {TRIES} times in a row: try later; what is finished is kept, the same command goes on")
+            try:
+                return ask()
+            except Again as e:
+                text = str(e)
+                self.throttled += e.limited
+                self.failed += not e.limited
+                if e.limited and self._bucket is not None:
+                    self._bucket.empty()
+                self._sleep(max(e.after_s, min(2.0**attempt, LONGEST_S)))
+        raise BadInput(f"{what}: {text}, {TRIES} times in a row: try later; what is finished is kept, the same command goes on")

@@ -14,6 +14,7 @@ from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 from requests.adapters import HTTPAdapter
 
+NO_CONNECTION = "no connection"  #: the text of an answer where nobody answers
 #: what became of a request: done, refused for good, refused because its ClOrdID is known, to be sent again later, not known
 DONE, REFUSED, DUPLICATE, LATER, UNKNOWN, MISSING, UNAUTHORIZED = range(7)
 
@@ -70,7 +71,7 @@ def once(call: Callable[..., object], path: str, data: dict | None) -> Answer:
         return judge(e.status_code, _headers(e), str(e._error))
     except (requests.ConnectionError, requests.Timeout) as e:
         refused = "refused" in str(e) or "Failed to resolve" in str(e)
-        return Answer(LATER if refused else UNKNOWN, None, "no connection" if refused else type(e).__name__, 1.0)
+        return Answer(LATER if refused else UNKNOWN, None, NO_CONNECTION if refused else type(e).__name__, 1.0)
     except (requests.RequestException, ValueError) as e:  # an answer that is no JSON
         return Answer(UNKNOWN, None, type(e).__name__)
 
