@@ -38,6 +38,9 @@ class Exchange:
         self._client.has["fetchCurrencies"] = False  # it would take a request that candles do not need
         if url is not None:
             self._client.urls["api"] = {k: _at(url, v) for k, v in self._client.urls["api"].items()}
+            errors = self._client.exceptions
+            for part in ("exact", "broad"):  # ccxt chooses its table of errors by the exchange's own address
+                errors[part] = {**errors[part], **errors.get(kind, {}).get(part, {})}
 
     def now(self) -> int:
         return self._ask("the exchange's time", self._client.fetch_time) * MS
