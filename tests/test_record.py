@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgpack
@@ -31,6 +32,7 @@ from replay.data.times import in_new_york  # noqa: E402
 from replay.engine import Engine  # noqa: E402
 from replay.errors import BadInput  # noqa: E402
 from replay.events import BAR, GAP, HALTED, LAST, PHASE, QUOTE, STATUS, TRADE  # noqa: E402
+from replay.live.alpaca import account  # noqa: E402
 from replay.strategy import load  # noqa: E402
 
 MORNING = in_new_york(datetime.date(2026, 3, 2), 10)
@@ -307,6 +309,48 @@ def test_what_frames_mean(tmp_path):
     assert m.clock_shift_ns == ms + 1 and rows[0].a == 18911 and rows[0].c == 18914 and rows[4].side == HALTED
     told = json.loads((tmp_path / "r" / "2026-03-02" / days.RECORDING).read_bytes())["gaps"]
     assert [g["why"] for g in told] == ["the connection was lost"] and told[0]["end"].endswith("15:00:00.04Z")
+
+
+def test_on_a_clock_that_is_ours(tmp_path, monkeypatch):
+    """As a broker's own feed comes: at its own pace, received when it is received; 10,000 events in about two seconds."""
+    monkeypatch.setattr(account, "local_state", lambda url, key, secret: {})
+    day = synth.equity_day(n_events=10_000, seed=4)
+    rows = market(day).copy().view(np.recarray)
+    start = time.time_ns() + 10**9
+    for name in ("ts_event", "ts_recv"):
+        rows[name] = start + (rows[name] - day.manifest.start_ns) // 12_000
+    served = Session.from_rows(rows, day.instruments, name="now")
+    with lives.serving(served, 1.0) as (_, url), recording(tmp_path / "r", url) as r:
+        assert wait(lambda: sum(r.counts.values()) == len(rows))
+        assert r.status()["lag_ms"] is not None
+    got = Session.open(r.made[0]) if len(r.made) == 1 else None
+    assert got is not None, r.made  # midnight in New York has just passed
+    got.check()
+    assert keyed(market(got)) == keyed(rows) and got.manifest.inferred == ()
+    assert (np.diff(got.events.ts_recv) >= 0).all() and got.events.ts_recv[0] < got.events.ts_recv[-1]
+
+
+def test_whatever_a_crash_leaves_is_a_beginning(tmp_path):
+    """Cut anywhere, or changed anywhere in its last block, a file gives the entries of its whole blocks and says what it does not give."""
+    w = raw.Writer(tmp_path)
+    ends = [0, w.bytes]
+    for k in range(6):
+        w.add(k, k % 2, bytes([k]) * (50 + k))
+        w.write(w.take())
+        ends.append(w.bytes)
+    w.close()
+    path = tmp_path / w.name
+    data, whole = path.read_bytes(), list(raw.Reader(path))
+    assert [e.at for e in whole] == list(range(6))
+    for n in range(len(data)):
+        path.write_bytes(data[:n])
+        reader = raw.Reader(path)
+        assert (found := list(reader)) == whole[: len(found)] and len(found) < 6
+        assert reader.cut == n - max(end for end in ends if end <= n)
+    for n in range(ends[-2], len(data)):
+        path.write_bytes(data[:n] + bytes([data[n] ^ 0x41]) + data[n + 1 :])
+        reader = raw.Reader(path)
+        assert list(reader) == whole[:5] and reader.cut == ends[-1] - ends[-2]
 
 
 def test_a_folder_that_is_no_recording(tmp_path):

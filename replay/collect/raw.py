@@ -1,6 +1,6 @@
 """What a socket said, as it came: frames with the time they were received, in compressed blocks.
 
-A file is `MAGIC` and blocks; a block is a header (compressed length, plain length, blake2b of the compressed bytes) and entries behind each
+A file is `MAGIC` and blocks; a block is a header (compressed length, plain length, blake2b of both and of the compressed bytes) and entries behind each
 other, compressed with zstd. An entry is when (ns, int64), how long (uint32) and what it is (uint8): a frame of the server, or a note of ours
 as JSON: that a recording began, that its connection went down or came up, that it ended in order.
 
@@ -74,7 +74,7 @@ class Writer:
         """Write a block, durably."""
         if plain:
             packed = self._codec.compress(plain, asbytes=True)
-            block = _BLOCK.pack(len(packed), len(plain), blake2b(packed, digest_size=16).digest()) + packed
+            block = _BLOCK.pack(len(packed), len(plain), _digest(len(plain), packed)) + packed
             self._disk.append(self._file, block)
             self._disk.sync(self._file)
             self.bytes += len(block)
@@ -118,10 +118,14 @@ def _block(f, codec: pa.Codec) -> bytes | None:
     if len(head) < _BLOCK.size:
         return None
     n, plain, digest = _BLOCK.unpack(head)
-    packed = f.read(n) if n < _MOST and plain < _MOST else b""
-    if len(packed) < n or blake2b(packed, digest_size=16).digest() != digest:
+    packed = f.read(n) if n < _MOST else b""
+    if len(packed) < n or _digest(plain, packed) != digest:
         return None
     return codec.decompress(packed, plain, asbytes=True)
+
+
+def _digest(plain: int, packed: bytes) -> bytes:
+    return blake2b(packed, digest_size=16, salt=plain.to_bytes(16, "little")).digest()
 
 
 def files(folder: Path) -> list[Path]:

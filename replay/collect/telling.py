@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from replay.data.times import utc_text
-from replay.show import console
+from replay.show import console, labelled
 
 if TYPE_CHECKING:
     from replay.collect.record import Recorder
@@ -23,9 +23,10 @@ class Telling:
     """Called with each thing that happens; `watch` names the recorder that is looked at."""
 
     def __init__(self, json: bool):
-        self._json, self._recorder = json, None
+        self._json, self._recorder, self._console = json, None, console()
+        watched = not json and sys.stdout.isatty()
         self._live = (
-            Live(get_renderable=self._line, refresh_per_second=2, transient=True) if not json and sys.stdout.isatty() else None
+            Live(get_renderable=self._line, console=self._console, refresh_per_second=2, transient=True) if watched else None
         )
         self._seen = (time.monotonic(), 0)
         self._said_s = 0.0
@@ -47,11 +48,11 @@ class Telling:
         if self._json:
             print(msgspec.json.encode({"at": utc_text(time.time_ns()), **said}).decode(), flush=True)
         elif said["what"] != "progress":
-            text = "   ".join(str(v) for name, v in said.items() if name != "what" and v not in ("", True))
-            console().print(f"{said['what']:<10}{text or 'up'}")
+            parts = [{True: "up", False: "down"}.get(v, str(v)) for name, v in said.items() if name != "what" and v != ""]
+            self._console.print(labelled(said["what"], *parts))
         elif self._live is None and time.monotonic() - self._said_s >= MINUTE_S:
             self._said_s = time.monotonic()
-            console().print(self._line())
+            self._console.print(self._line())
 
     def ended(self, recorder: Recorder) -> None:
         """The last that is said."""
@@ -59,9 +60,9 @@ class Telling:
         if self._json:
             self({"what": "ended", **status, "days": [str(day) for day in recorder.made]})
             return
-        console().print(_words(status, 0.0))
+        self._console.print(_words("recorded", status))
         for day in recorder.made:
-            console().print(f"next      replay run {day} --strategy ema_cross")
+            self._console.print(labelled("next", f"replay run {day} --strategy ema_cross"))
 
     def _line(self) -> Text:
         if self._recorder is None:
@@ -71,12 +72,12 @@ class Telling:
         rate = (status["events"] - events) / max(now - at, 1e-9)
         if now - at > 1:
             self._seen = now, status["events"]
-        return _words(status, rate)
+        return _words("recording" if status["up"] else "no link", status, f"   {rate:,.0f}/s")
 
 
-def _words(s: dict, rate: float) -> Text:
+def _words(state: str, s: dict, rate: str = "") -> Text:
     lag = f"   lag {s['lag_ms']:,.0f} ms" if s["lag_ms"] is not None else ""
-    state = "recording" if s["up"] else "not connected"
-    return Text(
-        f"{state:<10}{s['day']}   {s['events']:,} events   {rate:,.0f}/s{lag}   gaps {s['gaps']}   {s['raw_bytes'] / 1e6:,.1f} MB   {s['feed_time']}"
+    return labelled(
+        state,
+        f"{s['day']}   {s['events']:,} events{rate}{lag}   gaps {s['gaps']}   {s['raw_bytes'] / 1e6:,.1f} MB   {s['feed_time']}",
     )
