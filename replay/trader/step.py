@@ -303,6 +303,16 @@ def on_bar(tb, h, e):
     if v.features >= 0 and e.side == v.finest:
         feature(tb, h, k, 0)
     wake(tb, h, ON_BAR)
+    all_bars(tb, h, e)
+    if h.state != ACTIVE:
+        watch_halt(tb, k)
+
+
+@hot
+def all_bars(tb, h, e):
+    """Behind the last bar of a close time."""
+    if e.flags & LAST and h.fault == 0:
+        wake(tb, h, ON_BARS)
 
 
 # --- everything else ------------------------------------------------------------------------------------------------------------
@@ -450,7 +460,7 @@ def on_timer(tb, h, e):
 
 @entry
 def other_in(tb):
-    """The current event is neither market data nor a report."""
+    """The current event is neither market data of the usual kinds nor a report."""
     h = header(tb)
     e = at(tb + h.current_at, 1, EVENT)[0]
     k = e.instrument
@@ -459,11 +469,8 @@ def other_in(tb):
         on_timer(tb, h, e)
     elif kind == FEE:
         on_fee_row(tb, h, e)
-    elif kind == BAR or kind == BAR_EXT:
-        if kind == BAR:
-            on_bar(tb, h, e)
-        if e.flags & LAST and h.fault == 0:
-            wake(tb, h, ON_BARS)
+    elif kind == BAR_EXT:
+        all_bars(tb, h, e)
     elif kind == PHASE:
         on_phase(tb, h, e)
     elif kind == STATUS:
@@ -494,6 +501,8 @@ def consume(tb, h, address, now):
     h.kinds[e.kind & 31] += 1
     if e.kind <= DEPTH:
         on_market(tb, h, e)
+    elif e.kind == BAR:
+        on_bar(tb, h, e)
     elif e.kind == REPORT:
         report_in(tb)
     else:
