@@ -26,12 +26,13 @@ class Spool:
         self.path, self._room = path, room
         self._file = open(path, "wb") if path else None  # noqa: SIM115  (`remove` closes it)
         self._full = [] if before is None else [before]
-        self._block, self._taken = np.empty(room if path else BLOCK_ROWS, EVENT), 0
+        self._block, self._taken = np.empty(room if path else 0, EVENT), 0
 
     def room(self) -> np.ndarray:
         """Where the next rows go."""
         if len(self._block) - self._taken < self._room:
-            self._full.append(self._block[: self._taken])
+            if self._taken:
+                self._full.append(self._block[: self._taken])
             self._block, self._taken = np.empty(BLOCK_ROWS, EVENT), 0
         return self._block[self._taken : self._taken + self._room]
 

@@ -175,13 +175,14 @@ def sample(tb, h):
 @fn
 def sample_due(tb, h):
     apart()
+    minute = h.now // SAMPLE_NS * SAMPLE_NS
     gross = 0
     net = 0
-    table = views(tb, h)
-    for k in range(h.n_instruments):
-        gross += abs(table[k].value)
-        net += table[k].value
-    minute = h.now // SAMPLE_NS * SAMPLE_NS
+    if h.out != 0:
+        table = views(tb, h)
+        for k in range(h.n_instruments):
+            gross += abs(table[k].value)
+            net += table[k].value
     emit(h, -1, OUT_EQUITY, h.state, 0, 0, minute, h.equity, gross, net, h.drawdown)
     h.sample_at = minute + SAMPLE_NS
 
