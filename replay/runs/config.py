@@ -150,16 +150,17 @@ class RunConfig(
         session: Session,
         strategies: list | None = None,
         *,
+        profile: Profile | None = None,
         spool: Path | None = None,
         journal: bool = False,
         compiling: Callable[[str, int, int], None] | None = None,
     ) -> Engine:
-        """The engine this describes, not started. `strategies`, loaded, stand for those named here. Raises `BadInput`."""
+        """The engine this describes, not started. `strategies`, loaded, and `profile` stand for what it says of them. Raises `BadInput`."""
         rows, warm_ns = self.rows(session)
         return Engine(
             rows,
             strategies or [load(c.source, c.parameters) for c in self.strategies],
-            self.profile(session.instruments),
+            profile or self.profile(session.instruments),
             self.limits,
             {session.instruments[0].currency: self.initial_capital},
             keep_output=spool or True,

@@ -158,6 +158,11 @@ class Result:
         """All of them by name."""
         return {name: self.table(name) for name in self.names}
 
+    def with_tables(self, more: dict[str, pa.Table]) -> Result:
+        """The same run with further tables, or other ones in the place of those it has."""
+        rows = self.manifest.tables | {name: table.num_rows for name, table in more.items()}
+        return Result(msgspec.structs.replace(self.manifest, tables=rows), self.tables | more, self.path)
+
     def _repr_html_(self) -> str:
         """The summary, as a notebook shows it."""
         from rich.console import Console
