@@ -23,7 +23,7 @@ from replay.runs.tables import TRADER_STATES
 from replay.trader.layout import ACTIVE
 from replay.trader.limits import MONEY
 from replay.trader.output import OUT_EQUITY, OUT_STATE
-from replay.venue.setup import Leg, Profile
+from replay.venue.setup import Charge, Leg, Profile
 
 MINUTE_NS = 60 * 10**9
 SENSITIVITY, ROBUSTNESS = "sensitivity", "robustness"
@@ -73,8 +73,9 @@ def _variants(run: Result, base: Engine) -> Iterator[Variant]:
     p = base.profile
     change = msgspec.structs.replace
     yield Variant(SENSITIVITY, "latency x 3", change(p, entry=_slower(p.entry, 3), response=_slower(p.response, 3)))
-    if p.maker_fee_ppm or p.taker_fee_ppm or p.fee_per_lot:
+    if p.maker_fee_ppm or p.taker_fee_ppm or p.fee_per_lot or p.charges:
         fees = {name: 2 * getattr(p, name) for name in ("maker_fee_ppm", "taker_fee_ppm", "fee_per_lot")}
+        fees["charges"] = tuple(Charge(c.from_ns, *(2 * x for x in msgspec.structs.astuple(c)[1:])) for c in p.charges)
         yield Variant(SENSITIVITY, "fees x 2", change(p, **fees))
     if "bars" in base.session.manifest.levels:
         yield Variant(SENSITIVITY, "slippage + 5 bps", change(p, slippage_ppm=p.slippage_ppm + 500))
