@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import requests
 from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 from requests.adapters import HTTPAdapter
 
+NO_CONNECTION = "no connection"  #: the text of an answer where nobody answers
 #: what became of a request: done, refused for good, refused because its ClOrdID is known, to be sent again later, not known
 DONE, REFUSED, DUPLICATE, LATER, UNKNOWN, MISSING, UNAUTHORIZED = range(7)
 
@@ -40,25 +45,35 @@ class Rest:
 
     def __init__(self, key: str, secret: str, paper: bool, url: str | None, timeout_s: float = 10.0):
         self.client = TradingClient(key, secret, paper=paper, raw_data=True, url_override=url)
-        self.client._retry = 0  # it repeats a POST on 504, in our thread
-        for scheme in ("http://", "https://"):
-            self.client._session.mount(scheme, _Timeouts(timeout_s))
+        tame(self.client, timeout_s)
 
     def call(self, method: str, path: str, data: dict | None = None) -> Answer:
         """One request, once. Never raises for what the network or the broker does."""
-        try:
-            return Answer(DONE, getattr(self.client, method)(path, data))
-        except APIError as e:
-            return judge(e.status_code, _headers(e), str(e._error))
-        except (requests.ConnectionError, requests.Timeout) as e:
-            refused = "refused" in str(e) or "Failed to resolve" in str(e)
-            return Answer(LATER if refused else UNKNOWN, None, "no connection" if refused else type(e).__name__, 1.0)
-        except (requests.RequestException, ValueError) as e:  # an answer that is no JSON
-            return Answer(UNKNOWN, None, type(e).__name__)
+        return once(getattr(self.client, method), path, data)
 
     def close(self) -> None:
         """Let go of its connections."""
         self.client._session.close()
+
+
+def tame(client: RESTClient, timeout_s: float) -> None:
+    """Any client of the SDK: a timeout on every call, and none of its own retries, which repeat a POST on 504, in our thread."""
+    client._retry = 0
+    for scheme in ("http://", "https://"):
+        client._session.mount(scheme, _Timeouts(timeout_s))
+
+
+def once(call: Callable[..., object], path: str, data: dict | None) -> Answer:
+    """`call`, a method of a tame client, and what became of it."""
+    try:
+        return Answer(DONE, call(path, data))
+    except APIError as e:
+        return judge(e.status_code, _headers(e), str(e._error))
+    except (requests.ConnectionError, requests.Timeout) as e:
+        refused = "refused" in str(e) or "Failed to resolve" in str(e)
+        return Answer(LATER if refused else UNKNOWN, None, NO_CONNECTION if refused else type(e).__name__, 1.0)
+    except (requests.RequestException, ValueError) as e:  # an answer that is no JSON
+        return Answer(UNKNOWN, None, type(e).__name__)
 
 
 def _headers(e: APIError) -> dict:
@@ -86,13 +101,15 @@ def judge(status: int | None, headers: dict, text: str) -> Answer:
 
 
 def _wait_s(headers: dict) -> float:
-    """How long a 429 asks us to wait: its headers may be missing."""
-    import time
+    """How long a 429 asks us to wait: its headers may be missing.
 
-    try:
-        return min(60.0, max(0.2, float(headers["X-RateLimit-Reset"]) - time.time()))
-    except (KeyError, ValueError):
-        return 1.0
+    >>> _wait_s({"Retry-After": "7"}), _wait_s({}), _wait_s({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    (7.0, 1.0, 1.0)
+    """
+    for name, since in (("Retry-After", 0.0), ("X-RateLimit-Reset", time.time())):
+        with contextlib.suppress(KeyError, ValueError):
+            return min(60.0, max(0.2, float(headers[name]) - since))
+    return 1.0
 
 
 def sentence(text: str) -> str:
