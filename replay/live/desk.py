@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from replay.live import snapshots
 from replay.live.disk import Disk
 from replay.live.head import Head, copy_sources
 from replay.live.log import HEAD, MARK, NOTE, START, STOP, Log, Place, segment_name
-from replay.live.recovery import Mark, Prefix, Recovered, Start
+from replay.live.recovery import Mark, Prefix, Recovered, Start, begun
 from replay.trader import layout as T
 from replay.trader import step
 from replay.trader.output import FAULT_OUTPUT, FAULT_STRATEGY
@@ -105,15 +106,19 @@ class Desk:
     # --- opening ------------------------------------------------------------------------------------------------------------
     @staticmethod
     def new(disk: Disk, head: Head, strategies, now: int) -> Desk:
-        """Begin a journal in an empty folder and run `on_start` with the clock at `now`."""
+        """Begin a journal in a folder without one and run `on_start` with the clock at `now`."""
         disk.make()
-        if any(n.startswith("segment-") for n in disk.names()):
+        if begun(disk):
             raise BadInput(f"{disk.folder}: holds a journal already: go on with it, or name another folder")
+        for name in [n for n in disk.names() if n.startswith("segment-")]:  # one that a crash kept from beginning
+            disk.remove(name)
         copy_sources(strategies, head, disk)
         build = head.build(disk.folder)
         log = Log(disk)
         log.append(HEAD, head.encode())
+        log.durable()  # one by one, so that a crash never leaves something readable behind what it lost: that would look like damage
         log.json(START, Start(1, 0, now))
+        log.durable()
         desk = Desk(disk, log, build, build.trader(), [Start(1, 0, now)])
         with desk._failing():
             desk.trader.header.now = now
@@ -234,20 +239,23 @@ class Desk:
 
 
 def settle(disk: Disk, prefix: Prefix) -> Place:
-    """Put aside what lies behind the trusted prefix, so that the journal can go on there; nothing is deleted."""
+    """Put aside what lies behind the trusted prefix, so that the journal can go on there, durably; nothing is deleted."""
     place = prefix.place
-    if not prefix.fault:
-        return place
-    for name in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log")]:
-        if name > segment_name(place.segment):
-            disk.rename(name, name + ".untrusted")
-    name = segment_name(place.segment)
-    rest = disk.read(name)[place.size :]
-    if rest:
-        file = disk.open(f"{name}.{place.size}.untrusted")
-        disk.append(file, rest)
-        disk.sync(file)
-        disk.close(file)
-        disk.truncate(name, place.size)
-    disk.sync_names()
+    if prefix.fault:
+        for name in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log")]:
+            if name > segment_name(place.segment):
+                disk.rename(name, _aside(disk, name))
+        name = segment_name(place.segment)
+        rest = disk.read(name)[place.size :]
+        if rest:
+            with disk.replacing(_aside(disk, f"{name}.{place.size}")) as file:
+                file.write(rest)
+            disk.truncate(name, place.size)
+    disk.sync_names()  # also of a segment that the process before us made and did not live to make durable
     return place
+
+
+def _aside(disk: Disk, name: str) -> str:
+    """A name that is not taken, for what is not trusted."""
+    taken = disk.names()
+    return next(n for k in itertools.count(1) if (n := f"{name}.untrusted{k if k > 1 else ''}") not in taken)

@@ -73,6 +73,15 @@ def read_head(disk: Disk) -> Head:
     raise BadInput(f"{disk.folder}: the journal has no readable head: nothing was sent under it, remove the folder")
 
 
+def begun(disk: Disk) -> bool:
+    """Whether a run was begun in `disk`'s folder. A crash before the first START was durable leaves one that nothing was sent under; where
+    the beginning is damaged in another way, one was."""
+    if not any(name.startswith("segment-") for name in disk.names()):
+        return False
+    reader = Reader(disk)
+    return any(block.kind == START for block in reader) or bool(reader.fault and not reader.torn)
+
+
 def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int, int], bytes]]:
     """Read every block without stepping: (head, starts, trusted prefix, on_stop has run, hash at every block's end)."""
     reader, head, starts, inputs, stopped, places = Reader(disk), None, [], 0, False, {}
@@ -86,7 +95,10 @@ def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int,
         inputs += len(block.frames)
         places[reader.place.segment, reader.place.size] = reader.place.chain
     if head is None or not starts:
-        raise BadInput(f"{disk.folder}: the journal ends before its first input: nothing was sent under it, remove the folder")
+        raise BadInput(
+            f"{disk.folder}: the journal's beginning cannot be read ({reader.fault or 'it ends there'}): restore it from a copy, or look at the "
+            f"broker for orders of it and start a new journal"
+        )
     return head, starts, Prefix(reader.place, inputs, reader.fault, reader.torn, reader.lost), stopped, places
 
 
@@ -218,4 +230,16 @@ def notes(disk: Disk) -> list[dict]:
     return [b.json() for b in Reader(disk) if b.kind == NOTE]
 
 
-__all__ = ["KIND_NAMES", "Prefix", "Recovered", "Start", "Verification", "read_head", "recover", "session_of", "survey", "verify"]
+__all__ = [
+    "KIND_NAMES",
+    "Prefix",
+    "Recovered",
+    "Start",
+    "Verification",
+    "begun",
+    "read_head",
+    "recover",
+    "session_of",
+    "survey",
+    "verify",
+]
