@@ -22,7 +22,6 @@ from crashing import KILL_AT, STEPS, Life, strategies  # noqa: E402
 
 from replay.errors import BadInput  # noqa: E402
 from replay.faults.disk import (  # noqa: E402
-    OP_NAMES,
     SYNC,
     WRITE,
     Kept,
@@ -37,14 +36,12 @@ from replay.faults.disk import (  # noqa: E402
 from replay.live import recovery  # noqa: E402
 from replay.live.ids import parse  # noqa: E402
 from replay.live.log import Reader  # noqa: E402
-from replay.trader.layout import KILLED  # noqa: E402
+from replay.trader.layout import ACTIVE, HALTED, KILLED  # noqa: E402
 from replay.trader.output import OUT_NEW  # noqa: E402
 
-BEFORE, TORN, ERROR = (
-    "before",
-    "torn",
-    "error",
-)  # the process dies; the machine dies as `Kept` says; an error instead of the operation
+# the process dies, in front of the operation or within it; an error instead of it; the process dies, and then something rots; or the machine
+# dies, as `Kept` says
+BEFORE, TORN, ERROR, ROT = "before", "torn", "error", "rot"
 CUTS = 4
 DRAWS = 4
 SECOND = 3  #: of so many crashes one is followed by another, while the process that came after goes on
@@ -71,7 +68,7 @@ class Days:
             life = Life(SimulatedDisk(folder / f"day{k}"))
             life.start(self.strategies)
             life.trade(kill_at)
-            life.equal()
+            assert not life.differences(), life.differences()
             self.lives.append((life, kill_at))
 
     def crashes(self) -> list[Crash]:
@@ -84,6 +81,7 @@ class Days:
                 out += [Crash(day, number, Kept.SOME.value, draw) for draw in range(DRAWS)]
                 if op.kind == WRITE:
                     out += [Crash(day, number, TORN, cut) for cut in range(CUTS)]
+                out += [Crash(day, number, ROT, draw) for draw in range(2)]
                 out += [Crash(day, number, ERROR, written) for written in range(2 if op.kind == WRITE else 1)]
             out += [Crash(day, len(life.disk.ops), kept) for kept in (BEFORE, *(k.value for k in Kept if k is not Kept.ALL))]
         return out
@@ -99,7 +97,7 @@ class Days:
         """Crash, go on, check. Returns what came of it, to be counted; raises AssertionError with the crash in front."""
         rng = random.Random(repr(crash))
         try:
-            return self._error(crash, rng) if crash.how == ERROR else self._crash(crash, rng)
+            return {ERROR: self._error, ROT: self._rot}.get(crash.how, self._crash)(crash, rng)
         except (AssertionError, BadInput) as e:
             raise AssertionError(f"{crash}: {e}") from e
         finally:
@@ -111,7 +109,7 @@ class Days:
         ops = left(life.disk.ops, crash.number, crash.how, crash.draw, rng)
         point = life.points[crash.number] if crash.number < len(life.points) else last(life)
         next_life, seen = self._go_on("second", ops, point, life, kill_at)
-        if rng.randrange(SECOND) == 0 and next_life.points:
+        if (crash.how == BEFORE or rng.randrange(SECOND) == 0) and next_life.points:
             seen += self._crash_again(next_life, kill_at, rng)
         return seen
 
@@ -151,6 +149,33 @@ class Days:
         _, seen = self._go_on("second", ops, point, life, kill_at)
         return seen
 
+    def _rot(self, crash: Crash, rng: random.Random) -> Counter:
+        """What was durable is not any more: then a beginning is trusted, no name is used twice, and if more than the last block is gone, the
+        trader comes up killed; or it is refused in one line."""
+        life, kill_at = self.lives[crash.day]
+        point = life.points[crash.number]
+        files = survivors(life.disk.ops[: crash.number])
+        files, cut = rot(files, rng)
+        disk = SimulatedDisk(self.folder / "second", after(files))
+        next_life = Life(disk, point.memory, min(point.step + 1, STEPS), life.digests)
+        next_life.venue.strangers = []
+        try:
+            prefix = recovery.recover(disk).prefix if recovery.begun(disk) else None
+            next_life.start(self.strategies)
+        except BadInput as e:
+            return Counter(refused=bool(e))
+        if cut and (prefix is None or prefix.inputs < point.kept):
+            next_life.venue.killed = False  # what is cut off looks as if it had never been
+        if prefix:
+            assert next_life.digests[prefix.inputs] == life.digests[prefix.inputs], f"not the trader there was after {prefix}"
+        if prefix and prefix.fault and not prefix.torn:
+            assert next_life.desk.header.state == KILLED, f"not killed by {prefix}"
+        next_life.trade(kill_at)
+        assert next_life.desk.header.state != ACTIVE or not next_life.differences(), next_life.differences()
+        verdict = recovery.verify(disk)
+        assert verdict.identical and not verdict.prefix.fault, str(verdict)
+        return Counter({"with strangers": bool(next_life.venue.strangers), "halted": next_life.desk.header.state == HALTED})
+
     def _go_on(self, name: str, ops: list[Op], point, life: Life, kill_at: int) -> tuple[Life, Counter]:
         """Start again on what a crash left, check what comes back, and go on to the end."""
         disk = SimulatedDisk(self.folder / name, ops)
@@ -179,7 +204,7 @@ class Days:
         next_life.start(self.strategies)
         seen["killed by damage"] += kill_at < 0 and next_life.desk.header.state == KILLED
         next_life.trade(kill_at)
-        next_life.equal()
+        assert not next_life.differences(), next_life.differences()
         verdict = recovery.verify(disk)
         assert verdict.identical and not verdict.prefix.fault, str(verdict)
         if nothing_lost and point.memory.sent == next_life_sent(life, point.step):
@@ -196,6 +221,19 @@ def left(ops: list[Op], number: int, how: str, draw: int, rng: random.Random) ->
     if how in (BEFORE, TORN):
         return ops[:number]
     return after(survivors(ops[:number], Kept(how), rng))
+
+
+def rot(files: dict[str, bytes], rng: random.Random) -> tuple[dict[str, bytes], bool]:
+    """The files with one bit flipped, or with the end of one, or one, cut off; and whether something was."""
+    files = dict(files)
+    name, how = rng.choice(sorted(files) or [""]), rng.randrange(4)
+    data = bytearray(files.pop(name, b""))
+    if how == 3 or not data:
+        return files, True
+    at = rng.randrange(len(data))
+    data[at] ^= 1 << rng.randrange(8)
+    files[name] = bytes(data[:at] if how == 2 else data)
+    return files, how == 2
 
 
 def last(life: Life):

@@ -64,14 +64,14 @@ class Memory(NamedTuple):
 
 
 class Venue:
-    """A broker that works at once and tells of it with the next step. Every order lives by its ordinal: some fill at once, some in
+    """A broker that works at once and tells of it at once or with the next step. Every order lives by its ordinal: some fill at once, some in
     halves, some lot by lot, some never."""
 
     name, account, lockstep = "script", "A1", False
 
     def __init__(self, memory: Memory, now: Callable[[], int]):
         self.orders, self.due, self.sent, self.killed = dict(memory.orders), list(memory.due), memory.sent, memory.killed
-        self.now, self.broken = now, False
+        self.now, self.broken, self.strangers = now, False, None
 
     def memory(self) -> Memory:
         return Memory(dict(self.orders), tuple(self.due), self.sent, self.killed)
@@ -91,17 +91,22 @@ class Venue:
             if c.kind == CMD_NEW:
                 assert name not in self.orders, f"{name} was sent twice"
                 self.orders[name] = Held(c.instrument, c.side, c.qty, c.px)
-                self.due.append(Update(name, EXEC_NEW))
+                self._tell(name, EXEC_NEW)
                 if not c.px:
                     self._fill(name, c.qty // 2, 100)
-            elif self.orders[name].state != B.OPEN:
-                self.due.append(Update(name, EXEC_CANCEL_REJECTED if c.kind == CMD_CANCEL else EXEC_REPLACE_REJECTED))
+            elif name not in self.orders or self.orders[name].state != B.OPEN:  # over, or never sent
+                self._tell(name, EXEC_CANCEL_REJECTED if c.kind == CMD_CANCEL else EXEC_REPLACE_REJECTED)
             elif c.kind == CMD_CANCEL:
                 self.orders[name] = self.orders[name]._replace(state=B.CANCELED)
-                self.due.append(Update(name, EXEC_CANCELED, cum=self.orders[name].cum))
+                self._tell(name, EXEC_CANCELED)
             else:
                 self.orders[name] = self.orders[name]._replace(qty=c.qty, px=c.px)
-                self.due.append(Update(name, EXEC_REPLACED, cum=self.orders[name].cum))
+                self._tell(name, EXEC_REPLACED)
+
+    def _tell(self, name: str, exec_type: int) -> None:
+        """An answer: of every other order at once."""
+        cum = self.orders[name].cum if name in self.orders else 0
+        (self.due.append if parse(name).handle >> SLOT_BITS & 1 else self.put)(Update(name, exec_type, cum=cum))
 
     def step(self, number: int) -> list[Update]:
         """The market moves once: what there is to tell."""
@@ -146,7 +151,9 @@ class Venue:
         raise AssertionError("no look-ups but at the start")
 
     def drop(self, seen):
-        raise AssertionError(f"{seen.cl_ord_id}: an order of this run that the trader does not have")
+        assert self.strangers is not None, f"{seen.cl_ord_id}: an order of this run that the trader does not have"
+        self.strangers.append(seen.cl_ord_id)
+        self.pull([seen.cl_ord_id])
 
     def pull(self, cl_ord_ids):
         for name in cl_ord_ids:
@@ -234,13 +241,14 @@ class Life:
 
     def trade(self, kill_at: int) -> None:
         """The steps that are left, then an orderly end."""
-        for self.step in range(self.first, STEPS):
-            self.clock.at = now = T0 + self.step * STEP_NS
+        for step in range(self.first, STEPS):
+            self.step = step
+            self.clock.at = now = T0 + step * STEP_NS
             k, bid = self.step % len(SYMBOLS), 1000 + self.step % 7
             self.say(*self.venue.step(self.step), Row(pack(ev.QUOTE, now, now, k, a=bid, b=100, c=bid + 2, d=100), now))
             if self.step == kill_at:
                 self.say(Control(ev.OP_KILL, "kill", self._told))
-            for what, every in (("flush", 2), ("durable", 5), ("snapshot", 11)):
+            for what, every in (("flush", 2), ("durable", 5), ("snapshot", 17)):
                 if self.step % every == 0 and not self.runner.problem:
                     self.runner.due[what] = 0.0
                     self.runner._turn()
@@ -248,9 +256,10 @@ class Life:
             if self.runner.problem:
                 return
         self.runner.begin_stop("the end")
-        for self.step in range(STEPS, STEPS + 3):
-            self.clock.at = T0 + self.step * STEP_NS
-            self.say(*self.venue.step(self.step))
+        for step in range(STEPS, STEPS + 3):
+            self.step = step
+            self.clock.at = T0 + step * STEP_NS
+            self.say(*self.venue.step(step))
         self.end()
 
     def _told(self, status: dict) -> None:
@@ -260,14 +269,15 @@ class Life:
         self.desk.__exit__(None, None, None)
         self.runner._close()
 
-    def equal(self) -> None:
-        """Both sides' books agree, and nothing works any more."""
+    def differences(self) -> list[str]:
+        """What differs between both sides' books, and what works still."""
         mine = {k: int(p.qty) for k, p in enumerate(self.desk.trader.region("positions")[: len(SYMBOLS)]) if int(p.qty)}
         theirs = {k: lots for k, (lots, _) in self.venue.positions.items()}
-        assert mine == theirs, f"positions: ours {mine}, the broker's {theirs}"
         cash = int(self.desk.trader.region("currencies")[0].cash)
-        assert cash == self.venue.cash, f"cash: ours {cash}, the broker's {self.venue.cash}"
-        assert not working(self.desk, str) and all(o.state != B.OPEN for o in self.venue.orders.values()), "something works still"
+        out = [f"positions {mine}, the broker's {theirs}"] if mine != theirs else []
+        out += [f"cash {cash}, the broker's {self.venue.cash}"] if cash != self.venue.cash else []
+        at_work = [name for name, o in self.venue.orders.items() if o.state == B.OPEN]
+        return out + [f"{name} works still" for name in (*working(self.desk, hex), *at_work)]
 
 
 def strategies():

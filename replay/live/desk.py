@@ -110,6 +110,8 @@ class Desk:
         disk.make()
         if begun(disk):
             raise BadInput(f"{disk.folder}: holds a journal already: go on with it, or name another folder")
+        if any(n.startswith("snapshot-") for n in disk.names()):
+            raise BadInput(f"{disk.folder}: holds snapshots of a journal that is not there: restore it, or name another folder")
         for name in [n for n in disk.names() if n.startswith("segment-")]:  # one that a crash kept from beginning
             disk.remove(name)
         copy_sources(strategies, head, disk)
@@ -131,7 +133,7 @@ class Desk:
     @staticmethod
     def resume(disk: Disk, r: Recovered, now: int) -> Desk:
         """Go on with a recovered journal: what is not trusted is put aside, a START block begins a new epoch."""
-        log = Log(disk, settle(disk, r.prefix))
+        log = Log(disk, settle(disk, r.prefix, r.bad))
         h = r.trader.header
         start = Start(r.starts[-1].epoch + 1, int(h.ordinal), max(now, int(h.now)))
         desk = Desk(disk, log, r.build, r.trader, [*r.starts, start])
@@ -238,9 +240,12 @@ class Desk:
         return next(s.epoch for s in reversed(self.starts) if ordinal > s.ordinal)
 
 
-def settle(disk: Disk, prefix: Prefix) -> Place:
-    """Put aside what lies behind the trusted prefix, so that the journal can go on there, durably; nothing is deleted."""
+def settle(disk: Disk, prefix: Prefix, bad: list[str]) -> Place:
+    """Put aside what lies behind the trusted prefix, and snapshots that do not belong to it, so that the journal can go on there, durably;
+    nothing is deleted."""
     place = prefix.place
+    for name in bad:
+        disk.rename(name, _aside(disk, name))
     if prefix.fault:
         for name in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log")]:
             if name > segment_name(place.segment):

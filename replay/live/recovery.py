@@ -121,6 +121,10 @@ def recover(disk: Disk) -> Recovered:
                     strategy.load(own)
             break
         bad.append(s.name)
+    end = (prefix.place.segment, prefix.place.size)
+    beyond = next((s.name for s in snapshots if (s.place.segment, s.place.size) > end), None)
+    if beyond is not None and not (prefix.fault and not prefix.torn):  # it was taken when all before it was durable
+        prefix = prefix._replace(fault=prefix.fault or f"{beyond} was taken after its end", torn=False)
     said = stepper.out[:0]
     if after is None:
         said = stepper.start(starts[0].now)

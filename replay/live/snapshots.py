@@ -74,4 +74,4 @@ def _names(disk: Disk) -> list[str]:
     for name in disk.names():
         if name.startswith("snapshot-") and name.endswith(DRAFT):  # a crash while it was written
             disk.remove(name)
-    return [n for n in disk.names() if n.startswith("snapshot-")]
+    return [n for n in disk.names() if n.startswith("snapshot-") and n.endswith(".bin")]
