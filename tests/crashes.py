@@ -124,7 +124,7 @@ class Days:
         """The operation fails: nothing is sent any more; then the process ends, or the machine."""
         whole, kill_at = self.lives[crash.day]
         op = whole.disk.ops[crash.number]
-        life = Life(SimulatedDisk(self.folder / "first"))
+        life = Life(SimulatedDisk(self.folder / "first"), digests=whole.digests)
         failed: list[int] = []
 
         def fail(number: int, op: Op) -> None:
