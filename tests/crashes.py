@@ -168,8 +168,12 @@ class Days:
             next_life.venue.killed = False  # what is cut off looks as if it had never been
         if prefix:
             assert next_life.digests[prefix.inputs] == life.digests[prefix.inputs], f"not the trader there was after {prefix}"
-        if prefix and prefix.fault and not prefix.torn:
+        if prefix and prefix.damaged:
             assert next_life.desk.header.state == KILLED, f"not killed by {prefix}"
+            how = rng.choice([BEFORE, Kept.SYNCED.value, Kept.SOME.value])  # and again, while the damage is dealt with
+            ops = left(disk.ops, next_life.base + rng.randrange(len(next_life.points)), how, 0, rng)
+            r = recovery.recover(SimulatedDisk(self.folder / "third", ops))
+            assert r.prefix.damaged or r.trader.header.state == KILLED, f"not killed any more by {prefix}, after {r.prefix}"
         next_life.trade(kill_at)
         assert next_life.desk.header.state != ACTIVE or not next_life.differences(), next_life.differences()
         verdict = recovery.verify(disk)

@@ -209,7 +209,6 @@ class Life:
             instruments = [Instrument(symbol=s, tick_size=Decimal("0.01")) for s in SYMBOLS]
             m = manifest_of("test", instruments, [1000] * len(SYMBOLS), now, False)
             self.desk, head = opening.begin(self.disk, strategies, m, LIMITS, CASH, "script", "A1", now)
-        self.kept = self.desk.header.seq
         self.digests[self.desk.header.seq] = self.desk.header.digest
         self._watch()
         self.desk.log.segment_bytes = SEGMENT_BYTES

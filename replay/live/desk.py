@@ -21,13 +21,14 @@ from replay.live import snapshots
 from replay.live.disk import Disk
 from replay.live.head import Head, copy_sources
 from replay.live.log import HEAD, MARK, NOTE, START, STOP, Log, Place, segment_name
-from replay.live.recovery import Mark, Prefix, Recovered, Start, begun
+from replay.live.recovery import DAMAGED, Mark, Prefix, Recovered, Start, begun
 from replay.trader import layout as T
 from replay.trader import step
 from replay.trader.output import FAULT_OUTPUT, FAULT_STRATEGY
 
 FRAME_ROWS = 1 << 12
 OUTPUT_ROWS = 3 * T.OUT_MARGIN
+UNTRUSTED = ".untrusted"
 _EVENT = struct.Struct("<qqBbHIqqqqq")
 _HEADER = structure(T.HEADER)
 
@@ -242,25 +243,32 @@ class Desk:
 
 def settle(disk: Disk, prefix: Prefix, bad: list[str]) -> Place:
     """Put aside what lies behind the trusted prefix, and snapshots that do not belong to it, so that the journal can go on there, durably;
-    nothing is deleted."""
-    place = prefix.place
+    nothing is deleted. Of a damaged journal it goes by `DAMAGED`, as evidence, until `dealt_with`."""
+    place, suffix = prefix.place, DAMAGED if prefix.damaged else UNTRUSTED
     for name in bad:
-        disk.rename(name, _aside(disk, name))
+        disk.rename(name, _aside(disk, name, suffix))
     if prefix.fault:
-        for name in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log")]:
-            if name > segment_name(place.segment):
-                disk.rename(name, _aside(disk, name))
         name = segment_name(place.segment)
         rest = disk.read(name)[place.size :]
         if rest:
-            with disk.replacing(_aside(disk, f"{name}.{place.size}")) as file:
+            with disk.replacing(_aside(disk, f"{name}.{place.size}", suffix)) as file:
                 file.write(rest)
-            disk.truncate(name, place.size)
+        for later in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log") and n > name]:
+            disk.rename(later, _aside(disk, later, suffix))
     disk.sync_names()  # also of a segment that the process before us made and did not live to make durable
+    if prefix.fault and rest:
+        disk.truncate(name, place.size)
     return place
 
 
-def _aside(disk: Disk, name: str) -> str:
+def dealt_with(disk: Disk) -> None:
+    """What damage there was stands in the journal now: a crash need not find it again."""
+    for name in [n for n in disk.names() if n.endswith(DAMAGED)]:
+        disk.rename(name, _aside(disk, name.removesuffix(DAMAGED), UNTRUSTED))
+    disk.sync_names()
+
+
+def _aside(disk: Disk, name: str, suffix: str) -> str:
     """A name that is not taken, for what is not trusted."""
     taken = disk.names()
-    return next(n for k in itertools.count(1) if (n := f"{name}.untrusted{k if k > 1 else ''}") not in taken)
+    return next(n for k in itertools.count(1) if (n := f"{name}{f'.{k}' if k > 1 else ''}{suffix}") not in taken)

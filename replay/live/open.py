@@ -9,7 +9,7 @@ from replay.data.instruments import MONEY
 from replay.data.manifest import Manifest
 from replay.errors import BadInput
 from replay.events import CONTROL, OP_KILL
-from replay.live.desk import Desk, pack
+from replay.live.desk import Desk, dealt_with, pack
 from replay.live.disk import Disk
 from replay.live.head import Head, head_of
 from replay.live.recovery import recover
@@ -52,9 +52,13 @@ def go_on(
     said = [f"went on after {r.prefix}", *(f"{name} could not be used" for name in r.bad)]
     desk = Desk.resume(disk, r, now)
     desk.note("resumed", prefix=str(r.prefix), bad_snapshots=r.bad, changed=changed)
-    if r.prefix.fault and not r.prefix.torn and desk.header.state != KILLED:
+    if r.prefix.damaged:
         at = desk.header.now
-        with desk:
-            desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
+        if desk.header.state != KILLED:
+            with desk:
+                desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
+        desk.flush()
+        desk.log.durable()
+        dealt_with(disk)
         said.append("the journal is damaged before its end: killed until an operator resumes")
     return desk, r.head, said

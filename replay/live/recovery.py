@@ -19,6 +19,9 @@ from replay.live.log import BATCH, HEAD, MARK, NOTE, START, STOP, Place, Reader
 from replay.live.snapshots import read_all
 
 
+DAMAGED = ".damaged"  #: behind the name of what was put aside of a damaged journal whose trader is not killed yet
+
+
 class Start(msgspec.Struct, frozen=True):
     """A START block: a process took the journal over. Orders with an ordinal above `ordinal` carry `epoch` in their ClOrdID."""
 
@@ -46,6 +49,11 @@ class Prefix(NamedTuple):
     fault: str
     torn: bool
     lost: int
+
+    @property
+    def damaged(self) -> bool:
+        """Whether more is wrong than a crash explains: what was behind the prefix may have been sent on, or was a kill."""
+        return bool(self.fault) and not self.torn
 
     def __str__(self) -> str:
         whole = f"{self.inputs:,} inputs in {self.place.segment} segment{'s' if self.place.segment > 1 else ''}"
@@ -99,7 +107,10 @@ def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int,
             f"{disk.folder}: the journal's beginning cannot be read ({reader.fault or 'it ends there'}): restore it from a copy, or look at the "
             f"broker for orders of it and start a new journal"
         )
-    return head, starts, Prefix(reader.place, inputs, reader.fault, reader.torn, reader.lost), stopped, places
+    prefix = Prefix(reader.place, inputs, reader.fault, reader.torn, reader.lost)
+    if evidence := [n for n in disk.names() if n.endswith(DAMAGED)]:
+        prefix = prefix._replace(fault=prefix.fault or f"{evidence[0]} was put aside, and a crash came", torn=False)
+    return head, starts, prefix, stopped, places
 
 
 def recover(disk: Disk) -> Recovered:
@@ -123,7 +134,7 @@ def recover(disk: Disk) -> Recovered:
         bad.append(s.name)
     end = (prefix.place.segment, prefix.place.size)
     beyond = next((s.name for s in snapshots if (s.place.segment, s.place.size) > end), None)
-    if beyond is not None and not (prefix.fault and not prefix.torn):  # it was taken when all before it was durable
+    if beyond is not None and not prefix.damaged:  # it was taken when all before it was durable
         prefix = prefix._replace(fault=prefix.fault or f"{beyond} was taken after its end", torn=False)
     said = stepper.out[:0]
     if after is None:
