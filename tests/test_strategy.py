@@ -113,9 +113,10 @@ ARRAYS = """from replay import Array, Each, State, Strategy, compiled
 @compiled
 class Ring(Strategy):
     n: int = 3
+    one: int = 1
     odd: Each[bool] = False
     ints: Each[int] = Array("n")
-    floats: Each[float] = Array(2)
+    floats: Each[float] = Array("one", 2)
     k: State[int] = 0
 
     def put(self, i, x):
@@ -152,7 +153,9 @@ def test_arrays_that_cannot_be(write):
     wrong(write(ARRAYS.replace("0] = 0.5 * x", "0] = 0.5 * self.ints[i]")), "self.ints has several values an instrument", "[instrument, k]")
     wrong(write(ARRAYS.replace("self.put(q.instrument, q.bid_px)", "self.put(0, self.ints)"), "b.py"), "self.ints has several values")
     wrong(write(ARRAYS.replace('"n"', '"m"'), "c.py"), "ints = Array('m')", "the name of an int parameter")
+    wrong(write(ARRAYS.replace('Array("n")', "Array()"), "e.py"), "ints = Array()", "the name of an int parameter")
     wrong(write(ARRAYS, "d.py"), "ints has 0 values an instrument", "correct n", given={"n": 0})
+    wrong(write(ARRAYS, "f.py"), "floats has 0 values an instrument", "correct one", given={"one": 0})
 
 
 # --- parameters -----------------------------------------------------------------------------------------------------------------

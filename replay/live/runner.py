@@ -102,6 +102,8 @@ class Runner:
                     self._turn()
                     if self.stopping and self._stopped():
                         break
+            except OSError as e:  # out of the beginning: `_turn` has its own
+                self._abandon(e)
             finally:
                 broker.stop()
                 self._close()
@@ -144,8 +146,8 @@ class Runner:
             if not self.desk.waiting:
                 self.desk.snapshot()
             self.desk.close()
-        except OSError as e:
-            self.problem = self.problem or f"the journal could not be closed ({e.strerror}): it can be gone on with all the same"
+        except (OSError, BadInput) as e:
+            self.problem = self.problem or f"the journal could not be closed ({e}): it can be gone on with all the same"
 
     # --- one turn ---------------------------------------------------------------------------------------------------------------
     def _turn(self) -> None:
