@@ -204,7 +204,7 @@ def test_no_room_left(morning, tmp_path):
     with lives.serving(morning, "max") as (_, url):
         said = "File too large: what was received up to 2026.* is kept as raw frames; make room"
         with pytest.raises(BadInput, match=said), lives.full_disk(9_000), recording(tmp_path / "r", url) as r:
-            assert wait(lambda: r._failed)
+            assert wait(lambda: r._full or r._failed)
         assert not (day / "manifest.json").exists()
         with recording(tmp_path / "r", url) as r:
             assert wait(lambda: r.up)
@@ -229,7 +229,7 @@ def test_bars_and_days(tmp_path):
             assert ours[name].tolist() == theirs[name].tolist(), name
         assert ours["flags"].tolist() == [0, LAST] * 390 and "missing_bars" not in got.manifest.anomalies
         assert got.manifest.counts == {"bar": 780, "phase": 2} and got.manifest.bar_intervals_ns == (60 * 10**9,)
-    assert r.made == [tmp_path / "r" / "2026-02-03"]  # the other was made while the recording went on
+    assert r.made == [tmp_path / "r" / day for day in ("2026-02-02", "2026-02-03")]
 
 
 def test_a_pair(tmp_path):
@@ -280,11 +280,12 @@ def test_what_frames_mean(tmp_path):
         (t + 40 * ms, [{"T": "t", "S": "AAPL", "i": 2, "p": 189.0, "s": 1, "c": ["@"], "t": at(t + 39 * ms)}]),
         (t + 39 * ms, [{"T": "t", "S": "AAPL", "i": 3, "p": 189.0, "s": 1, "c": ["@"], "t": at(t + 38 * ms)}]),
         (t + 41 * ms, [{**bar, "S": "AAPL", "t": at(t - 2 * minute)}]),
+        (t + 9000 * ms, 5),
         (t + 9000 * ms, [{"T": "q", "S": "NOSUCH"}, {"T": "t", "S": "MSFT", "p": 1.0}]),
     )  # fmt: skip
     m = s.manifest
     known = {"rounded_prices": 2, "corrections": 1, "cancel_errors": 1, "statuses_without_meaning": 1, "gaps": 1}
-    known |= {"clock_went_back": 1, "malformed_messages": 1, "missing_bars": 2 * 390 - 3}
+    known |= {"clock_went_back": 1, "malformed_messages": 1, "malformed_frames": 1, "missing_bars": 2 * 390 - 3}
     assert {k: n for k, n in m.anomalies.items() if k != "venue_time_backwards"} == known
     rows = s.events[s.events.kind != PHASE]
     kinds = list(
@@ -384,4 +385,4 @@ def test_what_the_account_may_not_hear_ends_it(morning, tmp_path):
     with lives.serving(morning) as (_, url):
         lives.fault(url, "symbol_limit", n=1)
         with pytest.raises(BadInput, match="symbol limit exceeded"), recording(tmp_path / "r", url) as r:
-            assert wait(lambda: r._failed)
+            assert wait(lambda: r._full or r._failed)

@@ -76,9 +76,7 @@ def download(
     given = _asked(symbols, kind, frequency, period, from_, to, broker, feed, adjustment)
     source = _source(broker, given, keys, url, rate_limit)
     asked = _timed(given, source, period, from_, to)
-    folder = out or Path("sessions") / "-".join(
-        (broker.value, *asked.kinds, *(s.replace("/", "").replace(":", ".") for s in asked.symbols[:3]))
-    )
+    folder = out or Path("sessions") / _name(asked)
     compile_scan()
     try:
         done = fetch(asked, source, folder, market_hours_only)
@@ -133,10 +131,17 @@ def _asked(symbols, kind, frequency, period, from_, to, broker, feed, adjustment
         )
     return Asked(
         broker=broker.value, symbols=tuple(dict.fromkeys(wanted)), kinds=tuple(sorted(set(kinds), key=KINDS.index)), start=0, end=0,
-steps_ns=tuple(sorted({length(f) for f in names(frequency or "5min")})) if kinds == [BARS] else (0,),
+        steps_ns=tuple(sorted({length(f) for f in names(frequency or "5min")})) if kinds == [BARS] else (0,),
         period=period or "",
         feed=feed.value if stocks else "", adjustment=adjustment.value if stocks and kinds == [BARS] else "",
     )  # fmt: skip
+
+
+def _name(asked: Asked) -> str:
+    from replay.collect.asked import step_text
+
+    what = asked.kinds if asked.steps_ns == (0,) else map(step_text, asked.steps_ns)
+    return "-".join((asked.broker, *what, *(s.replace("/", "").replace(":", ".") for s in asked.symbols[:3])))
 
 
 def _timed(asked: Asked, source: Source, period: str | None, from_: str | None, to: str | None) -> Asked:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from alpaca.data.enums import Adjustment, DataFeed
+from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
 from alpaca.data.requests import (
     CryptoBarsRequest,
     CryptoQuoteRequest,
@@ -34,8 +35,6 @@ from replay.live.alpaca.wire import stamp_ns
 ID_BITS = (1 << 63) - 1  #: a trade's number has 64 bits there
 SIDES = {"B": "buy", "S": "sell"}
 PAGE = 10_000  #: messages a page, the most there is
-FEEDS = tuple(f.value for f in DataFeed)
-ADJUSTMENTS = tuple(a.value for a in Adjustment)
 
 T = ("t", pa.int64())
 SCHEMAS = {
@@ -57,9 +56,9 @@ _REQUESTS = {
     (QUOTES, True): CryptoQuoteRequest,
 }
 LACKS = {
-    "iex": "trades and quotes of the exchange IEX alone, a few percent of the volume: bars and sizes are its, prices near the market's",
-    "sip": "the consolidated tape: best bid and ask of all exchanges, no books behind them; the newest 15 minutes need a subscription",
-    "crypto": "Alpaca's own crypto venue: its prices and volumes are not those of Binance or Bitget",
+    "iex": "feed iex: trades and quotes of the exchange IEX alone, a few percent of the volume: bars and sizes are its, prices near the market's",
+    "sip": "feed sip: the consolidated tape: best bid and ask of all exchanges, no books behind them; the newest 15 minutes need a subscription",
+    "": "Alpaca's own crypto venue: its prices and volumes are not those of Binance or Bitget",
 }
 
 
@@ -71,6 +70,7 @@ class Alpaca:
     def __init__(self, keys: Path | None, url: str | None, rate: int, asking: Asking | None = None):
         self._access = account.enter(*account.keys(keys), url=url, rate=rate)
         self.asking = asking or Asking(rate)
+        self._client: StockHistoricalDataClient | CryptoHistoricalDataClient | None = None
 
     def now(self) -> int:
         """The broker's time, ns."""
@@ -83,13 +83,10 @@ class Alpaca:
         """What is known of each symbol before its data: fields of `Instrument`. Raises `BadInput` for a symbol nobody knows."""
         rest, out = self._access.rest(), {}
         for symbol in asked.symbols:
-            a = rest.call("get", f"/assets/{symbol.replace('/', '%2F')}")
-            if a.outcome == MISSING:
-                raise BadInput(f"{symbol}: Alpaca knows no such symbol: correct --symbols")
-            if a.outcome != DONE:
-                raise BadInput(f"{symbol}: {a.text}: check the network and the keys")
-            if (a.body["class"] == "crypto") != asked.crypto:
-                raise BadInput(f"{symbol}: its class is {a.body['class']}: stocks and crypto pairs are downloaded apart")
+            path = f"/assets/{symbol.replace('/', '%2F')}"
+            asset = self.asking.answer(symbol, partial(_answer, symbol, rest.client.get, path, None))
+            if (asset["class"] == "crypto") != asked.crypto:
+                raise BadInput(f"{symbol}: its class is {asset['class']}: stocks and crypto pairs are downloaded apart")
             base, _, quote = symbol.partition("/")
             out[symbol] = {"base": base, "currency": quote} if asked.crypto else {}
         rest.close()
@@ -97,7 +94,7 @@ class Alpaca:
 
     def pages(self, asked: Asked, symbol: str, kind: str, step_ns: int, span: Span) -> Iterator[pa.Table]:
         """Everything of one symbol with ``span.start <= t < span.end``, oldest first."""
-        client = self._access.history(asked.crypto)
+        client = self._client = self._client or self._access.history(asked.crypto)
         fields = {"symbol_or_symbols": symbol, "limit": PAGE, **_extra(asked, kind, step_ns)}
         query = _REQUESTS[kind, asked.crypto](**fields).to_request_fields() | {
             "start": utc_text(span.start),
@@ -117,13 +114,7 @@ class Alpaca:
 
     def lacks(self, asked: Asked) -> list[str]:
         """What the data is not."""
-        out = [
-            f"feed {asked.feed}: {LACKS[asked.feed]}"
-            if not asked.crypto and asked.feed in LACKS
-            else LACKS["crypto"]
-            if asked.crypto
-            else f"feed {asked.feed}"
-        ]
+        out = [LACKS[asked.feed]]
         if not asked.crypto and asked.adjustment != "raw" and BARS in asked.kinds:
             out.append(f"adjustment {asked.adjustment}: prices that were never traded at; orders fill at them all the same")
         return [*out, "receive times are not in a history: every row counts as received when it happened"]
@@ -136,6 +127,8 @@ def _answer(what: str, get: Callable[..., object], path: str, query: dict) -> di
         return a.body
     if a.outcome in (LATER, UNKNOWN):
         raise Again(a.text, a.after_s, limited=a.outcome == LATER and a.text != NO_CONNECTION)
+    if a.outcome == MISSING:
+        raise BadInput(f"{what}: Alpaca knows no such symbol: correct --symbols")
     hint = "check the keys" if a.outcome == UNAUTHORIZED else "correct the request, or see what the account may ask for"
     raise BadInput(f"{what}: {a.text}: {hint}")
 

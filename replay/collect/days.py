@@ -16,12 +16,14 @@ A day can be made again from its raw frames at any time; it comes out the same.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
-import msgpack
 import msgspec
 import numpy as np
 
@@ -76,6 +78,7 @@ class _Maker:
         self.found: Counter[str] = Counter()
         self.gaps: list[Gap] = []
         self.began: Began | None = None
+        self.kinds: set[str] = set()
         self.scales: dict[str, Scale] = {}
         self.rows = 0
         self._gapped: set[int] = set()
@@ -91,7 +94,9 @@ class _Maker:
             return
         if self._bars and e.at > self._bars_at + HELD_NS:
             self._give_bars(self._bars_at + HELD_NS)
-        for m in msgpack.unpackb(e.data):
+        found = raw.messages(e.data)
+        self.found["malformed_frames"] += not found
+        for m in found:
             self._message(m, e.at)
         self._heard = e.at
 
@@ -110,6 +115,7 @@ class _Maker:
             if self.began is not None:
                 self._gap(e.at, "the recording ended and began again")
             self.began = msgspec.convert(said, Began)
+            self.kinds |= {*self.began.kinds}
             for i in self.began.instruments:
                 known = self.scales.get(i.symbol)
                 self.scales[i.symbol] = Scale(len(self.scales) if known is None else known.index, i)
@@ -226,7 +232,7 @@ def _session(rows: np.recarray, maker: _Maker, folder: Path, sources: list[Sourc
         hours = market_hours(
             STOCKS, min(int(b.ts_event.min()) for b in blocks(rows)), max(int(b.ts_event.max()) for b in blocks(rows))
         )
-    bars = [BAR_NS] if "bars" in began.kinds else []
+    bars = [BAR_NS] if "bars" in maker.kinds else []
     return Session.from_rows(
         arrange(rows, hours, bars, maker.found),
         [s.instrument for s in maker.scales.values()],
@@ -240,12 +246,21 @@ def _session(rows: np.recarray, maker: _Maker, folder: Path, sources: list[Sourc
     )
 
 
+def close_apart(folders: list[Path]) -> None:
+    """`close_day` of each, for a process of its own: whoever watches the recorder, or stops it, means another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        for folder in folders:
+            close_day(folder)
+
+
 def unfinished(out: Path) -> list[Path]:
     """The days of a recording whose session is missing, or was made before the last of its raw frames."""
-    return [day for day in sorted(out.iterdir()) if raw.files(day) and not _whole(day)] if out.is_dir() else []
+    return [day for day in sorted(out.iterdir()) if raw.files(day) and not whole(day)] if out.is_dir() else []
 
 
-def _whole(day: Path) -> bool:
+def whole(day: Path) -> bool:
+    """Whether a day's folder holds the session of all its raw frames."""
     if not (day / MANIFEST).exists():
         return False
     return [s.name for s in read_manifest(day).sources] == [p.name for p in raw.files(day)]

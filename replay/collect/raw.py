@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+import msgpack
 import msgspec
 import pyarrow as pa
 
@@ -44,7 +45,7 @@ class Writer:
     def __init__(self, folder: Path):
         self._disk = Disk(folder)
         self._disk.make()
-        self.name = f"{len(list(folder.glob(f'*{SUFFIX}'))) + 1:04d}{SUFFIX}"
+        self.name = f"{1 + max((int(p.stem) for p in files(folder)), default=0):04d}{SUFFIX}"
         self._file = self._disk.open(self.name)
         self._disk.append(self._file, MAGIC)
         self._disk.sync(self._file)
@@ -130,4 +131,17 @@ def _digest(plain: int, packed: bytes) -> bytes:
 
 def files(folder: Path) -> list[Path]:
     """The files of a folder, in the order in which they were begun."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    return sorted(p for p in folder.glob(f"*{SUFFIX}") if p.stem.isdigit())
+
+
+def messages(frame: bytes) -> list[dict]:
+    """What a frame holds; empty where it cannot be read.
+
+    >>> messages(msgpack.packb([{"T": "q"}, 1])), messages(b"text")
+    ([{'T': 'q'}], [])
+    """
+    try:
+        found = msgpack.unpackb(frame)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return []
+    return [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []

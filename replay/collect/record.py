@@ -82,12 +82,13 @@ class Recorder:
         self.counts: Counter[str] = Counter()
         self.gaps, self.up, self.lag_ms, self.at = 0, False, 0.0, now
         self.made: list[Path] = []  # days whose session is made
-        self._closing: list[multiprocessing.Process] = []
+        self._apart: list[tuple[multiprocessing.Process, list[Path]]] = []
         self._day = self._day_of(now)
         self._raw: raw.Writer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._failed: BaseException | None = None
+        self._full: OSError | None = None  # what the disk said
         self._disk = ThreadPoolExecutor(1, "disk")  # one thread: what is handed to it is written in that order
         self._step = 0
         self._heard_s = time.monotonic()
@@ -102,22 +103,25 @@ class Recorder:
     def run(self) -> None:
         """Record until told to stop, then make the sessions of what was recorded. Raises `BadInput`."""
         with holding(self.order.out):
-            for day in days.unfinished(self.order.out):
-                if day.name != self._day.isoformat():
-                    self._made(day)
+            self._make_apart([day for day in days.unfinished(self.order.out) if day.name != self._day.isoformat()])
             try:
                 asyncio.run(self._record())
             except OSError as e:
-                self._failed = e
-            for process in self._closing:
+                self._full = e
+            self._disk.shutdown()
+            for process, made in self._apart:
                 process.join()
-            if isinstance(self._failed, OSError):
+                self.made += [day for day in made if days.whole(day)]
+            if self._full is not None:
                 raise BadInput(
-                    f"{self.order.out}: {self._failed.strerror or self._failed}: what was received up to {utc_text(self.at)} or a second before "
+                    f"{self.order.out}: {self._full.strerror or self._full}: what was received up to {utc_text(self.at)} or a second before "
                     f"is kept as raw frames; make room, and record again to go on"
                 )
             for day in days.unfinished(self.order.out):
-                self._made(day)
+                session = days.close_day(day)
+                if session is not None:
+                    self.made.append(day)
+                    self.told({"what": "session", "path": str(day), "events": session.manifest.n_events})
             if self._failed is not None:
                 raise self._failed
 
@@ -147,16 +151,21 @@ class Recorder:
             with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: whoever runs us stops us
                 self._loop.add_signal_handler(number, self.stop)
         self._subscribe()
-        tasks = [asyncio.create_task(t) for t in (self._stream._run_forever(), self._flush_often(), self._watch(), self._tell())]
-        await self._stop.wait()
+        tasks = [asyncio.create_task(t) for t in (self._stream._run_forever(), self._flush_often(), self._tell())]
+        if self.clock != days.LOCKSTEP:  # there it is we who are waited for
+            tasks.append(asyncio.create_task(self._watch()))
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            self._failed = self._failed or task.exception()
         self._stream._should_run = False
-        for task in tasks:
+        for task in (stopped, *tasks):
             task.cancel()
         await asyncio.wait(tasks, timeout=STOP_S)
         self._stream.up = False
         with contextlib.suppress(Exception):  # a broken connection has no close to wait for
             await asyncio.wait_for(self._stream.close(), STOP_S)
-        if not isinstance(self._failed, OSError):
+        if self._full is None:
             self._raw.note(time.time_ns(), what="ended")
             await self._loop.run_in_executor(self._disk, self._raw.close)
 
@@ -174,20 +183,17 @@ class Recorder:
         self._raw = raw.Writer(self.order.out / self._day.isoformat())
         self._raw.add(time.time_ns(), raw.NOTE, msgspec.json.encode(self.began))
 
-    def _fail(self, error: BaseException) -> None:
-        self._failed = self._failed or error
-        self._stop.set()
-
     # --- what is heard ----------------------------------------------------------------------------------------------------------
     async def _heard(self, at: int, data: bytes) -> bool:
         """A frame; whether it holds nothing but market data."""
         newest, step, counts, others = 0, None, self.counts, 0
-        for m in msgpack.unpackb(data):
+        for m in raw.messages(data):
             kind = m.get("T")
             if kind in _FEED_KINDS:
                 counts[_FEED_KINDS[kind]] += 1
-                t = m["t"]
-                newest = max(newest, t.seconds * SECOND + t.nanoseconds)
+                t = m.get("t")
+                if isinstance(t, msgpack.Timestamp):
+                    newest = max(newest, t.seconds * SECOND + t.nanoseconds)
             elif kind == "replay":
                 step = m
             else:
@@ -222,9 +228,8 @@ class Recorder:
             self.gaps += 1
             self._raw.note(now, what="down", why=link.text)
         if link.fatal or "(405)" in link.text:
-            self._fail(
-                BadInput(f"{DATA}: {link.text}: check the keys, the feed and how many symbols the account may subscribe to")
-            )
+            self._failed = BadInput(f"{DATA}: {link.text}: check the keys, the feed and how many symbols the account may hear")
+            self._stop.set()
 
     # --- what goes on beside it -------------------------------------------------------------------------------------------------
     async def _flush_often(self) -> None:
@@ -237,11 +242,12 @@ class Recorder:
         try:
             await asyncio.shield(writing)  # whoever waits may be told to end; the disk is not
         except OSError as e:
-            self._fail(e)
+            self._full = e
+            self._stop.set()
 
     async def _watch(self) -> None:
-        """A connection that says nothing while the market is open is made anew; in lockstep it is we who are waited for."""
-        while self.clock != days.LOCKSTEP:
+        """A connection that says nothing while the market is open is made anew."""
+        while True:
             await asyncio.sleep(min(1.0, MUTE_S / 4))
             if self.up and time.monotonic() - self._heard_s > MUTE_S and self._market_is_open():
                 self._heard_s = time.monotonic()
@@ -265,19 +271,22 @@ class Recorder:
 
     async def _next_day(self, day: datetime.date) -> None:
         """Go on in the next day's folder; the session of the one before is made in a process of its own."""
-        over, before, self._day = self._raw, self.order.out / self._day.isoformat(), day
-        over.note(time.time_ns(), what="ended")
-        self._open()
-        await self._loop.run_in_executor(self._disk, over.close)
-        process = multiprocessing.get_context("spawn").Process(
-            target=days.close_day, args=(before,), name=f"making {before.name}"
-        )
-        process.start()
-        self._closing.append(process)
+        over, before = self._raw, self.order.out / self._day.isoformat()
+        try:
+            over.note(time.time_ns(), what="ended")
+            self._day = day
+            self._open()
+            await self._loop.run_in_executor(self._disk, over.close)
+        except OSError as e:
+            self._full = e
+            self._stop.set()
+            return
+        self._make_apart([before])
         self.told({"what": "day", "ended": before.name, "began": day.isoformat()})
 
-    def _made(self, day: Path) -> None:
-        session = days.close_day(day)
-        if session is not None:
-            self.made.append(day)
-            self.told({"what": "session", "path": str(day), "events": session.manifest.n_events})
+    def _make_apart(self, folders: list[Path]) -> None:
+        """Make the sessions of days that are over in a process of its own, while we go on."""
+        if folders:
+            process = multiprocessing.get_context("spawn").Process(target=days.close_apart, args=(folders,))
+            process.start()
+            self._apart.append((process, folders))
