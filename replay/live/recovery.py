@@ -18,7 +18,6 @@ from replay.live.head import Head
 from replay.live.log import BATCH, HEAD, MARK, NOTE, START, STOP, Place, Reader
 from replay.live.snapshots import read_all
 
-
 DAMAGED = ".damaged"  #: behind the name of what was put aside of a damaged journal whose trader is not killed yet
 
 
