@@ -118,6 +118,16 @@ def test_bars_are_those_that_were_served(replay, month):
     assert Engine(got, [load("sma_cross", {})]).run().digest != 0
 
 
+def test_bars_of_two_lengths(replay, month):
+    """In one session: those of one close time are one message, the shorter ones execute."""
+    get(replay, month[1], "--symbols", "AAPL,SPY", "--frequency", "1min,5min", *BARS[4:], "--market-hours-only")
+    got, served = Session.open("got"), month[0].slice(symbols=["AAPL", "SPY"])
+    mine, theirs = (s.events[s.events.kind == BAR] for s in (got, served))
+    for name in ("ts_event", "side", "id", "a", "b", "c", "d", "flags"):
+        assert mine[name].tolist() == theirs[name].tolist(), name
+    assert got.manifest.bar_intervals_ns == (A.MINUTE, 5 * A.MINUTE)
+
+
 def test_bars_that_are_missing_are_counted(replay, month, monkeypatch):
     """No trade, no bar: nothing is made up."""
     whole = alpaca._table
@@ -134,16 +144,14 @@ def test_what_is_there_is_not_fetched_again(replay, month):
     assert get(replay, url, *BARS, "--to", first)["parts_fetched"] == 2
     again = get(replay, url, *BARS, "--to", first)
     assert (again["parts_fetched"], again["parts_kept"], again["requests"]) == (0, 2, 0)
-    path = Path("got/parts/SPY/bars-2026-02.parquet")
+    path = Path("got/parts/SPY/bars-5m-2026-02.parquet")
     path.write_bytes(path.read_bytes()[:-1])
     again = get(replay, url, *BARS, "--to", first)
     assert (again["parts_fetched"], again["parts_kept"]) == (1, 1)
     more = get(replay, url, *BARS[:1], "AAPL,SPY,XLF", *BARS[2:], "--to", first)
     assert (more["parts_fetched"], more["parts_kept"], more["instruments"][2]["symbol"]) == (1, 2, "XLF")
     code, _, err = replay("download", *BARS[:3], "1min", *BARS[4:], "--url", url, "--out", "got")
-    assert (
-        code == 2 and "holds a download of other data (alpaca bars 300 s iex raw, asked for now: alpaca bars 60 s iex raw)" in err
-    )
+    assert code == 2 and "holds a download of other data (alpaca bars 5m iex raw, asked for now: alpaca bars 1m iex raw)" in err
 
 
 def test_an_index_line_that_was_cut_off(replay, month):

@@ -47,7 +47,7 @@ RateLimit = Annotated[int, typer.Option(help="Requests a minute the account may 
 def download(
     symbols: Annotated[str | None, typer.Option(help="Stocks such as AAPL,SPY, pairs such as BTC/USD, perpetuals such as BTC/USDT:USDT.", show_default=False)] = None,
     kind: Annotated[str, typer.Option(help="bars, trades, quotes; trades,quotes for both in one session.")] = "bars",
-    frequency: Annotated[str | None, typer.Option(help="Of bars: a part of a day such as 1min, 5min, 1h, 1d.", show_default="5min")] = None,
+    frequency: Annotated[str | None, typer.Option(help="Of bars: a part of a day such as 1min, 5min, 1h, 1d; 1min,5min for both in one session.", show_default="5min")] = None,
     period: Annotated[str | None, typer.Option(help="So far back from now: 6months, 2weeks, 30days, 1year.", show_default=False)] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="From this day or time on; a day begins at New York's midnight, for pairs at UTC's.", show_default=False)] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to before this day or time.", show_default="now")] = None,
@@ -133,7 +133,8 @@ def _asked(symbols, kind, frequency, period, from_, to, broker, feed, adjustment
         )
     return Asked(
         broker=broker.value, symbols=tuple(dict.fromkeys(wanted)), kinds=tuple(sorted(set(kinds), key=KINDS.index)), start=0, end=0,
-        step_ns=length(frequency or "5min") if kinds == [BARS] else 0, period=period or "",
+steps_ns=tuple(sorted({length(f) for f in names(frequency or "5min")})) if kinds == [BARS] else (0,),
+        period=period or "",
         feed=feed.value if stocks else "", adjustment=adjustment.value if stocks and kinds == [BARS] else "",
     )  # fmt: skip
 

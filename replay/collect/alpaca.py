@@ -95,10 +95,10 @@ class Alpaca:
         rest.close()
         return out
 
-    def pages(self, asked: Asked, symbol: str, kind: str, span: Span) -> Iterator[pa.Table]:
+    def pages(self, asked: Asked, symbol: str, kind: str, step_ns: int, span: Span) -> Iterator[pa.Table]:
         """Everything of one symbol with ``span.start <= t < span.end``, oldest first."""
         client = self._access.history(asked.crypto)
-        fields = {"symbol_or_symbols": symbol, "limit": PAGE, **_extra(asked, kind)}
+        fields = {"symbol_or_symbols": symbol, "limit": PAGE, **_extra(asked, kind, step_ns)}
         query = _REQUESTS[kind, asked.crypto](**fields).to_request_fields() | {
             "start": utc_text(span.start),
             "end": utc_text(span.end - 1),
@@ -140,12 +140,12 @@ def _answer(what: str, get: Callable[..., object], path: str, query: dict) -> di
     raise BadInput(f"{what}: {a.text}: {hint}")
 
 
-def _extra(asked: Asked, kind: str) -> dict[str, object]:
+def _extra(asked: Asked, kind: str, step_ns: int) -> dict[str, object]:
     stock = {} if asked.crypto else {"feed": DataFeed(asked.feed)}
     if kind != BARS:
         return stock
     adjusted = {} if asked.crypto else {"adjustment": Adjustment(asked.adjustment)}
-    return {"timeframe": timeframe(asked.step_ns), **stock, **adjusted}
+    return {"timeframe": timeframe(step_ns), **stock, **adjusted}
 
 
 def timeframe(step_ns: int) -> TimeFrame:

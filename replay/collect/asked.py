@@ -33,14 +33,14 @@ _PERIODS = {
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A download: `start` and `end` in ns UTC, the end not included; `step_ns`: of bars, else 0; `period`: as it was written, else empty."""
+    """A download: `start` and `end` in ns UTC, the end not included; `steps_ns`: lengths of bars, else (0,); `period`: as it was written, else empty."""
 
     broker: str
     symbols: tuple[str, ...]
     kinds: tuple[str, ...]
     start: int
     end: int
-    step_ns: int = 0
+    steps_ns: tuple[int, ...] = (0,)
     period: str = ""
     feed: str = ""
     adjustment: str = ""
@@ -56,8 +56,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return UTC if self.crypto else NEW_YORK
 
     def same_data(self, other: Asked) -> bool:
-        """Whether what one has fetched serves the other: all but symbols and times are equal."""
-        names = ("broker", "kinds", "step_ns", "feed", "adjustment", "crypto")
+        """Whether one goes on with the other: all but symbols and times is equal."""
+        names = ("broker", "kinds", "steps_ns", "feed", "adjustment", "crypto")
         return all(getattr(self, n) == getattr(other, n) for n in names)
 
 
@@ -67,6 +67,16 @@ class Span(NamedTuple):
     start: int
     end: int
     label: str
+
+
+def step_text(step_ns: int) -> str:
+    """The length of a bar: ``5m``, ``4h``, ``1d``.
+
+    >>> step_text(5 * MINUTE), step_text(4 * HOUR), step_text(DAY)
+    ('5m', '4h', '1d')
+    """
+    unit, ns = next(u for u in (("d", DAY), ("h", HOUR), ("m", MINUTE)) if step_ns % u[1] == 0)
+    return f"{step_ns // ns}{unit}"
 
 
 def frequency(text: str) -> int:

@@ -76,7 +76,9 @@ def _arrays(table: pa.Table, reader: Columns, symbol: str, kind: str, step_ns: i
         out[name], as_it_was = _rounded(table[name].to_numpy(), stated.get("lot_size"), np.floor)
         cut |= ~as_it_was
     reader.count("rounded_sizes", cut)
-    if kind == TRADES:
+    if kind == BARS:
+        out["interval"] = [f"{step_ns}ns"] * len(table)
+    elif kind == TRADES:
         conditions = table["conditions"].combine_chunks().fill_null("").dictionary_encode()
         may = np.array([print_flags(c, True) for c in conditions.dictionary.to_pylist()], np.int64)[conditions.indices.to_numpy()]
         out["flags"] = np.where(whole, may, may & ~(SETS_LAST | FILLS)) | LAST

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from replay.collect.asked import BARS, KINDS, Asked, Span, spans
+from replay.collect.asked import BARS, KINDS, Asked, Span, spans, step_text
 from replay.collect.asking import Asking
 from replay.collect.columns import table_of
 from replay.collect.parts import Part, Parts
@@ -35,8 +35,8 @@ class Source(Protocol):
     def check(self, asked: Asked) -> dict[str, dict[str, object]]:
         """Fields of `Instrument` that are known of each symbol. Raises `BadInput` for one nobody knows."""
 
-    def pages(self, asked: Asked, symbol: str, kind: str, span: Span) -> Iterator[pa.Table]:
-        """Everything with ``span.start <= t < span.end``, oldest first, as tables of `schemas`; bars at the time of their start."""
+    def pages(self, asked: Asked, symbol: str, kind: str, step_ns: int, span: Span) -> Iterator[pa.Table]:
+        """Everything with ``span.start <= t < span.end``, oldest first, as tables of `schemas`; bars, of `step_ns`, at their start."""
 
     def lacks(self, asked: Asked) -> list[str]:
         """What the data is not, a sentence each."""
@@ -54,7 +54,13 @@ class Downloaded(NamedTuple):
 class _Job(NamedTuple):
     symbol: str
     kind: str
+    step_ns: int
     span: Span
+
+    @property
+    def name(self) -> str:
+        """What its part is called."""
+        return f"{self.kind}-{step_text(self.step_ns)}" if self.step_ns else self.kind
 
 
 def download(asked: Asked, source: Source, out: Path, market_hours_only: bool = False) -> Downloaded:
@@ -65,10 +71,11 @@ def download(asked: Asked, source: Source, out: Path, market_hours_only: bool = 
             asked = parts.asked  # begun earlier and not finished: its own times, so that its parts fit
         known = source.check(asked)
         jobs = [
-            _Job(symbol, kind, span)
+            _Job(symbol, kind, step_ns, span)
             for symbol in asked.symbols
             for kind in KINDS
             if kind in asked.kinds
+            for step_ns in asked.steps_ns
             for span in spans(asked, kind)
         ]
         if not jobs:
@@ -92,10 +99,10 @@ def _fetch(jobs: list[_Job], asked: Asked, source: Source, parts: Parts) -> tupl
     out, kept = [], 0
     with progress(f"downloading {', '.join(asked.kinds)}", "parts") as told:
         for n, job in enumerate(jobs):
-            part = parts.find(*job)
+            part = parts.find(job.symbol, job.name, job.span)
             kept += part is not None
             if part is None:
-                part = parts.write(*job, source.schemas[job.kind], source.pages(asked, *job))
+                part = parts.write(job.symbol, job.name, job.span, source.schemas[job.kind], source.pages(asked, *job))
             out.append(part)
             told(n + 1, len(jobs))
     return out, kept
@@ -116,10 +123,10 @@ def _session(
             f"{out}: none of {', '.join(rows)} has any {' or '.join(asked.kinds)} in that time: correct --from, --to or --feed"
         )
     stated = {symbol: _stated(asked, known[symbol], low.get(symbol, 1.0)) for symbol in asked.symbols}
-    reader = Columns(Reading(interval_ns=asked.step_ns, instruments=stated))
+    reader = Columns(Reading(instruments=stated))
     by_kind = sorted(zip(jobs, done, strict=True), key=lambda j: KINDS.index(j[0].kind))
     tables = [
-        table_of(part.file, parts.path(part), reader, job.symbol, job.kind, asked.step_ns if job.kind == BARS else 0, asked.end)
+        table_of(part.file, parts.path(part), reader, job.symbol, job.kind, job.step_ns, asked.end)
         for job, part in by_kind
         if part.rows
     ]

@@ -14,7 +14,7 @@ from decimal import Decimal
 import ccxt
 import pyarrow as pa
 
-from replay.collect.asked import BARS, DAY, HOUR, MINUTE, Asked, Span
+from replay.collect.asked import BARS, Asked, Span, step_text
 from replay.collect.asking import Again, Asking
 from replay.errors import BadInput
 
@@ -47,11 +47,11 @@ class Exchange:
 
     def check(self, asked: Asked) -> dict[str, dict[str, object]]:
         """Fields of `Instrument` by symbol. Raises `BadInput` for a symbol or length of bars that the exchange does not have."""
-        step = timeframe(asked.step_ns)
-        if step not in self._client.timeframes:
-            raise BadInput(
-                f"--frequency: {self.name} has no bars of {step}, but {', '.join(self._client.timeframes)}: choose one"
-            )
+        for step in map(step_text, asked.steps_ns):
+            if step not in self._client.timeframes:
+                raise BadInput(
+                    f"--frequency: {self.name} has no bars of {step}, but {', '.join(self._client.timeframes)}: choose one"
+                )
         markets, out = self._ask("markets", self._client.load_markets), {}
         for symbol in asked.symbols:
             if symbol not in markets:
@@ -71,14 +71,14 @@ class Exchange:
             }
         return out
 
-    def pages(self, asked: Asked, symbol: str, kind: str, span: Span) -> Iterator[pa.Table]:
+    def pages(self, asked: Asked, symbol: str, kind: str, step_ns: int, span: Span) -> Iterator[pa.Table]:
         """Candles that begin within the span, oldest first."""
-        step, page, at = asked.step_ns // MS, PAGE[self.name], -(-span.start // asked.step_ns) * asked.step_ns // MS
+        step, page, at = step_ns // MS, PAGE[self.name], -(-span.start // step_ns) * step_ns // MS
         while at * MS < span.end:
             last = at + (page - 1) * step
             found = self._ask(
                 f"{symbol} bars {span.label}",
-                lambda at=at, last=last: self._client.fetch_ohlcv(symbol, timeframe(asked.step_ns), at, page, {"until": last}),
+                lambda at=at, last=last: self._client.fetch_ohlcv(symbol, step_text(step_ns), at, page, {"until": last}),
             )
             rows = [r for r in found if at <= r[0] <= last and r[0] * MS < span.end]
             if rows:
@@ -109,16 +109,6 @@ class Exchange:
                 raise BadInput(f"{self.name}: {what}: {_line(e)}: correct the request") from None
 
         return self.asking.answer(f"{self.name}: {what}", once)
-
-
-def timeframe(step_ns: int) -> str:
-    """The length of a bar as ccxt says it.
-
-    >>> timeframe(5 * MINUTE), timeframe(4 * HOUR), timeframe(DAY)
-    ('5m', '4h', '1d')
-    """
-    unit, ns = next(u for u in (("d", DAY), ("h", HOUR), ("m", MINUTE)) if step_ns % u[1] == 0)
-    return f"{step_ns // ns}{unit}"
 
 
 def _decimal(x: float) -> str:

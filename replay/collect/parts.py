@@ -1,7 +1,7 @@
 """The folder of a download: one Parquet file a symbol, kind and span, and an index that says which are whole.
 
-FOLDER/parts/index.jsonl                 what was asked for, and a line a finished part; only ever appended to
-       parts/AAPL/bars-2026-03.parquet   the feed's numbers, times as int64 ns UTC
+FOLDER/parts/index.jsonl                    what was asked for, and a line a finished part; only ever appended to
+       parts/AAPL/bars-5m-2026-03.parquet   the feed's numbers, times as int64 ns UTC
 
 A part is written beside its name, made durable, renamed, and then entered with its hash: what the index names is whole, whatever
 happened. A line that a crash cut off is none. The later line counts where two name one file.
@@ -18,9 +18,10 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from replay.collect.asked import Asked, Span
+from replay.collect.asked import Asked, Span, step_text
 from replay.errors import BadInput
 
 INDEX = "index.jsonl"
@@ -69,9 +70,9 @@ class Parts:
         """Where a part is."""
         return self.folder / part.file
 
-    def find(self, symbol: str, kind: str, span: Span) -> Part | None:
+    def find(self, symbol: str, name: str, span: Span) -> Part | None:
         """The part of exactly this span, if it is whole and unchanged."""
-        part = self._done.get(_name(symbol, kind, span))
+        part = self._done.get(_file(symbol, name, span))
         if part is None or (part.start, part.end) != (span.start, span.end):
             return None
         try:
@@ -80,10 +81,10 @@ class Parts:
         except FileNotFoundError:
             return None
 
-    def write(self, symbol: str, kind: str, span: Span, schema: pa.Schema, pages: Iterable[pa.Table]) -> Part:
+    def write(self, symbol: str, name: str, span: Span, schema: pa.Schema, pages: Iterable[pa.Table]) -> Part:
         """Write a part, page by page, and enter it."""
-        name = _name(symbol, kind, span)
-        path = self.folder / name
+        file = _file(symbol, name, span)
+        path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         tmp = path.with_name(path.name + ".part")
         rows, low = 0, 0.0
@@ -99,9 +100,9 @@ class Parts:
             os.replace(tmp, path)
         finally:
             tmp.unlink(missing_ok=True)
-        part = Part(name, span.start, span.end, rows, sha256, low)
+        part = Part(file, span.start, span.end, rows, sha256, low)
         self._append(_Line(part=part))
-        self._done[name] = part
+        self._done[file] = part
         return part
 
     def _append(self, line: _Line) -> None:
@@ -127,13 +128,11 @@ class Parts:
                 yield msgspec.json.decode(line, type=_Line)
 
 
-def _name(symbol: str, kind: str, span: Span) -> str:
-    return f"{urllib.parse.quote(symbol, safe='')}/{kind}-{span.label}.parquet"
+def _file(symbol: str, name: str, span: Span) -> str:
+    return f"{urllib.parse.quote(symbol, safe='')}/{name}-{span.label}.parquet"
 
 
 def _lowest(page: pa.Table) -> float:
-    import pyarrow.compute as pc
-
     found = [
         pc.min(pc.filter(page[name], pc.greater(page[name], 0))).as_py()
         for name in ("low", "price", "bid_px", "ask_px")
@@ -146,7 +145,7 @@ def _words(a: Asked) -> str:
     parts = [
         a.broker,
         "+".join(a.kinds),
-        f"{a.step_ns // 10**9} s" if a.step_ns else "",
+        *(step_text(s) for s in a.steps_ns if s),
         a.feed,
         a.adjustment,
         "pairs" if a.crypto else "",
