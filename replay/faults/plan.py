@@ -13,6 +13,7 @@ feed_crossed    we see a quote with its sides exchanged (bid above ask)         
 feed_zero       we see a quote without sizes                                                      share
 feed_outlier    we see a quote with prices times `factor`                                         share, factor
 halt            the venue halts trading, and says so
+operator        somebody at our side kills, halts, resumes or cancels all, `at` one instant                act
 request_lost    a request never reaches the venue                                                 share, requests, timeout, lookup
 request_slow    the entry leg takes `factor` times as long                                        share, requests, factor
 report_lost     a report (and its fee) never reaches us                                           share, reports, timeout, lookup
@@ -38,12 +39,14 @@ import numpy as np
 from replay.data.manifest import Manifest
 from replay.data.times import ns_of
 from replay.errors import BadInput
+from replay.events import OP_CANCEL_ALL, OP_HALT, OP_KILL, OP_RESUME
 from replay.trader.orders import EXEC_NAMES
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
 
 DAY_NS = 86_400 * 10**9
 FOREVER = 1 << 62
+ACTS = {"kill": OP_KILL, "halt": OP_HALT, "resume": OP_RESUME, "cancel_all": OP_CANCEL_ALL}
 MILLION = 1_000_000
 COMMANDS = ["", "new", "cancel", "replace"]  # by code; 0 is none
 _SHARE, _SYMBOLS = "share", "symbols"
@@ -68,6 +71,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "feed_zero": (_SHARE,),
     "feed_outlier": (_SHARE, "factor"),
     "halt": (),
+    "operator": ("at", "act"),
 }
 KIND_NAMES = list(KINDS)
 OF_REQUESTS = (
@@ -100,16 +104,21 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reports: tuple[str, ...] = ()
     timeout: str = "5s"
     lookup: str = "1s"
+    act: str = "kill"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
-        takes = ("kind", _SYMBOLS, *(("at",) if self.kind == "pull" else ("from_", "to")), *KINDS[self.kind])
+        instant = "at" in KINDS[self.kind]
+        whom = () if self.kind == "operator" else (_SYMBOLS,)
+        takes = ("kind", *whom, *(() if instant else ("from_", "to")), *KINDS[self.kind])
         for name, default in zip(self.__struct_fields__[1:], self.__struct_defaults__, strict=True):
             if name not in takes and getattr(self, name) != default:
                 raise ValueError(f"{self.kind} takes no {name.rstrip('_')}: it takes {', '.join(takes[1:]).replace('_', '')}")
-        if self.kind == "pull" and self.at is None:
-            raise ValueError("pull needs the time at which it happens: at = '10:31'")
+        if instant and self.at is None:
+            raise ValueError(f"{self.kind} needs the time at which it happens: at = '10:31'")
+        if self.act not in ACTS:
+            raise ValueError(f"act: expected one of {', '.join(ACTS)}, got {self.act!r}")
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
         if not 0 < self.factor <= 1000:
@@ -133,7 +142,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def of(self) -> str:
         """What it strikes."""
-        if self.kind == "halt":
+        if self.kind in ("halt", "operator"):
             return "times"
         return (
             "messages"

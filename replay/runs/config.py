@@ -62,6 +62,7 @@ class RunConfig(
     to: str | None = None
     warmup: str | None = None
     seed: int = 1
+    order_capacity: int = 1024
     faults: Plan = Plan()
 
     @staticmethod
@@ -162,6 +163,7 @@ class RunConfig(
             self.profile(session.instruments),
             self.limits,
             {session.instruments[0].currency: self.initial_capital},
+            order_capacity=self.order_capacity,
             keep_output=spool or True,
             warmup_until_ns=warm_ns,
             faults=self.faults,
