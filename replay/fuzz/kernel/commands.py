@@ -186,6 +186,7 @@ def on_new(cb, c, tb, h, r):
     o.cum = 0
     o.new_qty = 0
     o.told = 0
+    o.spare = 0
     o.t_sent = h.now
     o.instrument = r.instrument
     o.strategy = r.ts_event

@@ -40,6 +40,20 @@ def order_rows(cb, c, tb, h, instrument):
 
 
 @fn
+def excess(cb, c, m, o):
+    """Once one leg of a pair has traded, the other is being cancelled or made smaller; where it trades first, the excess is flattened.
+    The engine's own orders close a position while the cancels of the others are on their way, which no limit may keep them from."""
+    if o.flags & T.ENGINE:
+        o.spare = 1
+    if o.sibling != 0:
+        s = orders(cb, c)[o.sibling & SLOT_MASK]
+        if s.handle == o.sibling and s.cum > 0:
+            o.spare = 1
+    if o.spare and o.cum > 0:
+        m.moved = 1
+
+
+@fn
 def exposed(cb, c, tb, h, instrument):
     """What counts against the limits: the orders summed up anew, with wishes that wait behind a request."""
     apart()
@@ -48,15 +62,23 @@ def exposed(cb, c, tb, h, instrument):
     for s in range(1 + c.n_strategies):
         rows[s * n + instrument].buying = 0
         rows[s * n + instrument].selling = 0
+    m = markets(cb, c)[instrument]
+    m.spare_buy = 0
+    m.spare_sell = 0
     slots = live(cb, c)
     for k in range(c.n_live):
         o = orders(cb, c)[slots[k]]
         if o.instrument != instrument:
             continue
+        excess(cb, c, m, o)
         x = T.orders(tb, h)[slots[k]]
         lots = may_trade(cb, c, o)
         if lots > 0 and x.waiting == T.REPLACING and not finished(o.state):
             lots = max(most(o), x.next_qty) - o.cum
+        if o.spare and o.side > 0:
+            m.spare_buy += lots
+        elif o.spare:
+            m.spare_sell += lots
         for s in range(2):
             row = rows[(0 if s == 0 else (1 + o.strategy) * n) + instrument]
             if o.side > 0:
@@ -86,8 +108,9 @@ def positions(cb, c, tb, h, instrument):
         if p.fees != m.fees or (s > 0 and p.cash != m.cash):
             broke(c, h, B.CASH, p.fees, m.fees, 0, instrument)
         most_held = T.limits(tb, h)[s * n + instrument].max_position
-        if most_held > 0 and not markets(cb, c)[instrument].busted:
-            if m.qty + m.buying > most_held or m.qty - m.selling < -most_held:
+        seen = markets(cb, c)[instrument]
+        if most_held > 0 and not seen.moved:
+            if m.qty + m.buying - seen.spare_buy > most_held or m.qty - m.selling + seen.spare_sell < -most_held:
                 broke(c, h, B.MAX_POSITION, m.qty + m.buying, most_held, 0, instrument)
 
 

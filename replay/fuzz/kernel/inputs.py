@@ -151,7 +151,7 @@ def on_correction(cb, c, tb, h, o, e, bust):
         book(cb, c, i, o, qty, px)
     x.qty = qty
     x.px = px
-    markets(cb, c)[o.instrument].busted = 1
+    markets(cb, c)[o.instrument].moved = 1
     if not finished(o.state):
         o.state = PARTIAL if o.cum > 0 else ACCEPTED
         if o.cum >= most(o):

@@ -33,7 +33,7 @@ ORDER = record(
     ("request", "i1"),
     ("exit", "i1"),  # an exit of a bracket: the check was of its entry
     ("second", "i1"),  # of a pair: the leg that does not count while the other works
-    ("pad", "i1"),
+    ("spare", "i1"),  # the other leg has traded: what this one still may is excess, and flattened if it does
 )
 EXEC = record(("id", "i8"), ("handle", "i8"), ("qty", "i8"), ("px", "i8"))
 #: What an account, or a strategy, holds of an instrument. Row 0 + instrument: the account; then one block a strategy.
@@ -48,8 +48,10 @@ MARKET_VIEW = record(
     ("phase", "i1"),
     ("halted", "i1"),
     ("gapped", "i1"),
-    ("busted", "i1"),  # a bust or correction moved the position by itself
+    ("moved", "i1"),  # the position moved where no limit could be asked: a bust, a correction, the excess of a pair
     ("pad", "i4"),
+    ("spare_buy", "i8"),  # of what works, the excess of pairs
+    ("spare_sell", "i8"),
 )
 TIMER = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
 
