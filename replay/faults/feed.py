@@ -122,6 +122,12 @@ class _Arranger:
         again["ts_recv"] = self.recv[rows] + later
         self._more(again, self.message[rows])
 
+    def _burst(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        for _ in range(int(f.factor) - 1):
+            again = np.array(self.base[rows])
+            again["ts_recv"] = self.recv[rows]
+            self._more(again, self.message[rows])
+
     def _crossed(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
         wrong = self._instead(rows)
         wrong["a"], wrong["c"] = np.maximum(wrong["a"], wrong["c"]) + 1, np.minimum(wrong["a"], wrong["c"])

@@ -12,6 +12,7 @@ feed_slow       the feed leg takes `factor` times as long                       
 feed_crossed    we see a quote with its sides exchanged (bid above ask)                           share
 feed_zero       we see a quote without sizes                                                      share
 feed_outlier    we see a quote with prices times `factor`                                         share, factor
+feed_burst      a message reaches us `factor` times in one instant                                share, factor
 halt            the venue halts trading, and says so
 operator        somebody at our side kills, halts, resumes or cancels all, `at` one instant                act
 request_lost    a request never reaches the venue                                                 share, requests, timeout, lookup
@@ -20,6 +21,9 @@ report_lost     a report (and its fee) never reaches us                         
 report_late     a report reaches us up to `delay` later, behind newer ones                        share, reports, delay
 report_twice    a report reaches us again, `delay` later; never the answer to a cancel or replace share, reports, delay
 report_slow     the response leg takes `factor` times as long                                     share, reports, factor
+report_bust     a fill is taken back, `delay` after we heard of it                                share, delay
+report_correct  a fill's price is corrected by a tick, `delay` after we heard of it               share, delay
+report_garbled  behind a report comes another of a status nobody knows                            share, reports
 reject          the venue rejects new orders                                                      share
 pull            the venue cancels resting orders of its own accord, `at` one instant              share
 ==============  ================================================================================  ===========================
@@ -61,6 +65,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "report_slow": (_SHARE, "reports", "factor"),
     "reject": (_SHARE,),
     "pull": (_SHARE, "at"),
+    "report_bust": (_SHARE, "delay"),
+    "report_correct": (_SHARE, "delay"),
+    "report_garbled": (_SHARE, "reports"),
     "feed_outage": (_SHARE,),
     "feed_gap": (_SHARE,),
     "feed_mute": (_SHARE,),
@@ -70,6 +77,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "feed_crossed": (_SHARE,),
     "feed_zero": (_SHARE,),
     "feed_outlier": (_SHARE, "factor"),
+    "feed_burst": (_SHARE, "factor"),
     "halt": (),
     "operator": ("at", "act"),
 }
@@ -80,8 +88,8 @@ OF_REQUESTS = (
     V.REJECT,
     V.PULL,
 )  #: whose messages are commands; of the others below `N_ORDER` reports
-N_ORDER = V.PULL + 1
-assert KIND_NAMES.index("pull") == V.PULL
+N_ORDER = V.REPORT_GARBLED + 1
+assert KIND_NAMES.index("pull") == V.PULL and KIND_NAMES.index("report_garbled") == V.REPORT_GARBLED
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"from_": "from"}):
@@ -123,6 +131,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
         if not 0 < self.factor <= 1000:
             raise ValueError(f"factor must be above 0 and at most 1000, got {self.factor}")
+        if self.kind == "feed_burst" and self.factor > 100:
+            raise ValueError(f"factor of feed_burst must be at most 100, got {self.factor}")
         if self.factor < 1 and self.kind != "feed_outlier":
             raise ValueError(f"factor of {self.kind} must be at least 1, got {self.factor}: what is recorded cannot come sooner")
         for name in ("delay", *_ASKED):

@@ -222,10 +222,10 @@ def forgotten(tb, h, e, kind):
     if kind != EXEC_TRADE:
         return True
     ring = at(tb + h.fills_at, h.fills_n, FILL)
+    known = False
     for k in range(min(h.n_fills, h.fills_n)):
-        if ring[k].exec_id == e.id and ring[k].handle == e.a:
-            return True
-    return False
+        known = known or (ring[k].exec_id == e.id and ring[k].handle == e.a)
+    return known
 
 
 @fn
