@@ -65,7 +65,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def log(self) -> str:
         """The line of a log: what was run, when, how fast, with which sources, and its digest."""
-        names = ("session", "session_sha256", "strategies", "seed", "first", "schedules", "events", "inputs", "elapsed_s", "per_s")
+        names = (
+            "session",
+            "session_sha256",
+            "strategies",
+            "seed",
+            "first",
+            "schedules",
+            "events",
+            "inputs",
+            "elapsed_s",
+            "per_s",
+        )
         kept = {"at": utc_text(time.time_ns()), **{n: getattr(self, n) for n in (*names, "digest", "source")}}
         kept["broken"] = self.failure.what if self.failure else None
         return msgspec.json.encode(kept).decode()
@@ -87,7 +98,20 @@ def fuzzed(
     failure = None
     if done.finding:
         failure = _failure(data, base, seed, events, done.finding, shrinking)
-    return _report(data, base, seed, first, done.schedules, events, done.inputs, done.elapsed_s, done.digest, done.struck, done.arrived, failure)
+    return _report(
+        data,
+        base,
+        seed,
+        first,
+        done.schedules,
+        events,
+        done.inputs,
+        done.elapsed_s,
+        done.digest,
+        done.struck,
+        done.arrived,
+        failure,
+    )
 
 
 def replayed(data: Session, base: RunConfig, wanted: RunConfig | int, seed: int, events: int, told: Told) -> Report:
@@ -128,9 +152,7 @@ def _report(data, base, seed, first, schedules, events, inputs, elapsed_s, diges
 
 def _named(counts: np.ndarray, names: list[str]) -> dict[str, dict[str, int]]:
     states = [NO_ORDER, *STATE_NAMES[1:]]
-    return {
-        name: {states[s]: int(n) for s, n in enumerate(counts[k, : len(states)]) if n} for k, name in enumerate(names)
-    }
+    return {name: {states[s]: int(n) for s, n in enumerate(counts[k, : len(states)]) if n} for k, name in enumerate(names)}
 
 
 def _failure(data: Session, base: RunConfig, seed: int, events: int, finding: Finding, told: Told) -> Failure:

@@ -44,6 +44,10 @@ class Runner:
 
     def run(self, config: RunConfig) -> Outcome:
         """Run one configuration to its end or to the first thing that is broken."""
+        return self.checked(config)[0]
+
+    def checked(self, config: RunConfig) -> tuple[Outcome, Engine | None]:
+        """The same, with the engine as it stands then; None where there never was one."""
         engine = None
         try:
             engine = self.engine(config)
@@ -52,13 +56,13 @@ class Runner:
         except ReplayError as e:
             h = engine.trader.header if engine else None
             seq, now = (int(h.seq), int(h.now)) if h else (0, 0)
-            return Outcome("", seq, Broken(B.RAISED, seq, now), str(e))
+            return Outcome("", seq, Broken(B.RAISED, seq, now), str(e)), engine
         struck, arrived = checker.counts()
         self.struck += struck
         self.arrived += arrived
         words = (checker.digest, int(engine.trader.header.digest), engine.trader.digest(), engine.venue.digest())
         digest = hashlib.blake2b(np.array(words, np.int64).tobytes(), digest_size=8).hexdigest()
-        return Outcome(digest, int(checker.arena.header.inputs), broken)
+        return Outcome(digest, int(checker.arena.header.inputs), broken), engine
 
     def engine(self, config: RunConfig) -> Engine:
         """The engine of a schedule, not started."""

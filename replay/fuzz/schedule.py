@@ -24,10 +24,10 @@ SECOND = 10**9
 LONGEST_NS = 600 * SECOND
 
 
-def schedule(base: RunConfig, session: Session, seed: int, number: int, events: int) -> RunConfig:
+def schedule(base: RunConfig, session: Session, seed: int, number: int, events: int, alone: bool = False) -> RunConfig:
     """Schedule `number` of `seed`: a slice of about `events` rows of the session, with `base`'s strategies, capital and commission.
 
-    Limits are drawn where `base` has none.
+    Limits are drawn where `base` has none. Unless `alone`, most have random orders beside the strategies', or instead of them.
     """
     draw = random.Random(f"{seed}/{number}")
     rows, m = session.events, session.manifest
@@ -40,7 +40,7 @@ def schedule(base: RunConfig, session: Session, seed: int, number: int, events: 
     lots = 1 + int(draw.expovariate(0.5))
     strategies = base.strategies
     flow = draw.random()
-    if flow < 0.8:
+    if flow < 0.8 and not alone:
         strategies = (*(() if flow < 0.3 else strategies), _random_trader(draw, lots))
     return msgspec.structs.replace(
         base,
@@ -164,7 +164,8 @@ def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: i
     if "delay" in takes:
         values["delay"] = _ns(draw, 1, 50 * gap)
     if "factor" in takes:
-        values["factor"] = Decimal(draw.choice((2, 5, 30, 300) if kind != "feed_outlier" else ("0.01", "0.9", "1.1", "20")))
+        known = {"feed_outlier": ("0.01", "0.9", "1.1", "20"), "feed_burst": (2, 5, 30)}.get(kind, (2, 5, 30, 300))
+        values["factor"] = Decimal(draw.choice(known))
     if "timeout" in takes:
         values["timeout"], values["lookup"] = _ns(draw, 1, 50 * gap), _ns(draw, 1, 20 * gap)
     if "act" in takes:
@@ -180,4 +181,8 @@ def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: i
 
 def text_of(ns: int) -> str:
     """A time as configurations write it: to the microsecond, rounded down."""
-    return datetime.datetime.fromtimestamp(ns // SECOND, datetime.UTC).replace(tzinfo=None, microsecond=ns % SECOND // 1000).isoformat()
+    return (
+        datetime.datetime.fromtimestamp(ns // SECOND, datetime.UTC)
+        .replace(tzinfo=None, microsecond=ns % SECOND // 1000)
+        .isoformat()
+    )

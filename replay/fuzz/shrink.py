@@ -116,7 +116,14 @@ def _plainer_flow(config: RunConfig) -> Iterator[RunConfig]:
         if chosen.source != RANDOM:
             continue
         p = chosen.parameters
-        for name, value in (("nonsense", 0), ("timers", 0), ("burst", 1), ("qty", 1), ("far", 1), ("every", min(512, 2 * p["every"]))):
+        for name, value in (
+            ("nonsense", 0),
+            ("timers", 0),
+            ("burst", 1),
+            ("qty", 1),
+            ("far", 1),
+            ("every", min(512, 2 * p["every"])),
+        ):
             if p[name] != value:
                 other = _with(chosen, parameters={**p, name: value})
                 yield _with(config, strategies=(*config.strategies[:k], other, *config.strategies[k + 1 :]))

@@ -42,7 +42,7 @@ def tell(runner: Runner, config: RunConfig, broken: Broken) -> Story:
     earlier = len(engine.output())
     engine.reach(broken.seq)
     rows = engine.output()
-    told = _lines(engine, rows[: earlier], broken.handle)[-BEFORE:], _lines(engine, rows[earlier:], 0)
+    told = _lines(engine, rows[:earlier], broken.handle)[-BEFORE:], _lines(engine, rows[earlier:], 0)
     struck: dict[str, int] = {}
     for x in engine.faults_struck():
         kind = config.faults.faults[int(x.id)].kind

@@ -101,9 +101,7 @@ class Swarm:
         """Run them. `told(done, schedules)` after each batch that both processes have answered."""
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="replay-fuzz-") as folder, selectors.DefaultSelector() as selector:
-            pairs = [
-                [_Process(self.setup, Path(folder), f"{k}-{seed}", seed) for seed in HASH_SEEDS] for k in range(self.pairs)
-            ]
+            pairs = [[_Process(self.setup, Path(folder), f"{k}-{seed}", seed) for seed in HASH_SEEDS] for k in range(self.pairs)]
             try:
                 for pair in pairs:
                     for process in pair:

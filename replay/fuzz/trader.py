@@ -5,8 +5,7 @@ schedule that is shrunk keeps doing what it did with the events that are left. I
 """
 
 from replay import DAY, FOK, GTC, IOC, POST_ONLY, REDUCE_ONLY, Each, State, Strategy, compiled
-
-MASK = (1 << 63) - 1
+from replay.kernel.rng import draw as bits_of
 
 
 @compiled
@@ -34,10 +33,7 @@ class RandomTrader(Strategy):
             self.when = ctx.now
             self.draws = 0
         self.draws += 1
-        x = (ctx.now * 6364136223846793005 + self.draws * 3935559000370003845 + self.seed * 2691343689449507681) & MASK
-        x = ((x ^ (x >> 29)) * 2862933555777941757) & MASK
-        x = ((x ^ (x >> 32)) * 3202034522624059733) & MASK
-        return (x >> 20) % n
+        return (bits_of(self.seed, 0, ctx.now, self.draws) >> 20) % n
 
     def keep(self, i, handle):
         if handle > 0:

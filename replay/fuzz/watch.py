@@ -6,20 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replay.data.session import Session
 from replay.engine import BLOCK, KERNELS, Engine
-from replay.errors import BadInput
 from replay.events import EVENT
-from replay.faults.plan import Plan
 from replay.fuzz.kernel import drive as kernel
 from replay.fuzz.kernel import layout as C
 from replay.fuzz.kernel.rules import RULES
 from replay.kernel.arena import Arena
 from replay.kernel.memory import entry_of, link
-from replay.runs.config import RunConfig
 from replay.trader import layout as T
-from replay.trader.specs import duration_ns
-from replay.venue.setup import Profile
 
 
 class Broken(NamedTuple):

@@ -12,11 +12,11 @@ from replay.trader import layout as T
 from replay.trader import reasons as R
 from replay.trader.layout import I64, SLOT_BITS, SLOT_MASK
 from replay.trader.orders import SUBMITTED
-from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REFUSED, OUT_REPLACE, OUT_REPORT, OUT_STATE
+from replay.trader.output import OUT_NEW, OUT_REFUSED, OUT_REPLACE, OUT_REPORT, OUT_STATE
 
 
 @fn
-def working(cb, c, instrument, strategy, side):
+def working(cb, c, tb, h, instrument, strategy, side):
     """Lots that working orders on a side may still trade, of a strategy or (-1) of all: at least; a wish that waits is not out."""
     apart()
     lots = 0
@@ -24,20 +24,29 @@ def working(cb, c, instrument, strategy, side):
     for k in range(c.n_live):
         o = orders(cb, c)[slots[k]]
         if o.instrument == instrument and o.side == side and (strategy < 0 or o.strategy == strategy):
-            lots += may_trade(cb, c, o)
+            lots += may_trade(cb, c, tb, h, o, False)
     return lots
 
 
 @fn
-def may_trade(cb, c, o):
-    """Lots of one order that may still trade. Of a pair one leg counts while both work."""
+def leaves(tb, h, o, waiting):
+    """Lots an order may still trade by itself; with what waits behind a request where `waiting`."""
+    x = T.orders(tb, h)[o.handle & SLOT_MASK]
+    if waiting and x.waiting == T.REPLACING:
+        return max(most(o), x.next_qty) - o.cum
+    return most(o) - o.cum
+
+
+@fn
+def may_trade(cb, c, tb, h, o, waiting):
+    """Lots of one order that count. Of a pair one leg does while both work, with the larger of both."""
     if finished(o.state):
         return max(0, o.told - o.cum)
-    if o.second:
+    if o.sibling != 0:
         s = orders(cb, c)[o.sibling & SLOT_MASK]
         if s.handle == o.sibling and not finished(s.state):
-            return 0
-    return most(o) - o.cum
+            return 0 if o.second else max(leaves(tb, h, o, waiting), leaves(tb, h, s, waiting))
+    return leaves(tb, h, o, waiting)
 
 
 @fn
@@ -103,8 +112,8 @@ def gross_limits(cb, c, tb, h, o):
         px2 = v.bid_px + v.ask_px if v.bid_sz > 0 and v.ask_sz > 0 else v.mark2
         pos = held(cb, c)[k].qty
         extra = o.side * o.qty if k == o.instrument else 0
-        high = pos + working(cb, c, k, -1, 1) + max(extra, 0)
-        low = pos - working(cb, c, k, -1, -1) + min(extra, 0)
+        high = pos + working(cb, c, tb, h, k, -1, 1) + max(extra, 0)
+        low = pos - working(cb, c, tb, h, k, -1, -1) + min(extra, 0)
         if k == o.instrument and mid2(cb, c, tb, h, k) == 0:
             continue  # without a mid the check had another reference
         gross += worth(T.instruments(tb, h)[k], px2, max(abs(high), abs(low)))
@@ -134,9 +143,9 @@ def allowed(cb, c, tb, h, o):
     row = (1 + o.strategy) * c.n_instruments + o.instrument
     reference2 = mid2(cb, c, tb, h, o.instrument)
     px2 = 2 * o.px if o.type == T.LIMIT or o.type == T.STOP_LIMIT else (2 * o.stop_px if o.type == T.STOP else reference2)
-    others = working(cb, c, o.instrument, -1, o.side)
+    others = working(cb, c, tb, h, o.instrument, -1, o.side)
     within_limits(c, h, l[o.instrument], i, o, pos, others, px2)
-    within_limits(c, h, l[row], i, o, p[row].qty, working(cb, c, o.instrument, o.strategy, o.side), px2)
+    within_limits(c, h, l[row], i, o, p[row].qty, working(cb, c, tb, h, o.instrument, o.strategy, o.side), px2)
     if not (o.side * pos < 0 and o.qty + others <= abs(pos)):
         adds_risk(cb, c, tb, h, o, pos)
     collar = l[o.instrument].collar_bps
@@ -271,7 +280,7 @@ def on_output(cb, c, tb, h, e, rows, n_rows, left):
         kind = r.kind
         if kind == OUT_STATE:
             on_state(c, h, r, e)
-        if OUT_NEW <= kind and kind <= OUT_REPLACE:
+        if kind >= OUT_NEW and kind <= OUT_REPLACE:
             if not same_command(tb, h, n, r, 1 + kind - OUT_NEW):
                 broke(c, h, B.NOT_SAID, n, kind, r.a, r.instrument)
             n += 1

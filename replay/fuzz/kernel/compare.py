@@ -5,7 +5,7 @@ from __future__ import annotations
 from replay.events import QUOTE, TIMER
 from replay.fuzz.kernel import rules as B
 from replay.fuzz.kernel.commands import may_trade
-from replay.fuzz.kernel.inputs import broke, finished, most
+from replay.fuzz.kernel.inputs import broke, finished
 from replay.fuzz.kernel.layout import TIMER as TIMER_COPY
 from replay.fuzz.kernel.layout import held, live, markets, orders
 from replay.kernel.fixed import mul_div
@@ -50,7 +50,18 @@ def excess(cb, c, m, o):
         if s.handle == o.sibling and s.cum > 0:
             o.spare = 1
     if o.spare and o.cum > 0:
-        m.moved = 1
+        m.moved = max(m.moved, 1)
+
+
+@fn
+def held_exit(tb, h, entry):
+    """Whether an exit of the entry waits for it to finish."""
+    table = T.orders(tb, h)
+    for k in range(2):
+        handle = entry.sibling if k == 0 else entry.second
+        if handle != 0 and table[handle & SLOT_MASK].handle == handle and table[handle & SLOT_MASK].state == NEW:
+            return True
+    return False
 
 
 @fn
@@ -72,19 +83,16 @@ def exposed(cb, c, tb, h, instrument):
             continue
         excess(cb, c, m, o)
         x = T.orders(tb, h)[slots[k]]
-        lots = may_trade(cb, c, o)
-        if lots > 0 and x.waiting == T.REPLACING and not finished(o.state):
-            lots = max(most(o), x.next_qty) - o.cum
+        lots = may_trade(cb, c, tb, h, o, True)
         if o.spare and o.side > 0:
             m.spare_buy += lots
         elif o.spare:
             m.spare_sell += lots
+        exits = o.cum if x.group == T.ENTRY and not finished(o.state) and held_exit(tb, h, x) else 0
         for s in range(2):
             row = rows[(0 if s == 0 else (1 + o.strategy) * n) + instrument]
-            if o.side > 0:
-                row.buying += lots
-            else:
-                row.selling += lots
+            row.buying += lots if o.side > 0 else exits
+            row.selling += exits if o.side > 0 else lots
     v = T.views(tb, h)[instrument]
     if rows[instrument].buying != v.buying or rows[instrument].selling != v.selling:
         broke(c, h, B.EXPOSURE, v.buying - v.selling, rows[instrument].buying - rows[instrument].selling, 0, instrument)
@@ -270,7 +278,7 @@ def settled(cb, c, tb, vb, h, latest):
     if n != v.resting:
         broke(c, h, B.VENUE_ORDERS, v.resting, n, 0, -1)
     for k in range(c.n_instruments):
-        if V.books(vb, v)[k].position != held(cb, c)[k].qty:
+        if V.books(vb, v)[k].position != held(cb, c)[k].qty and markets(cb, c)[k].moved < 2:
             broke(c, h, B.VENUE_POSITION, V.books(vb, v)[k].position, held(cb, c)[k].qty, 0, k)
     if h.now > latest:
         broke(c, h, B.SLOW_END, h.now, latest, 0, -1)

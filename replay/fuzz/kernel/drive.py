@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replay.events import CONTROL, EVENT
+from replay.events import CONTROL, EVENT, FEE, REPORT, TIMER
 from replay.fuzz.kernel import rules as B
 from replay.fuzz.kernel.commands import on_output
 from replay.fuzz.kernel.compare import account, floor, order_rows, positions, seen, settled, structure, timers
@@ -31,6 +31,7 @@ def look(cb, c, tb, vb, h, e):
     """One input has been taken: fold it and what was said, then compare."""
     apart()
     was = c.state
+    illegal = c.illegal
     v = V.header(vb)
     chained(c, e)
     on_input(cb, c, tb, h, e, v.latency[V.ENTRY] if v.mode[V.ENTRY] == V.CONSTANT else 1)
@@ -38,8 +39,8 @@ def look(cb, c, tb, vb, h, e):
     for k in range(h.out_n):
         chained(c, at(h.out + 64 * k, 1, EVENT)[0])
     rebase(c, h, e, was)
-    if h.c_illegal != 0 or h.c_unknown != 0:
-        broke(c, h, B.ILLEGAL_REPORT, h.c_illegal, h.c_unknown, e.a, e.instrument)
+    if h.c_illegal != c.illegal or (c.illegal > illegal and c.state == T.ACTIVE):
+        broke(c, h, B.ILLEGAL_REPORT, h.c_illegal, c.illegal, e.a, e.instrument)
     if decided != (h.digest != c.was_digest):
         broke(c, h, B.DIGEST, h.digest, c.was_digest, 0, -1)
     c.was_digest = h.digest
@@ -62,7 +63,9 @@ def look(cb, c, tb, vb, h, e):
 def in_order(c, h, f):
     """The sequence of inputs rises by one, the clock never falls."""
     c.inputs += 1
-    if h.journal_n != 1 or f.seq != c.inputs or f.now < c.clock or h.now != f.now:
+    e = at(h.journal + 16, 1, EVENT)[0]
+    ours = e.kind == REPORT or e.kind == FEE or e.kind == TIMER
+    if h.journal_n != 1 or f.seq != c.inputs or f.now < c.clock or h.now != f.now or (ours and e.ts_recv != f.now):
         broke(c, h, B.INPUT_ORDER, f.seq, c.inputs, 0, -1)
     c.clock = f.now
 

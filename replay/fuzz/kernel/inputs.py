@@ -41,6 +41,7 @@ from replay.trader.orders import (
     EXEC_UNKNOWN,
     EXPIRED,
     FILLED,
+    N_EXECS,
     PARTIAL,
     REJECTED,
     SUBMITTED,
@@ -64,7 +65,7 @@ def broke(c, h, rule, figure, bound, handle, where):
 
 @hot
 def finished(state):
-    return FILLED <= state and state <= EXPIRED
+    return state >= FILLED and state <= EXPIRED
 
 
 @fn
@@ -149,9 +150,10 @@ def on_correction(cb, c, tb, h, o, e, bust):
         book(cb, c, i, o, -x.qty, x.px)
     if qty > 0:
         book(cb, c, i, o, qty, px)
+    o.told += qty - x.qty
     x.qty = qty
     x.px = px
-    markets(cb, c)[o.instrument].moved = 1
+    markets(cb, c)[o.instrument].moved = max(markets(cb, c)[o.instrument].moved, 1)
     if not finished(o.state):
         o.state = PARTIAL if o.cum > 0 else ACCEPTED
         if o.cum >= most(o):
@@ -184,10 +186,15 @@ def on_report(cb, c, tb, h, e, entry_ns):
     """What a report makes of an order. A finished order stays so; only fills still move the position."""
     apart()
     slot = e.a & SLOT_MASK
-    if slot >= c.orders_n or orders(cb, c)[slot].handle != e.a:
+    kind = e.flags >> 8
+    known = slot < c.orders_n and orders(cb, c)[slot].handle == e.a
+    if kind >= N_EXECS or (not known and (kind == EXEC_BUST or kind == EXEC_CORRECT)):
+        c.illegal += 1  # a status nobody knows, or a fill taken back of an order that is forgotten: somebody must reconcile
+        if kind < N_EXECS:
+            markets(cb, c)[e.instrument].moved = 2
+    if not known or kind >= N_EXECS:
         return
     o = orders(cb, c)[slot]
-    kind = e.flags >> 8
     at(cb + c.arrived_at, c.arrived_n, I64)[kind * N_STATES + o.state] += 1
     done = finished(o.state)
     early = o.state == SUBMITTED or o.state == UNKNOWN

@@ -48,7 +48,10 @@ MARKET_VIEW = record(
     ("phase", "i1"),
     ("halted", "i1"),
     ("gapped", "i1"),
-    ("moved", "i1"),  # the position moved where no limit could be asked: a bust, a correction, the excess of a pair
+    (
+        "moved",
+        "i1",
+    ),  # the position moved where no limit is asked: a bust, a correction, the excess of a pair; 2: where we cannot know
     ("pad", "i4"),
     ("spare_buy", "i8"),  # of what works, the excess of pairs
     ("spare_sell", "i8"),
@@ -71,6 +74,7 @@ HEADER = record(
     ("state", "i8"),
     ("reason", "i8"),
     ("day", "i8"),
+    ("illegal", "i8"),  # reports so far that nobody can book
     ("over", "i8"),  # the data has ended
     ("started", "i8"),
     ("ordinal", "i8"),

@@ -1,9 +1,9 @@
 """What can be found broken: a code each, the invariant it belongs to, and the sentence that says it.
 
-    I1 one request an intent          I5 transitions of the table          I9  no look-ahead, no better price than there was
-    I2 quantities add up              I6 the same decisions every time     I10 no risk added on data that is stale, gapped, crossed
-    I3 limits hold                    I7 (recovery: not of a replay)       I11 time and sequence in order, timers once
-    I4 killed means killed            I8 money is conserved                I12 without faults everything is known again
+I1 one request an intent          I5 transitions of the table          I9  no look-ahead, no better price than there was
+I2 quantities add up              I6 the same decisions every time     I10 no risk added on data that is stale, gapped, crossed
+I3 limits hold                    I7 (recovery: not of a replay)       I11 time and sequence in order, timers once
+I4 killed means killed            I8 money is conserved                I12 without faults everything is known again
 """
 
 from __future__ import annotations
