@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from replay.events import QUOTE, TIMER
 from replay.fuzz.kernel import rules as B
-from replay.fuzz.kernel.commands import may_trade
+from replay.fuzz.kernel.commands import leaves, may_trade
 from replay.fuzz.kernel.inputs import broke, finished
 from replay.fuzz.kernel.layout import TIMER as TIMER_COPY
 from replay.fuzz.kernel.layout import held, live, markets, orders
@@ -40,17 +40,21 @@ def order_rows(cb, c, tb, h, instrument):
 
 
 @fn
-def excess(cb, c, m, o):
-    """Once one leg of a pair has traded, the other is being cancelled or made smaller; where it trades first, the excess is flattened.
-    The engine's own orders close a position while the cancels of the others are on their way, which no limit may keep them from."""
+def excess(cb, c, tb, h, o, lots):
+    """Of the `lots` an order counts with, those that no limit keeps us from. Once one leg of a pair has traded, the other is being
+    cancelled or made smaller; where it trades first, the excess is flattened. The engine's own orders close a position while the
+    cancels of the others are on their way."""
+    apart()
     if o.flags & T.ENGINE:
         o.spare = 1
     if o.sibling != 0:
         s = orders(cb, c)[o.sibling & SLOT_MASK]
-        if s.handle == o.sibling and s.cum > 0:
-            o.spare = 1
-    if o.spare and o.cum > 0:
-        m.moved = max(m.moved, 1)
+        if s.handle == o.sibling:
+            if s.cum > 0:
+                o.spare = 1
+            if not finished(s.state) and not finished(o.state) and not o.second and o.cum + s.cum > 0:
+                return lots - leaves(tb, h, o if o.cum > 0 else s, True)
+    return lots if o.spare else 0
 
 
 @fn
@@ -81,13 +85,12 @@ def exposed(cb, c, tb, h, instrument):
         o = orders(cb, c)[slots[k]]
         if o.instrument != instrument:
             continue
-        excess(cb, c, m, o)
         x = T.orders(tb, h)[slots[k]]
         lots = may_trade(cb, c, tb, h, o, True)
-        if o.spare and o.side > 0:
-            m.spare_buy += lots
-        elif o.spare:
-            m.spare_sell += lots
+        if o.side > 0:
+            m.spare_buy += excess(cb, c, tb, h, o, lots)
+        else:
+            m.spare_sell += excess(cb, c, tb, h, o, lots)
         exits = o.cum if x.group == T.ENTRY and not finished(o.state) and held_exit(tb, h, x) else 0
         for s in range(2):
             row = rows[(0 if s == 0 else (1 + o.strategy) * n) + instrument]

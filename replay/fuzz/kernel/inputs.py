@@ -23,7 +23,20 @@ from replay.fuzz.kernel import rules as B
 from replay.fuzz.kernel.layout import N_STATES, execs, held, live, markets, orders
 from replay.kernel.fixed import money
 from replay.kernel.memory import apart, at, fn, hot
-from replay.trader.layout import ACTIVE, CANCELING, I64, LIMIT, NO_REQUEST, REPLACING, SLOT_MASK, STOP, STOP_LIMIT, instruments
+from replay.trader.layout import (
+    ACTIVE,
+    CANCELING,
+    ENGINE,
+    I64,
+    LIMIT,
+    NO_REQUEST,
+    REPLACING,
+    SLOT_MASK,
+    STOP,
+    STOP_LIMIT,
+    instruments,
+)
+from replay.trader.layout import orders as trader_orders
 from replay.trader.orders import (
     ACCEPTED,
     CANCELED,
@@ -111,6 +124,13 @@ def book(cb, c, i, o, qty, px):
 
 
 @fn
+def both_traded(cb, c, o):
+    """Whether both legs of a pair have: what is too much of it is flattened."""
+    s = orders(cb, c)[o.sibling & SLOT_MASK]
+    return o.sibling != 0 and s.handle == o.sibling and s.cum > 0
+
+
+@fn
 def on_trade(cb, c, tb, h, o, e, entry_ns):
     apart()
     x = execs(cb, c)[e.id & (c.execs_n - 1)]
@@ -127,6 +147,8 @@ def on_trade(cb, c, tb, h, o, e, entry_ns):
         broke(c, h, B.EARLY_FILL, e.ts_event, o.t_sent + entry_ns, o.handle, o.instrument)
     if (o.type == LIMIT or o.type == STOP_LIMIT) and o.side * (e.c - o.worst_px) > 0:
         broke(c, h, B.LIMIT_PX, e.c, o.worst_px, o.handle, o.instrument)
+    if o.flags & ENGINE or both_traded(cb, c, o):
+        markets(cb, c)[o.instrument].moved = max(markets(cb, c)[o.instrument].moved, 1)
     if finished(o.state):
         if o.told <= o.cum:
             drop(cb, c, o)
@@ -187,7 +209,7 @@ def on_report(cb, c, tb, h, e, entry_ns):
     apart()
     slot = e.a & SLOT_MASK
     kind = e.flags >> 8
-    known = slot < c.orders_n and orders(cb, c)[slot].handle == e.a
+    known = slot < c.orders_n and orders(cb, c)[slot].handle == e.a and trader_orders(tb, h)[slot].handle == e.a
     if kind >= N_EXECS or (not known and (kind == EXEC_BUST or kind == EXEC_CORRECT)):
         c.illegal += 1  # a status nobody knows, or a fill taken back of an order that is forgotten: somebody must reconcile
         if kind < N_EXECS:
