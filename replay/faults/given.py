@@ -16,7 +16,8 @@ from replay.data.session import Session
 from replay.faults.plan import ACTS, KINDS, Fault, Plan
 from replay.trader.specs import duration_ns
 
-LEVELS = ("l1", "l2", "bars")
+#: Kinds of sessions, and the fewest rows they are made of.
+LEVELS = {"l1": 50, "l2": 300, "bars": 200}
 DURATIONS = ("1ns", "1ms", "50ms", "900ms", "5s", "1m")
 #: The order flow's parameters, each with what it may be.
 FLOW = {
@@ -33,8 +34,9 @@ FLOW = {
 def sessions(draw, level: str | None = None, max_events: int = 600) -> Session:
     """Small generated sessions: of quotes and trades of two symbols (``l1``), of depth (``l2``) or of minute bars (``bars``); any where
     `level` is None."""
-    kind = level or draw(st.sampled_from(LEVELS))
-    seed, n = draw(st.integers(0, 10_000)), draw(st.integers(50, max_events))
+    kind = level or draw(st.sampled_from(sorted(LEVELS)))
+    least = LEVELS[kind]
+    seed, n = draw(st.integers(0, 10_000)), draw(st.integers(least, max(least, max_events)))
     if kind == "l1":
         return synth.equity_day(("A", "B"), n, seed=seed)
     if kind == "l2":

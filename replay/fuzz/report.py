@@ -181,7 +181,7 @@ def _told(runner: Runner | None, config: RunConfig | None, finding: Finding, pla
 
     broken = Broken(*(getattr(finding, name) for name in Broken._fields))
     what = f"{B.RULES[finding.rule][2]}: {finding.text}" if finding.text else str(broken)
-    story = tell(runner, config, broken) if runner and finding.rule != B.RAISED else None
+    story = tell(runner, config, broken) if runner and finding.seq else None
     return Failure(
         schedule=finding.number,
         what=what,

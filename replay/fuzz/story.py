@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import numpy as np
 
 from replay.data.times import utc_text
+from replay.errors import StrategyError
 from replay.fuzz.kernel.rules import RULES
 from replay.fuzz.runner import Runner
 from replay.fuzz.watch import Broken
@@ -40,7 +43,8 @@ def tell(runner: Runner, config: RunConfig, broken: Broken) -> Story:
     engine = runner.engine(config)
     engine.reach(max(0, broken.seq - 1))
     earlier = len(engine.output())
-    engine.reach(broken.seq)
+    with contextlib.suppress(StrategyError):  # which may be what broke
+        engine.reach(broken.seq)
     rows = engine.output()
     told = _lines(engine, rows[:earlier], broken.handle)[-BEFORE:], _lines(engine, rows[earlier:], 0)
     struck: dict[str, int] = {}

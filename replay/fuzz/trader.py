@@ -93,8 +93,8 @@ class RandomTrader(Strategy):
         else:
             ctx.bracket(i, 1, mid, mid - 1, mid + 1)
 
-    def act(self, ctx, i):
-        if self.draw(ctx, self.every) != 0:
+    def act(self, ctx, i, every, burst):
+        if self.draw(ctx, every) != 0:
             return
         b = ctx.book(i)
         mid = b.last_px
@@ -102,7 +102,7 @@ class RandomTrader(Strategy):
             mid = (b.bid_px + b.ask_px) // 2
         elif mid == 0:
             mid = 1000
-        for _ in range(1 + self.draw(ctx, self.burst)):
+        for _ in range(1 + self.draw(ctx, burst)):
             what = self.draw(ctx, 1000)
             if what < self.nonsense:
                 self.silly(ctx, i, mid)
@@ -121,19 +121,19 @@ class RandomTrader(Strategy):
                     ctx.cancel_all(-1 if self.draw(ctx, 2) == 0 else i)
 
     def on_quote(self, ctx, q):
-        self.act(ctx, q.instrument)
+        self.act(ctx, q.instrument, self.every, self.burst)
 
     def on_book(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, self.every, self.burst)
 
     def on_trade(self, ctx, t):
-        self.act(ctx, t.instrument)
+        self.act(ctx, t.instrument, self.every, self.burst)
 
     def on_bar(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, self.every, self.burst)
 
     def on_order(self, ctx, r):
-        self.act(ctx, r.instrument)
+        self.act(ctx, r.instrument, 3 * self.every, 1)  # so that orders do not breed orders for ever
 
     def on_timer(self, ctx, t):
-        self.act(ctx, t.timer_id)
+        self.act(ctx, t.timer_id, self.every, 1)
