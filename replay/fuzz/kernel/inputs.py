@@ -209,7 +209,9 @@ def on_report(cb, c, tb, h, e, entry_ns):
     apart()
     slot = e.a & SLOT_MASK
     kind = e.flags >> 8
-    known = slot < c.orders_n and orders(cb, c)[slot].handle == e.a and trader_orders(tb, h)[slot].handle == e.a
+    known = slot < c.orders_n and orders(cb, c)[slot].handle == e.a
+    if kind == EXEC_BUST or kind == EXEC_CORRECT:  # an exit that is held may have the slot, of which nothing was said
+        known = known and trader_orders(tb, h)[slot].handle == e.a
     if kind >= N_EXECS or (not known and (kind == EXEC_BUST or kind == EXEC_CORRECT)):
         c.illegal += 1  # a status nobody knows, or a fill taken back of an order that is forgotten: somebody must reconcile
         if kind < N_EXECS:
