@@ -64,6 +64,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "faults":
+        return import_module("replay.faults")
     if name not in _WHERE:
         raise AttributeError(f"module 'replay' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_WHERE[name]), name)

@@ -106,6 +106,7 @@ class Engine:
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
         self._keeps_inputs, self._inputs = journal, []
         self._handlers = wire(self.trader, self.strategies, None, self._frames)
+        self.loop = entry_of(loop.run)  #: what drives trader and venue; the fuzzer puts one that looks at every input in its place
         self.started = self.stopped = False
         self._raised: BaseException | None = None
         self._start_ns = m.start_ns - 1
@@ -126,7 +127,7 @@ class Engine:
         """Let `rows` more rows reach our side; True once everything is delivered, drained and the strategies stopped."""
         v = self.venue.header
         until = min(len(self.feed.ours), int(v.local_i) + rows)
-        self._start()
+        self.start()
         if self.trader.header.mode == T.WARMUP and until >= self._warm:
             self._advance(self._warm)
             self._begin()
@@ -137,7 +138,7 @@ class Engine:
 
         What its strategies did with that input has left, and nothing has come of it yet. Costs what `advance` costs.
         """
-        self._start()
+        self.start()
         h, kept = self.trader.header, self._frames
         if kept is None:  # the loop counts inputs by the frames it writes
             self._frames = np.zeros(FRAME_ROWS, T.FRAME)
@@ -162,14 +163,13 @@ class Engine:
     def _advance(self, until: int, seq: int | None = None) -> bool:
         h, end_ns = self.trader.header, self.session.manifest.end_ns
         rows, n, order = self.feed.addresses()
-        call = entry_of(loop.run)
         self._make_room()
         t = time.perf_counter()
         while True:
             if seq is not None:
                 h.journal_cap = min(len(self._frames), seq - int(h.seq) + 2)
             with failing(self._failed):
-                status = call(self.trader.base, self.venue.base, rows, n, order, until, end_ns)
+                status = self.loop(self.trader.base, self.venue.base, rows, n, order, until, end_ns)
             if self.venue.header.overrun:
                 raise BadInput("the venue had more to report than it has room for: run again with fewer orders at once")
             if status == loop.DRAIN_OUTPUT:
@@ -214,7 +214,8 @@ class Engine:
         rows = np.concatenate([known, *self._hits])
         return rows[np.argsort(rows["ts_event"], kind="stable")].view(np.recarray)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Run `on_start`, as `advance` does where nobody has."""
         if not self.started:
             self.started = True
             h = self.trader.header

@@ -238,12 +238,13 @@ def load(source: str | type, given: dict[str, object] | None = None):
 
 
 def class_of(source: str | type) -> type:
-    """The strategy class meant by ``file.py``, ``file.py:Class`` or a name under ``strategies``. Raises `BadInput`."""
+    """The strategy class meant by ``file.py``, ``file.py:Class`` a name under ``strategies``, or a module's with its dots.
+    Raises `BadInput`."""
     if isinstance(source, type):
         return source
     path, _, wanted = source.partition(":")
     if not path.endswith(".py") and "/" not in path:
-        spec = importlib.util.find_spec(f"strategies.{path}")
+        spec = _module(path)
         if spec is None:
             raise BadInput(
                 f"strategy {path!r}: no such file and no such example; give a .py file or one of {', '.join(examples())}"
@@ -263,6 +264,14 @@ def class_of(source: str | type) -> type:
         names = ", ".join(c.__name__ for c in classes) or "none"
         raise BadInput(f"strategy {path}: one strategy class expected, found {names}: name it as {path}:Class")
     return classes[0]
+
+
+def _module(name: str):
+    """Where the module of an example is, or one named with dots; None where there is none."""
+    try:
+        return importlib.util.find_spec(name if "." in name else f"strategies.{name}")
+    except ModuleNotFoundError:
+        return None
 
 
 def _import(path: Path):

@@ -367,6 +367,8 @@ def _left_out(engine: Engine, replayed: int):
     for name, n in m.anomalies.items():
         if name.startswith("dropped_"):
             yield f"{n:,} {name.removeprefix('dropped_').replace('_', ' ')} dropped at import"
+    if spared := int(engine.venue.header.c_spared):
+        yield f"{spared:,} faults that found no room to keep what comes of them"
     if engine.limits == Limits():
         yield "limits: none, not even buying power"
     if not (p.maker_fee_ppm or p.taker_fee_ppm or p.fee_per_lot):

@@ -105,7 +105,7 @@ def judged(file: str, k: int, how: str, schedules: int) -> tuple[str, str]:
             ("whole suite", [*pytest, "tests"], {}),
         ):
             done = subprocess.run(command, cwd=folder, env=environment | more, capture_output=True, text=True)
-            if done.returncode or (stage == "schedules" and not done.stdout.startswith("-")):
+            if done.returncode or (stage == "schedules" and not done.stdout.startswith("[0")):
                 return stage, where
     return "", where
 

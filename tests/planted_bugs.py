@@ -1,12 +1,12 @@
-"""Bugs to plant in a copy of the trader, one at a time: what is wrong, the file, the text that is replaced and what stands in its place.
+"""Bugs to plant in a copy of the project, one at a time: what is wrong -> the file, the text that is replaced, what stands in its place.
 
-They were written from the trader's code alone, without a look at the fuzzer that has to find them (`tests/planted.py`).
+The first list was written from the trader's code alone, without a look at the fuzzer that has to find them; the second beside it.
 """
 
 REPORTS, LEDGER, OMS, RISK = "trader/reports.py", "trader/ledger.py", "trader/oms.py", "trader/risk.py"
 STEP, GROUPS, INTENTS = "trader/step.py", "trader/groups.py", "trader/intents.py"
 
-BUGS = {
+BY_A_STRANGER = {
     # reports
     "a fill told twice is booked twice": (REPORTS, "    if fill_row(tb, h, o, e.id) >= 0:", "    if fill_row(tb, h, o, e.id) >= h.fills_n:"),
     "a fill leaves the exposure": (REPORTS, "    else:\n        expose(tb, h, o, worst(tb, h, o))\n\n\n@fn\ndef illegal", "\n\n@fn\ndef illegal"),
@@ -63,10 +63,149 @@ BUGS = {
     # groups
     "both legs may trade": (GROUPS, "    left = leg.group_qty - leg.cum - other.cum", "    left = leg.group_qty - leg.cum"),
     "the other leg is never cancelled": (GROUPS, "            cancel(tb, h, other)  # done", "            expose(tb, h, other, worst(tb, h, other))  # done"),
-    "children go out for the whole entry": (GROUPS, "                c.qty = entry.cum", "                c.qty = entry.qty"),
+    "children go out for the whole entry": (GROUPS, "            table[child].qty = entry.cum", "            table[child].qty = entry.qty"),
     "an excess is flattened again and again": (GROUPS, "        leg.group_qty += lots\n", ""),
     "the flattener doubles the position": (GROUPS, "    side = -1 if v.pos > 0 else 1", "    side = 1 if v.pos > 0 else -1"),
     # intents
     "an intent sent twice is two orders": (INTENTS, "            if rows[row].content == content:\n                return rows[row].answer", "            if rows[row].content == content + 1:\n                return rows[row].answer"),
     "a replaced quantity is asked of risk without what has traded": (INTENTS, "o.side, qty - o.cum, limit_px", "o.side, 1, limit_px"),
 }  # fmt: skip
+
+BY_THE_FUZZERS_AUTHOR = {
+    "fills are not deduplicated": (
+        "trader/reports.py",
+        "        if f.exec_id == exec_id:\n            return s & (h.fills_n - 1)\n",
+        "",
+    ),
+    "position limit off by one": (
+        "trader/risk.py",
+        "reach > l.max_position:",
+        "reach > l.max_position + 1:",
+    ),
+    "position limit forgets what works": (
+        "trader/risk.py",
+        "reach = abs(pos + side * (qty + working))",
+        "reach = abs(pos + side * qty)",
+    ),
+    "order quantity limit off by one": ("trader/risk.py", "qty > l.max_order_qty:", "qty > l.max_order_qty + 1:"),
+    "order rate window one short": ("trader/risk.py", "times[(sent + new - 1) % most] > since", "False"),
+    "a kill does not latch": (
+        "trader/risk.py",
+        "    if h.state == KILLED:\n        return R.IS_KILLED\n",
+        "",
+    ),
+    "a kill does not cancel": (
+        "trader/step.py",
+        "    enter(h, KILLED, reason)\n    cancel_all(tb, h, -1, -1)\n",
+        "    enter(h, KILLED, reason)\n",
+    ),
+    "halted, and yet risk is added": (
+        "trader/risk.py",
+        "        if h.state == HALTED:\n            return R.IS_HALTED\n",
+        "",
+    ),
+    "gapped books are traded": ("trader/risk.py", "        if v.gapped:\n            return R.GAPPED\n", ""),
+    "crossed quotes are traded": (
+        "trader/risk.py",
+        "v.bid_px > v.ask_px:\n            return R.CROSSED",
+        "v.bid_px > v.ask_px + 1000:\n            return R.CROSSED",
+    ),
+    "a second request while one is out": (
+        "trader/oms.py",
+        "    elif o.request == NO_REQUEST:\n        o.request = CANCELING\n",
+        "    elif o.request != CANCELING:\n        o.request = CANCELING\n",
+    ),
+    "a stale view after a replace": ("trader/reports.py", "    o.px = px\n    if o.type == STOP:", "    if o.type == STOP:"),
+    "quantity kept after a replace": ("trader/reports.py", "    o.qty = o.new_qty\n", ""),
+    "unknown orders do not count": (
+        "trader/reports.py",
+        "    o.state = PARTIAL if to == ACCEPTED and o.cum > 0 else to\n",
+        "    o.state = PARTIAL if to == ACCEPTED and o.cum > 0 else to\n    if to == UNKNOWN:\n        expose(tb, h, o, 0)\n",
+    ),
+    "an ack behind a fill takes the fill's state": (
+        "trader/reports.py",
+        "PARTIAL if to == ACCEPTED and o.cum > 0 else to",
+        "to",
+    ),
+    "late fills of a canceled order are dropped": (
+        "trader/orders.py",
+        "        t[s, EXEC_TRADE] = ILLEGAL if s in (FILLED, REJECTED) else SAME\n",
+        "        t[s, EXEC_TRADE] = ILLEGAL\n",
+    ),
+    "exposure leaks at a cancel": (
+        "trader/reports.py",
+        "expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))",
+        "expose(tb, h, o, max(0, o.qty - o.cum))",
+    ),
+    "cost of a partial close rounds the other way": (
+        "trader/ledger.py",
+        "        p.cost += (notional - closed_notional) - cost_out\n",
+        "        p.cost += (notional - closed_notional) - cost_out + (1 if closed < abs(p.qty) else 0)\n",
+    ),
+    "fees are not taken from cash": ("trader/ledger.py", "    c.cash -= amount\n    c.fees += amount\n", "    c.fees += amount\n"),
+    "equity forgets a fee": ("trader/ledger.py", "    h.equity -= in_base(c, amount)\n", ""),
+    "the floor is not looked at after a fill": (
+        "trader/step.py",
+        "        watch(tb, h)\n        # a flattener",
+        "        # a flattener",
+    ),
+    "a peak does not raise the floor": ("trader/risk.py", "    h.peak = h.equity\n    set_floor(tb, h)\n", "    h.peak = h.equity\n"),
+    "a timer stays": ("trader/step.py", "            pop_timer(tb, h)\n", "            pass\n"),
+    "the newest timer first": ("trader/intents.py", "        if heap[up].ts <= when:", "        if heap[up].ts <= when - 1000000000000:"),
+    "slots are taken too soon": (
+        "trader/oms.py",
+        "    return o.exposed != 0 or o.request != NO_REQUEST\n",
+        "    return False\n",
+    ),
+    "a freed slot leaves its list": ("trader/oms.py", "        table[o.next].prev = o.prev\n", "        pass\n"),
+    "self-trade is not looked for": ("trader/risk.py", "    if crosses_own(tb, h, v, side, px, kind):\n        return R.SELF_TRADE\n", ""),
+    "orders after the end of the data": (
+        "trader/risk.py",
+        "    if h.mode == DRAIN:\n        return R.SESSION_OVER\n",
+        "",
+    ),
+    "a rejection spike is lifted at once": (
+        "trader/risk.py",
+        "        if h.now - times[(h.n_rejects - 1) % h.reject_times_n] >= l.reject_window_ns:\n",
+        "        if True:\n",
+    ),
+    "a halt by hand clears itself": (
+        "trader/risk.py",
+        "    if h.state_reason == R.STALE_FEED and instrument == h.stale:\n",
+        "    if instrument == h.stale:\n",
+    ),
+    "a pair counts with one leg's lots": (
+        "trader/oms.py",
+        "return 0 if o.handle > o.sibling else max(left(o), left(orders(tb, h)[slot]))",
+        "return 0 if o.handle > o.sibling else left(o)",
+    ),
+    "held exits do not count": ("trader/groups.py", "0 if counted else entry.cum", "0"),
+    "the venue forgets a resting order": (
+        "venue/resting.py",
+        "    b.n_resting += 1\n    v.resting += 1\n    o.live = 1\n    bound_resting(b, table, k, o)\n",
+        "    b.n_resting += 1\n    v.resting += 1\n    o.live = o.leaves != 3\n    bound_resting(b, table, k, o)\n",
+    ),
+    "the venue fills a tick beyond the limit": (
+        "venue/matching.py",
+        "o.side * (o.px - px_of(b, other)) >= 0:\n        px = ",
+        "o.side * (o.px - px_of(b, other)) >= -1:\n        px = ",
+    ),
+    "a lost request is never looked up": (
+        "kernel/loop.py",
+        "        ask(vb, v, at(address, 1, EVENT)[0])\n",
+        "        pass\n",
+    ),
+    "a recycled order's report halts": (
+        "trader/reports.py",
+        "    if slot < 0 and forgotten(tb, h, e, kind):\n        h.c_late += 1\n        return False\n",
+        "",
+    ),
+    "a decision is left out of the digest": (
+        "trader/risk.py",
+        "    chain(h, state << 8 | reason, 0, 0, 0, 0)\n",
+        "",
+    ),
+}
+
+BUGS = BY_A_STRANGER | BY_THE_FUZZERS_AUTHOR
+assert len(BUGS) == len(BY_A_STRANGER) + len(BY_THE_FUZZERS_AUTHOR)

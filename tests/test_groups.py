@@ -1,10 +1,13 @@
 """Orders that belong together: brackets, OTO, OCO, and their races."""
 
+from decimal import Decimal
+
 import pytest
 from drive import Trader
 
 from replay.trader import layout as T
 from replay.trader import orders as O
+from replay.trader.limits import Limits
 
 
 def trader(**kw):
@@ -299,4 +302,41 @@ def test_late_fills_of_the_entry_add_to_what_was_asked_for():
     assert (more.qty, more.px) == (7, 110)
     (more,) = t.report(stop, O.EXEC_REPLACED, 3, 0)
     assert (more.qty, more.stop_px) == (7, 96)
+    t.check()
+
+
+def test_held_exits_count_with_what_the_entry_has_traded():
+    t = trader(limits=Limits(max_position=Decimal(10)))
+    entry = t.bracket(10, 100, 110, 95)
+    t.fill(entry, 6, 100)
+    assert int(t.view().selling) == 6
+    assert t.limit(-11, 105) < 0 and t.figures == (11, 10)  # from +6 past the 6 that are to go out
+    assert t.limit(-10, 105) > 0
+    t.check()
+
+
+def test_held_exits_given_up_count_no_more():
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    t.fill(entry, 6, 100)
+    for k in (1, 2):
+        t.cancel((entry >> T.SLOT_BITS) + k << T.SLOT_BITS | (entry & T.SLOT_MASK) + k)
+    t.fill(entry, 4, 100)
+    assert int(t.view().selling) == 0
+    t.check()
+
+
+def test_of_a_pair_the_larger_leg_counts():
+    t = trader()
+    limit = t.oco(-2, 110, 95)
+    stop = t.sent[-1].handle
+    for handle in (limit, stop):
+        t.ack(handle)
+    t.replace(limit, 1, 110)
+    t.report(limit, O.EXEC_REPLACED, qty=1, px=110)
+    assert int(t.view().selling) == 2
+    t.replace(stop, 5, 95)
+    assert int(t.view().selling) == 5
+    t.report(stop, O.EXEC_REPLACE_REJECTED)
+    assert int(t.view().selling) == 2
     t.check()

@@ -265,15 +265,15 @@ def test_a_table_of_orders_that_all_wait_is_full():
 
 
 def test_a_fill_forgotten_by_the_ring_cannot_be_busted():
-    t = Trader(capacity=16)  # 64 fills are remembered
+    t = Trader(capacity=16)  # 1024 fills are remembered
     t.quote()
-    old = t.limit(100, 100)
-    t.fill(old, 1, 100, exec_id=1000)
-    for _ in range(63):
+    old = t.limit(2000, 100)
+    t.fill(old, 1, 100, exec_id=100_000)
+    for _ in range(1023):
         t.fill(old, 1, 100)
-    assert t.report(old, O.EXEC_BUST, exec_id=1000) == [] and int(t.h.c_busts) == 1
+    assert t.report(old, O.EXEC_BUST, exec_id=100_000) == [] and int(t.h.c_busts) == 1
     t.fill(old, 1, 100)  # takes its place
-    t.report(old, O.EXEC_BUST, exec_id=1000)
+    t.report(old, O.EXEC_BUST, exec_id=100_000)
     assert int(t.h.c_busts) == 1 and t.status == ("halted", "illegal_report")
     t.check()
 
@@ -389,3 +389,34 @@ def test_an_announced_fill_may_use_the_larger_quantity(granted):
         t.report(h, O.EXEC_REPLACED, 20, 100)
     assert t.status[0] == "active" and int(t.position().qty) == 15 and int(t.view().buying) == 0
     t.check()
+
+
+def recycled():
+    """An order of ours whose slot another has taken."""
+    t = Trader(capacity=16)
+    t.quote()
+    old = t.limit(1, 100)
+    t.fill(old, 1, 100, exec_id=500)
+    for k in range(16):
+        t.at(k)
+        t.report(t.limit(1, 90 + k % 2), O.EXEC_REJECTED)
+    assert t.order(old) is None
+    return t, old
+
+
+@pytest.mark.parametrize("kind", [O.EXEC_CANCEL_REJECTED, O.EXEC_REPLACE_REJECTED, O.EXEC_CANCELED, O.EXEC_NEW, O.EXEC_GONE])
+def test_a_late_word_of_an_order_whose_slot_is_taken_is_no_news(kind):
+    t, old = recycled()
+    assert t.report(old, kind) == [] and t.status[0] == "active" and int(t.h.c_late) == 1
+    t.check()
+
+
+def test_a_late_fill_of_an_order_whose_slot_is_taken_is_known_or_halts():
+    t, old = recycled()
+    t.fill(old, 1, 100, exec_id=500)
+    assert t.status[0] == "active" and int(t.position().qty) == 1
+    t.fill(old, 1, 100, exec_id=501)
+    assert t.status == ("halted", "unknown_order") and int(t.position().qty) == 1
+    t, old = recycled()
+    t.report(old + (1 << 40), O.EXEC_CANCELED)  # never sent
+    assert t.status == ("halted", "unknown_order")

@@ -189,6 +189,16 @@ def test_total_loss():
     assert t.status[0] == "killed"
 
 
+def test_a_total_loss_is_not_lifted_by_going_on():
+    t = trader(max_total_loss=D("6"))
+    t.quote(100, ask=100)
+    t.bought(100, 100)
+    t.quote(90, ask=90)
+    assert t.status == ("killed", "total_loss")
+    t.control(ev.OP_RESUME)
+    assert t.status == ("killed", "total_loss")
+
+
 def test_drawdown_from_the_peak():
     t = trader(max_drawdown=D("5"))
     at_mid(t, 110)

@@ -56,6 +56,7 @@ def run(
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Replay up to before this time.", show_default=False)] = None,
     warmup: Annotated[str | None, typer.Option(metavar="TIME", help="Run this much before --from (or of the start) through the strategy with its orders blocked, such as 5d.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random.", show_default="1")] = None,
+    order_capacity: Annotated[int | None, typer.Option(metavar="N", help="Slots for orders, at least 16: where all are taken, new orders are refused.", show_default="1024")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of all of the above; what the command line says goes before it.", show_default=False)] = None,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print what the options come to, as such a file, and end.")] = False,
     fork: Annotated[str | None, typer.Option(metavar="RUN@TIME", help="Continue a recorded run from a time (10:31, UTC on its first day, or a full one) with other -p, --limits or --latency, and compare.", show_default=False)] = None,
@@ -102,6 +103,7 @@ def run(
         "to": to,
         "warmup": warmup,
         "seed": seed,
+        "order_capacity": order_capacity,
     }
     if fork is not None:
         from replay.cli.fork import continued

@@ -13,8 +13,8 @@ import numpy as np
 
 from replay.data.session import OF_INSTRUMENT, Session
 from replay.errors import BadInput
-from replay.events import EVENT, GAP, HALTED, LAST, QUOTE, STATUS, TRADING
-from replay.faults.plan import KIND_NAMES, MILLION, Fault, Plan
+from replay.events import CONTROL, EVENT, GAP, HALTED, LAST, QUOTE, STATUS, TRADING
+from replay.faults.plan import ACTS, KIND_NAMES, MILLION, Fault, Plan
 from replay.trader.specs import duration_ns
 
 I64 = np.dtype("i8")
@@ -50,6 +50,8 @@ def arrange(session: Session, plan: Plan, recorded: bool) -> Feed:
     for k, fault in enumerate(plan.faults):
         if fault.kind == "halt":
             made.halt(fault, k)
+        elif fault.kind == "operator":
+            made.operator(fault, k)
         elif fault.kind.startswith("feed"):
             made.strike(fault, k)
     return made.feed()
@@ -120,6 +122,12 @@ class _Arranger:
         again["ts_recv"] = self.recv[rows] + later
         self._more(again, self.message[rows])
 
+    def _burst(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
+        for _ in range(int(f.factor) - 1):
+            again = np.array(self.base[rows])
+            again["ts_recv"] = self.recv[rows]
+            self._more(again, self.message[rows])
+
     def _crossed(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
         wrong = self._instead(rows)
         wrong["a"], wrong["c"] = np.maximum(wrong["a"], wrong["c"]) + 1, np.minimum(wrong["a"], wrong["c"])
@@ -168,10 +176,25 @@ class _Arranger:
                 row["ts_event"], row["ts_recv"] = ts, min(ts + leg, m.end_ns)
                 row["kind"], row["side"], row["flags"], row["instrument"] = STATUS, status, LAST, i
                 self.halts.append(row)
+        of = f.instruments(m)
+        self._hit(f, k, start, of[0] if len(of) == 1 else len(m.instruments), 2 * len(of or m.instruments))
+
+    def operator(self, f: Fault, k: int) -> None:
+        """A control of the operator's reaches us; it is no row of the market, and of the venue it changes nothing."""
+        m = self.session.manifest
+        at = f.span(m)[0]
+        if not m.start_ns <= at < m.end_ns:
+            return
+        row = np.zeros(1, EVENT)
+        row["ts_event"] = row["ts_recv"] = at
+        row["kind"], row["side"], row["flags"] = CONTROL, ACTS[f.act], LAST
+        self._more(row, np.zeros(1, I64))
+        self._hit(f, k, at, len(m.instruments), 1)
+
+    def _hit(self, f: Fault, k: int, ts: int, instrument: int, rows: int) -> None:
         hits = np.zeros(1, EVENT)
-        hits["ts_event"], hits["kind"], hits["id"] = start, KIND_NAMES.index(f.kind), k
-        hits["instrument"] = f.instruments(m)[0] if len(f.symbols) == 1 else len(m.instruments)
-        hits["b"] = 2 * len(f.instruments(m) or m.instruments)
+        hits["ts_event"], hits["kind"], hits["id"] = ts, KIND_NAMES.index(f.kind), k
+        hits["instrument"], hits["b"] = instrument, rows
         self.hits.append(hits)
 
     # --- put together -------------------------------------------------------------------------------------------------------

@@ -12,13 +12,18 @@ feed_slow       the feed leg takes `factor` times as long                       
 feed_crossed    we see a quote with its sides exchanged (bid above ask)                           share
 feed_zero       we see a quote without sizes                                                      share
 feed_outlier    we see a quote with prices times `factor`                                         share, factor
+feed_burst      a message reaches us `factor` times in one instant                                share, factor
 halt            the venue halts trading, and says so
+operator        somebody at our side kills, halts, resumes or cancels all, `at` one instant                act
 request_lost    a request never reaches the venue                                                 share, requests, timeout, lookup
 request_slow    the entry leg takes `factor` times as long                                        share, requests, factor
 report_lost     a report (and its fee) never reaches us                                           share, reports, timeout, lookup
 report_late     a report reaches us up to `delay` later, behind newer ones                        share, reports, delay
 report_twice    a report reaches us again, `delay` later; never the answer to a cancel or replace share, reports, delay
 report_slow     the response leg takes `factor` times as long                                     share, reports, factor
+report_bust     a fill is taken back, `delay` after we heard of it                                share, delay
+report_correct  a fill's price is corrected by a tick, `delay` after we heard of it               share, delay
+report_garbled  behind a report comes another of a status nobody knows                            share, reports
 reject          the venue rejects new orders                                                      share
 pull            the venue cancels resting orders of its own accord, `at` one instant              share
 ==============  ================================================================================  ===========================
@@ -38,12 +43,14 @@ import numpy as np
 from replay.data.manifest import Manifest
 from replay.data.times import ns_of
 from replay.errors import BadInput
+from replay.events import OP_CANCEL_ALL, OP_HALT, OP_KILL, OP_RESUME
 from replay.trader.orders import EXEC_NAMES
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
 
 DAY_NS = 86_400 * 10**9
 FOREVER = 1 << 62
+ACTS = {"kill": OP_KILL, "halt": OP_HALT, "resume": OP_RESUME, "cancel_all": OP_CANCEL_ALL}
 MILLION = 1_000_000
 COMMANDS = ["", "new", "cancel", "replace"]  # by code; 0 is none
 _SHARE, _SYMBOLS = "share", "symbols"
@@ -58,6 +65,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "report_slow": (_SHARE, "reports", "factor"),
     "reject": (_SHARE,),
     "pull": (_SHARE, "at"),
+    "report_bust": (_SHARE, "delay"),
+    "report_correct": (_SHARE, "delay"),
+    "report_garbled": (_SHARE, "reports"),
     "feed_outage": (_SHARE,),
     "feed_gap": (_SHARE,),
     "feed_mute": (_SHARE,),
@@ -67,7 +77,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "feed_crossed": (_SHARE,),
     "feed_zero": (_SHARE,),
     "feed_outlier": (_SHARE, "factor"),
+    "feed_burst": (_SHARE, "factor"),
     "halt": (),
+    "operator": ("at", "act"),
 }
 KIND_NAMES = list(KINDS)
 OF_REQUESTS = (
@@ -76,8 +88,8 @@ OF_REQUESTS = (
     V.REJECT,
     V.PULL,
 )  #: whose messages are commands; of the others below `N_ORDER` reports
-N_ORDER = V.PULL + 1
-assert KIND_NAMES.index("pull") == V.PULL
+N_ORDER = V.REPORT_GARBLED + 1
+assert KIND_NAMES.index("pull") == V.PULL and KIND_NAMES.index("report_garbled") == V.REPORT_GARBLED
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"from_": "from"}):
@@ -100,20 +112,27 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reports: tuple[str, ...] = ()
     timeout: str = "5s"
     lookup: str = "1s"
+    act: str = "kill"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
-        takes = ("kind", _SYMBOLS, *(("at",) if self.kind == "pull" else ("from_", "to")), *KINDS[self.kind])
+        instant = "at" in KINDS[self.kind]
+        whom = () if self.kind == "operator" else (_SYMBOLS,)
+        takes = ("kind", *whom, *(() if instant else ("from_", "to")), *KINDS[self.kind])
         for name, default in zip(self.__struct_fields__[1:], self.__struct_defaults__, strict=True):
             if name not in takes and getattr(self, name) != default:
                 raise ValueError(f"{self.kind} takes no {name.rstrip('_')}: it takes {', '.join(takes[1:]).replace('_', '')}")
-        if self.kind == "pull" and self.at is None:
-            raise ValueError("pull needs the time at which it happens: at = '10:31'")
+        if instant and self.at is None:
+            raise ValueError(f"{self.kind} needs the time at which it happens: at = '10:31'")
+        if self.act not in ACTS:
+            raise ValueError(f"act: expected one of {', '.join(ACTS)}, got {self.act!r}")
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
         if not 0 < self.factor <= 1000:
             raise ValueError(f"factor must be above 0 and at most 1000, got {self.factor}")
+        if self.kind == "feed_burst" and self.factor > 100:
+            raise ValueError(f"factor of feed_burst must be at most 100, got {self.factor}")
         if self.factor < 1 and self.kind != "feed_outlier":
             raise ValueError(f"factor of {self.kind} must be at least 1, got {self.factor}: what is recorded cannot come sooner")
         for name in ("delay", *_ASKED):
@@ -133,7 +152,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def of(self) -> str:
         """What it strikes."""
-        if self.kind == "halt":
+        if self.kind in ("halt", "operator"):
             return "times"
         return (
             "messages"

@@ -63,6 +63,7 @@ class RunConfig(
     to: str | None = None
     warmup: str | None = None
     seed: int = 1
+    order_capacity: int = 1024
     faults: Plan = Plan()
 
     @staticmethod
@@ -167,6 +168,7 @@ class RunConfig(
             profile,
             self.limits,
             {session.instruments[0].currency: self.initial_capital},
+            order_capacity=self.order_capacity,
             keep_output=spool or True,
             warmup_until_ns=warm_ns,
             faults=self.faults,

@@ -12,7 +12,6 @@ from replay.kernel.memory import apart, fn
 from replay.trader.layout import DAY, ENGINE, ENTRY, KILLED, MARKET, REDUCE_ONLY, SLOT_MASK, orders, positions, views
 from replay.trader.oms import (
     cancel,
-    close_order,
     expose,
     find,
     open_order,
@@ -34,8 +33,23 @@ def on_change(tb, h, o):
     if o.group == ENTRY:
         if TERMINAL[o.state]:
             release(tb, h, o)
+        else:
+            hold(tb, h, o)
     else:
         balance(tb, h, o)
+
+
+@fn
+def hold(tb, h, entry):
+    """Exits that are held count against the limits with what the entry has traded: they go out for it, whatever else is asked for until then."""
+    apart()
+    table = orders(tb, h)
+    counted = False
+    for k in range(2):
+        child = find(tb, h, entry.sibling if k == 0 else entry.second)
+        if child >= 0 and table[child].state == NEW:
+            expose(tb, h, table[child], 0 if counted else entry.cum)
+            counted = True
 
 
 @fn
@@ -43,6 +57,11 @@ def release(tb, h, entry):
     """The entry is finished: its children go out for what it filled, or are dropped with it."""
     apart()
     table = orders(tb, h)
+    for k in range(2):
+        child = find(tb, h, entry.sibling if k == 0 else entry.second)
+        if child >= 0 and table[child].state == NEW and entry.cum > 0:
+            table[child].qty = entry.cum
+            table[child].group_qty = entry.cum
     for k in range(2):  # each by its own handle: one may have been given up, and its slot have another order
         child = find(tb, h, entry.sibling if k == 0 else entry.second)
         if child < 0:
@@ -50,10 +69,8 @@ def release(tb, h, entry):
         c = table[child]
         if c.state == NEW:
             if h.state == KILLED or (entry.cum == 0 and entry.exposed == 0):
-                close_order(tb, h, c, CANCELED)
+                cancel(tb, h, c)
             elif entry.cum > 0:
-                c.qty = entry.cum
-                c.group_qty = entry.cum
                 submit(tb, h, c)
         elif not TERMINAL[c.state] and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
             more = entry.cum - c.group_qty

@@ -16,15 +16,14 @@ from replay.trader.layout import (
     CMD_REPLACE,
     COMMAND,
     ENGINE,
+    ENTRY,
     KILLED,
     NO_GROUP,
     NO_REQUEST,
-    OCO_LEG,
     REPLACING,
     SLOT_BITS,
     SLOT_MASK,
     STOP,
-    STOP_LOSS,
     header,
     limits,
     orders,
@@ -184,19 +183,51 @@ def expose(tb, h, o, lots):
         p.selling += change
 
 
+@hot
+def find(tb, h, handle):
+    """Slot of a handle that is still known, -1 otherwise."""
+    slot = handle & SLOT_MASK
+    if handle <= 0 or slot >= h.orders_n:
+        return -1
+    return slot if orders(tb, h)[slot].handle == handle else -1
+
+
 @fn
-def worst(tb, h, o):
-    """Lots of a working order that may still trade: the larger leg of a replace. Of a one-cancels-other pair one leg counts."""
-    if (o.group == STOP_LOSS or o.group == OCO_LEG) and o.sibling != 0 and o.handle > o.sibling:
-        s = orders(tb, h)[o.sibling & SLOT_MASK]
-        if s.handle == o.sibling and not TERMINAL[s.state]:
-            return 0
+def left(o):
+    """Lots an order may still trade by itself: the larger leg of a replace."""
     total = o.qty
     if o.request == REPLACING:
         total = max(total, o.new_qty)
     if o.waiting == REPLACING:
         total = max(total, o.next_qty)
     return total - o.cum
+
+
+@fn
+def partner(tb, h, o):
+    """Slot of the other leg of a pair that is not finished, -1 where there is none."""
+    if o.group <= ENTRY or o.sibling == 0:
+        return -1
+    slot = find(tb, h, o.sibling)
+    return slot if slot >= 0 and not TERMINAL[orders(tb, h)[slot].state] else -1
+
+
+@fn
+def worst(tb, h, o):
+    """Lots of a working order that may still trade. Of a one-cancels-other pair the leg that was opened first counts, with the larger of both."""
+    slot = partner(tb, h, o)
+    if slot < 0:
+        return left(o)
+    return 0 if o.handle > o.sibling else max(left(o), left(orders(tb, h)[slot]))
+
+
+@fn
+def recount(tb, h, o):
+    """What an order, or its pair, counts with after a request about it."""
+    expose(tb, h, o, worst(tb, h, o))
+    slot = partner(tb, h, o)
+    if slot >= 0 and orders(tb, h)[slot].state != NEW:
+        expose(tb, h, orders(tb, h)[slot], worst(tb, h, orders(tb, h)[slot]))
 
 
 @hot
@@ -219,15 +250,6 @@ def wanted_px(o):
     if o.waiting == REPLACING:
         return o.next_px
     return o.new_px if o.request == REPLACING else movable_px(o)
-
-
-@hot
-def find(tb, h, handle):
-    """Slot of a handle that is still known, -1 otherwise."""
-    slot = handle & SLOT_MASK
-    if handle <= 0 or slot >= h.orders_n:
-        return -1
-    return slot if orders(tb, h)[slot].handle == handle else -1
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------------
@@ -309,13 +331,14 @@ def cancel(tb, h, o):
     """Ask for an order's cancellation; one request is outstanding at a time, a cancel waits behind a replace."""
     apart()
     if o.state == NEW:
+        expose(tb, h, o, 0)
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
         o.request = CANCELING
         send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, movable_px(o))
     elif o.request == REPLACING:
         o.waiting = CANCELING
-        expose(tb, h, o, worst(tb, h, o))  # what waited there is given up
+        recount(tb, h, o)  # what waited there is given up
 
 
 @fn
@@ -331,7 +354,7 @@ def replace(tb, h, o, qty, px):
         o.waiting = REPLACING
         o.next_qty = qty
         o.next_px = px
-    expose(tb, h, o, worst(tb, h, o))
+    recount(tb, h, o)
 
 
 @fn
@@ -345,7 +368,7 @@ def answered(tb, h, o):
         cancel(tb, h, o)
     elif wanted == REPLACING and o.next_qty > o.cum and (h.state == ACTIVE or o.next_qty < o.qty):
         replace(tb, h, o, o.next_qty, o.next_px)
-    expose(tb, h, o, worst(tb, h, o))
+    recount(tb, h, o)
 
 
 @fn

@@ -212,10 +212,30 @@ def on_refused_request(tb, h, o, request):
 
 
 @fn
+def forgotten(tb, h, e, kind):
+    """A report, out of time, of an order of ours that has finished and whose slot another has: no news, unless it is a fill that was
+    never booked."""
+    apart()
+    ordinal = e.a >> SLOT_BITS
+    if ordinal <= 0 or ordinal > h.ordinal or kind >= N_EXECS or kind == EXEC_BUST or kind == EXEC_CORRECT:
+        return False
+    if kind != EXEC_TRADE:
+        return True
+    ring = at(tb + h.fills_at, h.fills_n, FILL)
+    known = False
+    for k in range(min(h.n_fills, h.fills_n)):
+        known = known or (ring[k].exec_id == e.id and ring[k].handle == e.a)
+    return known
+
+
+@fn
 def on_report(tb, h, e):
     """Apply one report; True if it was news. `e` is a REPORT record."""
     slot = find(tb, h, e.a)
     kind = e.flags >> 8
+    if slot < 0 and forgotten(tb, h, e, kind):
+        h.c_late += 1
+        return False
     if slot < 0:
         h.c_unknown += 1
         return illegal(tb, h, R.UNKNOWN_ORDER)

@@ -61,7 +61,7 @@ def build(
             "positions": (T.POSITION, (1 + s) * n),
             "currencies": (T.CURRENCY, len(m.currencies)),
             "orders": (T.ORDER, order_capacity),
-            "fills": (T.FILL, 4 * order_capacity),
+            "fills": (T.FILL, max(1024, 4 * order_capacity)),  # what is reported twice, or taken back, is found here long after
             "commands": (T.COMMAND, 2 * order_capacity),
             "intent_rows": (T.INTENT_ROW, _power_of_two(2 * order_capacity)),
             "limits": (T.LIMITS, (1 + s) * n),

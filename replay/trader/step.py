@@ -355,6 +355,8 @@ def on_control(tb, h, e):
             h.peak = h.equity
             h.day_base = h.equity
             set_floor(tb, h)
+            if h.equity < h.floor:
+                kill(tb, h.floor_reason)  # a total loss is not lifted by going on
     elif e.side == OP_END:
         h.mode = DRAIN
     elif e.side == OP_START:

@@ -13,12 +13,18 @@ from __future__ import annotations
 from replay.events import EVENT, REPORT
 from replay.kernel.memory import apart, at, copy64, fn
 from replay.kernel.rng import draw
-from replay.trader.orders import EXEC_CANCEL_REJECTED, EXEC_REPLACE_REJECTED, EXEC_REPLACED, EXEC_UNKNOWN
+from replay.trader.orders import EXEC_CANCEL_REJECTED, EXEC_REPLACE_REJECTED, EXEC_REPLACED, EXEC_TRADE, EXEC_UNKNOWN
 from replay.venue.latency import arrival, slowed
 from replay.venue.layout import (
+    BUST,
+    CORRECT,
     ENTRY,
+    GARBLED,
     LOOK_UP,
     NOT_SAID,
+    REPORT_BUST,
+    REPORT_CORRECT,
+    REPORT_GARBLED,
     REPORT_LATE,
     REPORT_LOST,
     REPORT_SLOW,
@@ -41,8 +47,8 @@ def drawn(v, w, ts, what, handle, cum):
 
 
 @fn
-def strikes(vb, v, kind, ts, instrument, what, handle, cum):
-    """Index of the window that strikes this message (`what`: its command or execution type), -1 where none does. It is noted."""
+def chosen(vb, v, kind, ts, instrument, what, handle, cum):
+    """The same, not noted."""
     apart()
     table = windows(vb, v)
     for k in range(v.windows_n):
@@ -50,7 +56,6 @@ def strikes(vb, v, kind, ts, instrument, what, handle, cum):
         if w.kind != kind or ts < w.start or ts >= w.end or (w.what >> what) & 1 == 0:
             continue
         if (w.instrument < 0 or w.instrument == instrument) and drawn(v, w, ts, what, handle, cum) % MILLION < w.ppm:
-            note(vb, v, w, ts, instrument, what, handle)
             return k
     return -1
 
@@ -66,6 +71,16 @@ def note(vb, v, w, ts, instrument, what, handle):
     e.instrument = instrument
     e.id = w.ident
     e.a = handle
+
+
+@fn
+def strikes(vb, v, kind, ts, instrument, what, handle, cum):
+    """Index of the window that strikes this message (`what`: its command or execution type), -1 where none does. It is noted."""
+    apart()
+    k = chosen(vb, v, kind, ts, instrument, what, handle, cum)
+    if k >= 0:
+        note(vb, v, windows(vb, v)[k], ts, instrument, what, handle)
+    return k
 
 
 # --- both ways stay sorted by arrival ---------------------------------------------------------------------------------------
@@ -184,8 +199,11 @@ def spoil_report(vb, v, ts):
     slow = strikes(vb, v, REPORT_SLOW, ts, e.instrument, what, e.a, e.d)
     if slow >= 0:
         e.ts_recv = slowed(v, RESPONSE, ts, windows(vb, v)[slow].factor)
-    lost = -1 if v.n_lost >= v.lost_n - 3 else strikes(vb, v, REPORT_LOST, ts, e.instrument, what, e.a, e.d)
-    if lost >= 0:
+    lost = chosen(vb, v, REPORT_LOST, ts, e.instrument, what, e.a, e.d)
+    if lost >= 0 and v.n_lost >= v.lost_n - 3:
+        v.c_spared += 1  # what is lost is kept for the look-up, and there is no room to
+    elif lost >= 0:
+        note(vb, v, windows(vb, v)[lost], ts, e.instrument, what, e.a)
         side = e.side
         instrument = e.instrument
         handle = e.a
@@ -198,18 +216,58 @@ def spoil_report(vb, v, ts):
         w = windows(vb, v)[late]
         e.ts_recv += 1 + drawn(v, w, ts, what, e.a, e.d + 1) % w.ns
     v.said_recv = e.ts_recv
+    garbled = strikes(vb, v, REPORT_GARBLED, ts, e.instrument, what, e.a, e.d)
+    if what == EXEC_TRADE:
+        if not reconsidered(vb, v, REPORT_BUST, BUST, e):
+            reconsidered(vb, v, REPORT_CORRECT, CORRECT, e)
     answer = what == EXEC_CANCEL_REJECTED or what == EXEC_REPLACE_REJECTED or what == EXEC_REPLACED
     twice = -1 if answer else strikes(vb, v, REPORT_TWICE, ts, e.instrument, what, e.a, e.d)
-    if twice < 0:
-        place_report(vb, v)
-        return
     copy64(spare(vb, v, 1), vb + v.reports_at + 64 * (k & (v.reports_n - 1)))
     place_report(vb, v)
-    again = vb + v.reports_at + 64 * (v.report_tail & (v.reports_n - 1))
-    copy64(again, spare(vb, v, 1))
+    if twice >= 0:
+        again(vb, v).ts_recv += windows(vb, v)[twice].ns
+        place_report(vb, v)
+    if garbled >= 0:
+        again(vb, v).flags = GARBLED << 8
+        place_report(vb, v)
+
+
+@fn
+def again(vb, v):
+    """A copy of the report that was put aside, as the newest."""
+    address = vb + v.reports_at + 64 * (v.report_tail & (v.reports_n - 1))
+    copy64(address, spare(vb, v, 1))
     v.report_tail += 1
-    at(again, 1, EVENT)[0].ts_recv += windows(vb, v)[twice].ns
-    place_report(vb, v)
+    return at(address, 1, EVENT)[0]
+
+
+@fn
+def reconsidered(vb, v, kind, request, e):
+    """Whether the venue is to take the fill of this report back, or to correct its price, once we have heard of it."""
+    apart()
+    k = chosen(vb, v, kind, e.ts_event, e.instrument, EXEC_TRADE, e.a, e.d)
+    if k < 0:
+        return False
+    if v.request_tail - v.request_head > v.requests_n // 2:
+        v.c_spared += 1
+        return False
+    note(vb, v, windows(vb, v)[k], e.ts_event, e.instrument, EXEC_TRADE, e.a)
+    r = requests(vb, v)[v.request_tail & (v.requests_n - 1)]
+    v.request_tail += 1
+    r.key = (e.ts_recv + windows(vb, v)[k].ns - v.t0) << 3 | v.class_request
+    r.handle = e.a
+    r.qty = e.b
+    r.px = e.c
+    r.stop_px = e.id
+    r.instrument = e.instrument
+    r.kind = request
+    r.side = e.side
+    r.type = 0
+    r.tif = 0
+    r.flags = 0
+    r.ts = e.ts_recv
+    place_request(vb, v)
+    return True
 
 
 @fn

@@ -20,8 +20,10 @@ UNPRINTED = -(1 << 62)  # last price of a book without a print
 IN_BAR, FRESH, SITS_OUT = range(3)
 # what a window of faults does (`replay.venue.faults`)
 REQUEST_LOST, REQUEST_SLOW, REPORT_LOST, REPORT_LATE, REPORT_TWICE, REPORT_SLOW, REJECT, PULL = range(8)
-# kinds of requests beside the trader's commands: what became of an order; the venue takes orders out
-LOOK_UP, PULL_ALL = 8, 9
+REPORT_BUST, REPORT_CORRECT, REPORT_GARBLED = range(8, 11)
+# kinds of requests beside the trader's commands: what became of an order; the venue takes orders out, a fill back, or names its price anew
+LOOK_UP, PULL_ALL, BUST, CORRECT = 8, 9, 10, 11
+GARBLED = 31  # an execution type that nobody knows
 NOT_SAID = -(1 << 62)  # a report that was lost on its way
 
 VBOOK = record(
@@ -151,6 +153,7 @@ HEADER = record(
     ("said_recv", "i8"),  # when the last report reaches us
     ("answering", "i8"),  # a look-up is answered: nothing goes wrong with that
     ("n_lost", "i8"),
+    ("c_spared", "i8"),  # messages that a fault would have struck, had there been room to keep what comes of it
     ("n_hits", "i8"),
     # the profile
     ("profile", "i8"),

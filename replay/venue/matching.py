@@ -7,7 +7,7 @@ feed displays that price anew. The rest of a market order stays and takes each f
 
 from __future__ import annotations
 
-from replay.events import OPEN
+from replay.events import OPEN, REPORT
 from replay.kernel import ladder
 from replay.kernel.memory import apart, entry, fn
 from replay.kernel.touch import px_of, side_ladder, sync, sz_of
@@ -26,8 +26,10 @@ from replay.trader.layout import (
     STOP,
 )
 from replay.trader.orders import (
+    EXEC_BUST,
     EXEC_CANCEL_REJECTED,
     EXEC_CANCELED,
+    EXEC_CORRECT,
     EXEC_EXPIRED,
     EXEC_GONE,
     EXEC_NEW,
@@ -37,7 +39,21 @@ from replay.trader.orders import (
 )
 from replay.venue.bars import arrive_on_bars, join_bar, stop_on_bars
 from replay.venue.faults import redeliver, strikes
-from replay.venue.layout import HFTBACKTEST, LOOK_UP, PULL, PULL_ALL, REJECT, UNPRINTED, books, header, orders, requests
+from replay.venue.layout import (
+    BUST,
+    CORRECT,
+    HFTBACKTEST,
+    LOOK_UP,
+    PULL,
+    PULL_ALL,
+    REJECT,
+    UNPRINTED,
+    books,
+    header,
+    orders,
+    reports,
+    requests,
+)
 from replay.venue.reports import fill, report
 from replay.venue.resting import NEVER, link_resting, link_stop, meets_own, own_market, reducible, trades, unlink
 
@@ -296,6 +312,40 @@ def pull_all(vb, v, r, ts):
                 report(vb, v, o, ts, EXEC_CANCELED, 0, 0, 0)
 
 
+@fn
+def amend(vb, v, r, ts):
+    """The venue takes a fill back, or names another price for it. An order that still rests has the lots to trade again; of one that
+    is finished nobody trades the rest. An order that nobody knows any more stays as it is."""
+    apart()
+    o = orders(vb, v)[r.handle & SLOT_MASK]
+    if o.handle != r.handle:
+        return
+    v.answering = 1  # nothing goes wrong with that
+    tail = v.report_tail
+    exec_id = v.exec_id
+    if r.kind == CORRECT:
+        report(vb, v, o, ts, EXEC_CORRECT, r.qty, r.px + o.side, 0)
+    else:
+        o.cum -= r.qty
+        books(vb, v)[r.instrument].position -= o.side * r.qty
+        if o.live:
+            o.leaves += r.qty
+        report(vb, v, o, ts, EXEC_BUST, r.qty, r.px, 0)
+    named(vb, v, tail, exec_id + 1, r.stop_px)
+    if r.kind == BUST and not o.live:
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+    v.answering = 0
+
+
+@fn
+def named(vb, v, tail, was, exec_id):
+    """Give the report with id `was`, among those up to `tail`, the id of the fill it is about."""
+    ring = reports(vb, v)
+    for k in range(v.report_head, tail + 1):
+        if ring[k & (v.reports_n - 1)].id == was and ring[k & (v.reports_n - 1)].kind == REPORT:
+            ring[k & (v.reports_n - 1)].id = exec_id
+
+
 @entry
 def on_request(vb, ts):
     """The oldest request in flight reaches the venue at `ts`."""
@@ -307,6 +357,9 @@ def on_request(vb, ts):
         return 0
     if r.kind == PULL_ALL:
         pull_all(vb, v, r, ts)
+        return 0
+    if r.kind == BUST or r.kind == CORRECT:
+        amend(vb, v, r, ts)
         return 0
     v.c_requests += 1
     b = books(vb, v)[r.instrument]

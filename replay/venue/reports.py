@@ -35,8 +35,11 @@ def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
     e.c = last_px
     e.d = o.cum
     v.said_recv = e.ts_recv
-    if v.windows_n != 0 and v.answering == 0:
-        spoil_report(vb, v, ts)
+    if v.windows_n != 0:
+        if v.answering == 0:
+            spoil_report(vb, v, ts)
+        else:
+            place_report(vb, v)
 
 
 @fn

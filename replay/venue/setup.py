@@ -116,8 +116,10 @@ def build(
     # an order may walk every level, each a fill and a fee; the ring must hold that twice over
     burst = 2 * capacity + 64
     n_windows = 0 if windows is None else len(windows)
-    if n_windows:  # every report twice, one row for each request that is lost or looks an order up, and one look-up's answers
-        burst = 2 * burst + 12 * order_capacity
+    if (
+        n_windows
+    ):  # every report twice and garbled, one row for each request that is lost or looks an order up, and one look-up's answers
+        burst = 3 * burst + 12 * order_capacity
     while report_capacity < 2 * burst:
         report_capacity *= 2
     arena = Arena(
