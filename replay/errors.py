@@ -8,6 +8,9 @@ replay.errors.BadInput: ibm.csv row 3: the price must be > 0, got -1: correct th
 
 from __future__ import annotations
 
+#: what the readers of JSON, TOML and msgpack raise on bytes that are none, or hold numbers or brackets that nobody would write
+UNREADABLE = (ValueError, ArithmeticError, RecursionError)
+
 
 class ReplayError(Exception):
     """Anything the user can act on. The command line prints ``error: <text>`` and exits with 2."""

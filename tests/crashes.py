@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from crashing import KILL_AT, STEPS, Life, strategies  # noqa: E402
+from crashing import KILL_AT, Life, strategies  # noqa: E402
 
 from replay.errors import BadInput  # noqa: E402
 from replay.faults.disk import (  # noqa: E402
@@ -117,7 +117,7 @@ class Days:
         number = rng.choice([rng.randrange(len(life.points)), min(len(life.points) - 1, rng.randrange(12))])
         how = rng.choice([BEFORE, TORN, *(k.value for k in Kept if k is not Kept.ALL)])
         ops = left(life.disk.ops, life.base + number, how, rng.randrange(CUTS), rng)
-        _, seen = self._go_on("third", ops, life.points[number], life, kill_at)
+        _, seen = self._go_on("third", ops, life.points[number], life, kill_at, while_starting=number < life.ready)
         return seen + Counter(again=1)
 
     def _error(self, crash: Crash, rng: random.Random) -> Counter:
@@ -157,7 +157,7 @@ class Days:
         files = survivors(life.disk.ops[: crash.number])
         files, cut = rot(files, rng)
         disk = SimulatedDisk(self.folder / "second", after(files))
-        next_life = Life(disk, point.memory, min(point.step + 1, STEPS), life.digests)
+        next_life = Life(disk, point.memory, point.step + 1, life.digests)
         next_life.venue.strangers = []
         try:
             prefix = recovery.recover(disk).prefix if recovery.begun(disk) else None
@@ -180,15 +180,22 @@ class Days:
         assert verdict.identical and not verdict.prefix.fault, str(verdict)
         return Counter({"with strangers": bool(next_life.venue.strangers), "halted": next_life.desk.header.state == HALTED})
 
-    def _go_on(self, name: str, ops: list[Op], point, life: Life, kill_at: int) -> tuple[Life, Counter]:
-        """Start again on what a crash left, check what comes back, and go on to the end."""
+    def _go_on(
+        self, name: str, ops: list[Op], point, life: Life, kill_at: int, while_starting: bool = False
+    ) -> tuple[Life, Counter]:
+        """Start again on what a crash left, check what comes back, and go on to the end. Damage that is found while starting adds a kill."""
         disk = SimulatedDisk(self.folder / name, ops)
         seen = Counter(begun=1)
         known, inputs = point.memory.orders, 0
         if recovery.begun(disk):
             r = recovery.recover(disk)
             inputs = r.prefix.inputs
-            assert point.kept <= inputs <= point.taken, f"{inputs} inputs, {point.kept} were durable, {point.taken} were taken"
+            assert point.kept <= inputs <= point.taken + while_starting, (
+                f"{inputs} inputs, {point.kept} were durable, {point.taken} were taken"
+            )
+            if inputs == point.taken + 1:
+                assert int(r.trader.header.state) == KILLED
+                life.digests[inputs] = int(r.trader.header.digest)
             assert int(r.trader.header.digest) == life.digests[inputs], f"not the trader there was after input {inputs}"
             assert not point.memory.killed or int(r.trader.header.state) == KILLED, "was killed, is not any more"
             said = np.concatenate([b.outputs for b in Reader(disk)])
@@ -203,7 +210,7 @@ class Days:
         nothing_lost = (
             inputs == life.ends.get(point.step) and not point.memory.due and life is self.lives[0 if kill_at < 0 else 1][0]
         )
-        first = min(point.step + 1, STEPS) if inputs or known else 0
+        first = point.step + 1 if inputs or known else 0
         next_life = Life(disk, point.memory, first, life.digests, inputs, point.kept)
         next_life.start(self.strategies)
         seen["killed by damage"] += kill_at < 0 and next_life.desk.header.state == KILLED

@@ -193,6 +193,7 @@ class Life:
         self.clock = Lockstep(T0 + first * STEP_NS - STEP_NS // 2)
         self.venue = Venue(memory, self.clock.now)
         self.desk = self.runner = None
+        self.ready = 0
         disk.before = self._before
 
     def _before(self, number: int, op: Op) -> None:
@@ -209,6 +210,7 @@ class Life:
             instruments = [Instrument(symbol=s, tick_size=Decimal("0.01")) for s in SYMBOLS]
             m = manifest_of("test", instruments, [1000] * len(SYMBOLS), now, False)
             self.desk, head = opening.begin(self.disk, strategies, m, LIMITS, CASH, "script", "A1", now)
+        self.ready = len(self.points)
         self.digests[self.desk.header.seq] = self.desk.header.digest
         self._watch()
         self.desk.log.segment_bytes = SEGMENT_BYTES
@@ -255,7 +257,8 @@ class Life:
             if self.runner.problem:
                 return
         self.runner.begin_stop("the end")
-        for step in range(STEPS, STEPS + 3):
+        last = max(self.first, STEPS)
+        for step in range(last, last + 3):
             self.step = step
             self.clock.at = T0 + step * STEP_NS
             self.say(*self.venue.step(step))

@@ -7,6 +7,7 @@ class Dealer(Strategy):
 
     every: int = 1
     most: int = 12
+    away: int = 20
     n: Each[int] = 0
     way: Each[int] = 0
     dealt: Each[int] = 0
@@ -28,7 +29,7 @@ class Dealer(Strategy):
         if turn == 0:
             self.dealt[i] = ctx.market(i, 2 * way)
         elif turn == 1 and ctx.is_done(self.rested[i]):
-            self.rested[i] = ctx.limit(i, 3 * way, (q.bid_px if way > 0 else q.ask_px) - 20 * way, DAY)
+            self.rested[i] = ctx.limit(i, 3 * way, (q.bid_px if way > 0 else q.ask_px) - self.away * way, DAY)
         elif turn == 2 and ctx.is_settled(self.rested[i]):
             if self.n[i] // self.every % 2:
                 ctx.replace(self.rested[i], 4, ctx.order_px(self.rested[i]) - way)

@@ -34,6 +34,7 @@ from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
 
 from replay.data.arrange import arrange
 from replay.data.columns import PRICES, SIZES, Columns, Reading, make_instrument, read_instruments
@@ -142,7 +143,10 @@ def _read(tables: Sequence[Table], reader: Columns, spool: BinaryIO) -> list[Sou
         n, latest = 0, np.iinfo(np.int64).min
         with progress(f"reading {called}") as told:
             for batch in batches(told):
-                rows = reader.rows(batch)
+                try:
+                    rows = reader.rows(batch)
+                except pa.ArrowException as e:
+                    raise BadInput(f"{path}: a column cannot be read ({str(e).splitlines()[0]}): check the file") from None
                 so_far = np.maximum.accumulate(np.append(latest, rows.ts_recv))
                 reader.count("rows_out_of_order", rows.ts_recv < so_far[:-1])
                 n, latest = n + len(rows), so_far[-1]

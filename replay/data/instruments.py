@@ -16,6 +16,7 @@ import msgspec
 from replay.errors import BadInput
 
 MONEY = 10**8  #: money units in one unit of a currency
+MAX_PLACES = 30  #: of a step
 MAX_INT = 2**62  #: prices, quantities and notionals stay below: one bit of room for a sum of two
 
 _wide = Context(prec=60)
@@ -58,13 +59,16 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("tick_size", "lot_size", "multiplier"):
             text = getattr(self, name)
             try:
-                good = 0 < Decimal(text) < MAX_INT
+                step = Decimal(text)
+                good = 0 < step < MAX_INT and -MAX_PLACES <= step.as_tuple().exponent <= MAX_PLACES
             except (InvalidOperation, TypeError, ValueError):
                 good = False
             if not good:
                 raise BadInput(f"{self.symbol}: {name} must be a positive decimal such as '0.01', got {text!r}: correct it")
-        if self.min_qty < 1:
+        if not 1 <= self.min_qty < MAX_INT:
             raise BadInput(f"{self.symbol}: min_qty must be at least 1 lot, got {self.min_qty}: correct it")
+        if max(_tick_value(self.tick_size, self.lot_size, self.multiplier)) >= MAX_INT:
+            raise BadInput(f"{self.symbol}: one tick on one lot is worth more, or less, than can be counted: correct its steps")
 
     def ticks(self, price: Decimal | str) -> int:
         """`price` in ticks. Raises `BadInput` where it is no multiple of the tick, or no finite number. ~1 us."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from replay.data.instruments import Instrument
-from replay.errors import BadInput
+from replay.data.instruments import MAX_INT, Instrument
+from replay.errors import UNREADABLE, BadInput
 from replay.events import CLOSED, OPEN
 
 FORMAT = 1  #: raised when an older reader would misread a newer session
 
+MOST_INTERVALS = 127  #: the `side` of a BAR row is an index of them
+MOST_INSTRUMENTS = 1 << 16
+MOST_EVENTS = 1 << 40
 LEVELS = ("l3", "l2", "l1", "bars", "none")  #: finest first; the finest an instrument has executes it
 
 
@@ -87,9 +90,41 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             version = msgspec.json.decode(text, type=_Version).version
             if version != FORMAT:
                 raise BadInput(f"{where}: manifest version {FORMAT} expected, got {version}: import the session again")
-            return msgspec.json.decode(text, type=Manifest)
-        except msgspec.DecodeError as e:
+            found = msgspec.json.decode(text, type=Manifest)
+        except UNREADABLE as e:
             raise BadInput(f"{where}: manifest.json is not a session's manifest ({e}): import the session again") from None
+        found.check(where)
+        return found
+
+    def check(self, where: object) -> None:
+        """Raise `BadInput`, naming `where`, if its numbers cannot be those of one session: they decide how much memory is asked for, and what
+        is an index of what."""
+        n, most = len(self.instruments), self.n_events
+        ranges = (("n_events", (most,), 0, MOST_EVENTS), ("start_ns, end_ns", (self.start_ns, self.end_ns), -MAX_INT, MAX_INT))
+        ranges += (
+            ("clock_shift_ns", (self.clock_shift_ns,), 0, MAX_INT),
+            ("bar_intervals_ns", self.bar_intervals_ns, 1, MAX_INT),
+        )
+        ranges += (
+            ("max_levels", tuple(k for pair in self.max_levels for k in pair), 0, most),
+            ("max_orders", self.max_orders, 0, most),
+        )
+        ranges += (
+            ("min_px", self.min_px, -MAX_INT, MAX_INT),
+            ("max_px", self.max_px, -MAX_INT, MAX_INT),
+            ("max_size", self.max_size, 0, MAX_INT),
+        )
+        wrong = [name for name, values, low, high in ranges if not all(low <= v <= high for v in values)]
+        each = ("levels", "finest_bar_ns", "max_levels", "max_orders", "min_px", "max_px", "max_size")
+        wrong += [name for name in each if len(getattr(self, name)) != n]
+        wrong += ["instruments"] if not 0 < n <= MOST_INSTRUMENTS or len({i.symbol for i in self.instruments}) < n else []
+        wrong += ["levels"] if not set(self.levels) <= set(LEVELS) else []
+        wrong += ["finest_bar_ns"] if not set(self.finest_bar_ns) <= {0, *self.bar_intervals_ns} else []
+        wrong += ["bar_intervals_ns"] if len(self.bar_intervals_ns) > MOST_INTERVALS else []
+        wrong += ["currencies"] if self.currencies != currencies_of(self.instruments) else []
+        wrong += ["sliced_phase"] if self.sliced_phase is not None and not 0 <= self.sliced_phase <= 127 else []
+        if wrong:
+            raise BadInput(f"{where}: the manifest's {wrong[0]} cannot be what an importer wrote: import the session again")
 
 
 class _Version(msgspec.Struct):

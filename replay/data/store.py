@@ -36,7 +36,7 @@ def load(path: Path, trust: bool) -> Session:
         events = _map(path, ROWS, EVENT, manifest.n_events).view(np.recarray)
         _verify(path, ROWS, manifest.sha256, trust, lambda: _file_sha256(path / ROWS))
     elif (path / ARCHIVE).exists():
-        events, k = empty(manifest.n_events), 0
+        events, k = _room(path, manifest), 0
         for rows in _groups(path, manifest.n_events):
             events[k : k + len(rows)] = rows
             k += len(rows)
@@ -91,6 +91,17 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest.decode(text, str(path))
 
 
+def _room(path: Path, manifest: Manifest) -> np.recarray:
+    """Memory for an archive's rows."""
+    try:
+        return empty(manifest.n_events)
+    except MemoryError:
+        gib = manifest.n_events * EVENT.itemsize / 2**30
+        raise BadInput(
+            f"{path}: its {manifest.n_events:,} rows need {gib:,.0f} GiB of memory: make a working copy, or slice it"
+        ) from None
+
+
 def _order(path: Path, events: np.ndarray, manifest: Manifest, trust: bool) -> np.ndarray | None:
     if manifest.order_sha256 is None:
         return None
@@ -141,18 +152,19 @@ def _write_parquet(f: Draft, rows: np.ndarray) -> None:
 def _groups(path: Path, n: int) -> Iterator[np.ndarray]:
     """The `n` rows of the archive, one row group after another."""
     try:
-        f = pq.ParquetFile(path / ARCHIVE)
-    except pa.ArrowInvalid as e:
+        with pq.ParquetFile(path / ARCHIVE) as f:
+            if f.schema_arrow != SCHEMA or f.metadata.num_rows != n:
+                raise BadInput(
+                    f"{path}: {ARCHIVE} must hold {n} rows of {len(SCHEMA)} columns, holds {f.metadata.num_rows} of "
+                    f"{len(f.schema_arrow)}: import the session again"
+                )
+            for group in range(f.num_row_groups):
+                table = f.read_row_group(group)
+                rows = np.zeros(table.num_rows, EVENT)
+                for name in EVENT.names:
+                    if table[name].null_count:
+                        raise BadInput(f"{path}: {ARCHIVE} has rows without {name}: import the session again")
+                    rows[name] = table[name].to_numpy()
+                yield rows
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as e:
         raise BadInput(f"{path}: {ARCHIVE} is not a Parquet file ({str(e).splitlines()[0]}): import the session again") from None
-    with f:
-        if f.schema_arrow != SCHEMA or f.metadata.num_rows != n:
-            raise BadInput(
-                f"{path}: {ARCHIVE} must hold {n} rows of {len(SCHEMA)} columns, holds {f.metadata.num_rows} of "
-                f"{len(f.schema_arrow)}: import the session again"
-            )
-        for group in range(f.num_row_groups):
-            table = f.read_row_group(group)
-            rows = np.zeros(table.num_rows, EVENT)
-            for name in EVENT.names:
-                rows[name] = table[name].to_numpy()
-            yield rows

@@ -183,7 +183,7 @@ def read_table(path: Path, names: dict[str, str], told: Callable[[int, int], Non
             yield from _csv(path, names, told)
         else:
             yield from _arrow(path, names, told)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError) as e:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise BadInput(f"{path}: cannot be read ({_line(e)}): check the file") from None
 
 

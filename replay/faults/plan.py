@@ -42,7 +42,7 @@ import numpy as np
 
 from replay.data.manifest import Manifest
 from replay.data.times import ns_of
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 from replay.events import OP_CANCEL_ALL, OP_HALT, OP_KILL, OP_RESUME
 from replay.trader.orders import EXEC_NAMES
 from replay.trader.specs import duration_ns
@@ -223,7 +223,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ) from None
         try:
             return msgspec.convert(tomllib.loads(text, parse_float=Decimal), Plan, strict=False)
-        except (tomllib.TOMLDecodeError, ValueError) as e:
+        except UNREADABLE as e:
             where = _line(text, str(e))
             raise BadInput(f"--faults {path}{where}: {_told(e)}: correct it; docs/faults.md lists every kind") from None
 

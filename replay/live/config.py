@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 
 
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ def load(path: Path) -> Config:
         return msgspec.convert(tomllib.loads(path.read_text()), Config)
     except OSError as e:
         raise BadInput(f"--config {path}: {e.strerror}: name a TOML file, or leave it out") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as e:
+    except UNREADABLE as e:
         raise BadInput(f"--config {path}: {e}: correct it; docs/live.md lists what it may say") from None
 
 

@@ -18,6 +18,7 @@ from replay.live.broker import Control
 SOCKET = "control"
 OPS = {"kill": OP_KILL, "halt": OP_HALT, "resume": OP_RESUME, "status": 0, "stop": 0}
 ANSWER_S = 10.0
+LINE = 4096  #: characters of what an operator says
 
 
 class Door:
@@ -43,7 +44,8 @@ class Door:
 
     def _serve(self, peer: socket.socket) -> None:
         with peer, contextlib.suppress(OSError):
-            for line in peer.makefile("r"):
+            lines = peer.makefile("r", errors="replace")
+            while line := lines.readline(LINE):
                 peer.sendall(json.dumps(self._answer(line)).encode() + b"\n")
 
     def _answer(self, line: str) -> dict:

@@ -9,6 +9,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from replay.errors import BadInput
+
+LARGEST = 2 << 30
 DRAFT = ".part"  #: behind the name of a file that is not whole yet
 
 
@@ -44,7 +47,12 @@ class Disk:
         return sorted(p.name for p in self.folder.iterdir() if p.is_file()) if self.folder.is_dir() else []
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
+        """A whole file. Raises `BadInput` for one larger than anything that is written here."""
+        size = (self.folder / name).stat().st_size
+        if size > LARGEST:
+            raise BadInput(
+                f"{self.folder / name}: {size:,} bytes, no file of a journal is larger than {LARGEST:,}: it was not written by a run"
+            )
         return (self.folder / name).read_bytes()
 
     def open(self, name: str) -> int:

@@ -10,17 +10,19 @@ import secrets
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
-from replay.data.instruments import Instrument
+from replay.data.instruments import MAX_INT, MONEY, Instrument
 from replay.data.manifest import Manifest, currencies_of
 from replay.engine import compile_all
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 from replay.journal import Build
 from replay.kernel.memory import KERNEL_HASH
 from replay.live.disk import Disk
 from replay.strategy import load
+from replay.trader.layout import SLOT_BITS
 from replay.trader.limits import Limits
 
 FORMAT = 1
@@ -50,7 +52,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     strategies: tuple[Source, ...]
     limits: Limits
     capital: dict[str, Decimal]
-    order_capacity: int
+    order_capacity: Annotated[int, msgspec.Meta(ge=1, lt=1 << SLOT_BITS)]
     versions: dict[str, str]
 
     def encode(self) -> bytes:
@@ -62,7 +64,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         """Read a HEAD block. Raises `BadInput` for another format."""
         try:
             head = msgspec.json.decode(payload, type=Head)
-        except msgspec.DecodeError as e:
+        except UNREADABLE as e:
             raise BadInput(
                 f"{where}: the journal's first record cannot be read ({e}): it was written by another version"
             ) from None
@@ -70,6 +72,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
             raise BadInput(
                 f"{where}: journal format {FORMAT} expected, got {head.format}: read it with the version that wrote it"
             )
+        head.manifest.check(where)
+        if not all(s.file == Path(s.file).name and s.file.endswith(".py") and s.cls.isidentifier() for s in head.strategies):
+            raise BadInput(f"{where}: the journal names strategies outside its folder: it was not written by a run")
+        if not all(c.is_finite() and abs(c) < MAX_INT // MONEY for c in head.capital.values()):
+            raise BadInput(f"{where}: the journal's capital is no amount of money: it was not written by a run")
         return head
 
     def build(self, folder: Path) -> Build:

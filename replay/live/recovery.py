@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 
+from replay.data.manifest import Manifest
 from replay.data.session import Session
-from replay.errors import BadInput
-from replay.events import BAR, BAR_EXT, CUSTOM, DEPTH, EVENT, FUNDING, KIND_NAMES, PHASE, QUOTE, STATUS, TRADE
+from replay.errors import UNREADABLE, BadInput
+from replay.events import BAR, BAR_EXT, CUSTOM, DEPTH, EVENT, FUNDING, N_KINDS, PHASE, QUOTE, STATUS, TRADE
 from replay.events import MARK as MARK_KIND
 from replay.journal import Build, Stepper, first_difference
 from replay.kernel.arena import Arena
 from replay.live.disk import Disk
 from replay.live.head import Head
-from replay.live.log import BATCH, HEAD, MARK, NOTE, START, STOP, Place, Reader
+from replay.live.log import BATCH, HEAD, KIND_NAMES, MARK, NOTE, START, STOP, Block, Place, Reader
 from replay.live.snapshots import read_all
 
+Natural = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 DAMAGED = ".damaged"  #: behind the name of what was put aside of a damaged journal whose trader is not killed yet
 
 
 class Start(msgspec.Struct, frozen=True):
     """A START block: a process took the journal over. Orders with an ordinal above `ordinal` carry `epoch` in their ClOrdID."""
 
-    epoch: int
-    ordinal: int
-    now: int
+    epoch: Natural
+    ordinal: Natural
+    now: Natural
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -96,7 +98,7 @@ def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int,
         if block.kind == HEAD:
             head = Head.decode(block.payload, disk.folder)
         elif block.kind == START:
-            starts.append(msgspec.json.decode(block.payload, type=Start))
+            starts.append(_decoded(block, Start, disk))
         elif block.kind == STOP:
             stopped = True
         inputs += len(block.frames)
@@ -112,6 +114,28 @@ def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int,
     return head, starts, prefix, stopped, places
 
 
+def _decoded(block: Block, type_: type, disk: Disk) -> object:
+    try:
+        return msgspec.json.decode(block.payload, type=type_)
+    except UNREADABLE as e:
+        raise BadInput(
+            f"{disk.folder}: a {KIND_NAMES[block.kind]} record cannot be read ({e}): it was not written by a run"
+        ) from None
+
+
+def _sound(frames: np.ndarray, m: Manifest, disk: Disk) -> np.ndarray:
+    """The frames of a batch, or `BadInput` where one speaks of what the trader does not have: the kernel does not look."""
+    e = np.ascontiguousarray(frames["event"]).view(EVENT).reshape(-1)
+    wrong = (e["kind"] < 1) | (e["kind"] >= N_KINDS) | (e["instrument"] >= len(m.instruments))
+    wrong |= ((e["kind"] == BAR) | (e["kind"] == BAR_EXT)) & ((e["side"] < 0) | (e["side"] >= max(1, len(m.bar_intervals_ns))))
+    if wrong.any():
+        seq = int(frames["seq"][np.flatnonzero(wrong)[0]])
+        raise BadInput(
+            f"{disk.folder}: input {seq:,} is of an instrument or a kind that the run does not have: it was not written by a run"
+        )
+    return frames
+
+
 def recover(disk: Disk) -> Recovered:
     """The trader as the trusted prefix leaves it: the newest whole snapshot, or an older one, or none, and the inputs behind it.
 
@@ -123,7 +147,7 @@ def recover(disk: Disk) -> Recovered:
     snapshots, bad = read_all(disk)
     after = None
     for s in snapshots:
-        if places.get((s.place.segment, s.place.size)) == s.place.chain and len(s.arena) == len(stepper.trader.snapshot()):
+        if places.get((s.place.segment, s.place.size)) == s.place.chain and s.fits(stepper.trader, build.strategies):
             after = s.place
             stepper.trader.restore(s.state())
             for strategy, own in zip(build.strategies, s.plain, strict=True):
@@ -138,11 +162,11 @@ def recover(disk: Disk) -> Recovered:
     said = stepper.out[:0]
     if after is None:
         said = stepper.start(starts[0].now)
-    batches = _feed(disk, stepper, after)
+    batches = _feed(disk, stepper, after, head.manifest)
     return Recovered(head, build, stepper.trader, starts, prefix, stopped, bad, said[:0] if batches else said)
 
 
-def _feed(disk: Disk, stepper: Stepper, after: Place | None) -> int:
+def _feed(disk: Disk, stepper: Stepper, after: Place | None, m: Manifest) -> int:
     """Feed every input behind `after`; returns how many batches there were."""
     batches = 0
     for block in Reader(disk, after):
@@ -150,7 +174,7 @@ def _feed(disk: Disk, stepper: Stepper, after: Place | None) -> int:
         if block.kind == STOP:
             stepper.stop()
         elif block.kind == BATCH and len(block.frames):
-            if first_difference(stepper.feed(block.frames), block.outputs) >= 0:
+            if first_difference(stepper.feed(_sound(block.frames, m, disk)), block.outputs) >= 0:
                 seq = int(block.frames["seq"][0])
                 raise BadInput(
                     f"{disk.folder}: from input {seq:,} on the trader says other things than the journal holds: it was written by other "
@@ -192,7 +216,7 @@ def verify(disk: Disk, told=lambda done, total: None) -> Verification:
         if block.kind == STOP:
             pending = stepper.stop()
         elif block.kind == BATCH:
-            said = np.concatenate([pending, stepper.feed(block.frames)])
+            said = np.concatenate([pending, stepper.feed(_sound(block.frames, head.manifest, disk))])
             pending = said[:0]
             k = first_difference(said, block.outputs)
             if k >= 0:
@@ -200,7 +224,7 @@ def verify(disk: Disk, told=lambda done, total: None) -> Verification:
             done += len(block.frames)
             told(done, prefix.inputs)
         elif block.kind == MARK:
-            mark = msgspec.json.decode(block.payload, type=Mark)
+            mark = _decoded(block, Mark, disk)
             marks += 1
             if (mark.seq, mark.digest, mark.state) != (int(h.seq), int(h.digest), stepper.trader.digest()):
                 difference = f"the digest or the state at input {mark.seq:,}"
@@ -241,7 +265,7 @@ def session_of(disk: Disk) -> Session:
 
 def notes(disk: Disk) -> list[dict]:
     """Every NOTE of a journal, in order."""
-    return [b.json() for b in Reader(disk) if b.kind == NOTE]
+    return [_decoded(b, dict, disk) for b in Reader(disk) if b.kind == NOTE]
 
 
 __all__ = [

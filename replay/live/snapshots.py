@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
+from replay.errors import UNREADABLE
+from replay.kernel.arena import WIRING, Arena
 from replay.live.disk import DRAFT, Disk
 from replay.live.log import HASH, Place
 
@@ -17,7 +20,7 @@ MAGIC = b"RPLS0001"
 class Snapshot(msgspec.Struct):
     """The trader behind the block that ends at `place`, after input `seq`; `plain` is the annotated state of plain strategies."""
 
-    seq: int
+    seq: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
     place: Place
     plain: list[dict | None]
     arena: bytes
@@ -26,6 +29,16 @@ class Snapshot(msgspec.Struct):
     def name(self) -> str:
         """Its file."""
         return f"snapshot-{self.seq:016x}.bin"
+
+    def fits(self, trader: Arena, strategies) -> bool:
+        """Whether it is of a trader with the same regions, and strategies with the same state."""
+        regions = [f"{name}_{part}" for name in trader.dtypes for part in ("at", "n")]
+        spans = [(at - WIRING, dtype.itemsize) for dtype, at in (trader.header_dtype.fields[name][:2] for name in regions)]
+        mine = trader.snapshot().tobytes()
+        if len(mine) != len(self.arena) or any(mine[at : at + size] != self.arena[at : at + size] for at, size in spans):
+            return False
+        wanted = [None if s.kind != "plain" else {*s.fields.state, *s.fields.each} for s in strategies]
+        return [None if own is None else set(own) for own in self.plain] == wanted
 
     def state(self) -> np.ndarray:
         """What `Arena.restore` takes."""
@@ -65,7 +78,7 @@ def read_all(disk: Disk) -> tuple[list[Snapshot], list[str]]:
             if data[: len(MAGIC)] != MAGIC or blake2b(data[head:], digest_size=HASH).digest() != data[len(MAGIC) : head]:
                 raise ValueError(name)
             good.append(msgspec.msgpack.decode(data[head:], type=Snapshot))
-        except (ValueError, msgspec.DecodeError):
+        except UNREADABLE:
             bad.append(name)
     return good, bad
 

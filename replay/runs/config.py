@@ -14,7 +14,7 @@ from replay.data.instruments import Instrument
 from replay.data.session import Session
 from replay.data.times import ns_of
 from replay.engine import Engine
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 from replay.faults.plan import Plan, toml_value
 from replay.runs import rules
 from replay.runs.charges import commission, participation_ppm, slippage_ppm
@@ -22,6 +22,8 @@ from replay.strategy import load
 from replay.trader.limits import Limits
 from replay.trader.specs import duration_ns
 from replay.venue.setup import QUEUES, Leg, Profile
+
+MOST_CAPITAL = 10**10  #: what money is counted in goes a little further
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +68,10 @@ class RunConfig(
     order_capacity: int = 1024
     faults: Plan = Plan()
 
+    def __post_init__(self) -> None:
+        if not abs(self.initial_capital) < MOST_CAPITAL:
+            raise ValueError(f"initial_capital must be below {MOST_CAPITAL:,}, got {self.initial_capital}")
+
     @staticmethod
     def load(path: str | Path) -> RunConfig:
         """Read a TOML file. Raises `BadInput` for a missing file, an unknown name or a wrong type."""
@@ -74,7 +80,7 @@ class RunConfig(
                 return msgspec.convert(tomllib.load(f, parse_float=Decimal), RunConfig, strict=False)
         except OSError as e:
             raise BadInput(f"--config {path}: {e.strerror or e}: name a TOML file; replay run --show-config prints one") from None
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as e:
+        except UNREADABLE as e:
             raise BadInput(f"--config {path}: {e}: correct it; replay run --show-config prints every name") from None
 
     def to_toml(self) -> str:

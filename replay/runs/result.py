@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from replay.data.instruments import Instrument
 from replay.engine import Engine
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 from replay.live.disk import Disk
 from replay.runs.config import RunConfig
 from replay.runs.tables import tables
@@ -128,7 +128,7 @@ class Result:
             if found != FORMAT:
                 raise BadInput(f"{path}: run version {FORMAT} expected, got {found}: run again")
             return Result(msgspec.json.decode(text, type=RunManifest), path=path)
-        except msgspec.DecodeError as e:
+        except UNREADABLE as e:
             raise BadInput(f"{path}/{MANIFEST}: not the manifest of a run ({e}): name a folder that replay run wrote") from None
 
     @property
@@ -241,7 +241,7 @@ def check_place(path: Path) -> None:
     try:
         if path.exists():
             msgspec.json.decode((path / MANIFEST).read_bytes(), type=_Version)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         raise BadInput(f"{path}: something that is no run is there: choose another folder") from None
 
 

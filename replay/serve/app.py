@@ -89,7 +89,7 @@ class App:
         try:
             raw = await request.read()
             body = json.loads(raw, parse_float=str) if raw else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return 400, {"code": BAD_REQUEST, "message": "request body format is invalid"}
         self.server.catch_up()
         try:

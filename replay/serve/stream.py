@@ -81,7 +81,7 @@ class DataStream(Connection):
         """One message of the client."""
         try:
             m = msgpack.unpackb(data) if isinstance(data, bytes) else json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             m = None
         if not isinstance(m, dict):
             self.refuse(400)
@@ -169,7 +169,7 @@ class TradeStream(Connection):
         """One message of the client."""
         try:
             m = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             m = None
         if not isinstance(m, dict):
             self.say("error", {"code": 400, "error": MESSAGES[400]})

@@ -34,6 +34,9 @@ class Ticket:
     client_order_id: str | None
 
 
+MOST_PLACES = 30  #: in front of a number's point, or behind it
+
+
 def number(value, name: str) -> Decimal | None:
     """A positive number of the request, written as a JSON number or as text; None where it is not there."""
     if value is None or value == "":
@@ -42,7 +45,12 @@ def number(value, name: str) -> Decimal | None:
         out = Decimal(str(value))
     except InvalidOperation:
         out = Decimal("NaN")
-    if isinstance(value, bool) or not out.is_finite():
+    if (
+        isinstance(value, bool)
+        or not out.is_finite()
+        or abs(out.adjusted()) > MOST_PLACES
+        or out.as_tuple().exponent < -MOST_PLACES
+    ):
         raise ApiError.field(f"{name} must be a number")
     if out <= 0:
         raise ApiError.field(f"{name} must be > 0")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from replay.data.instruments import Instrument
-from replay.errors import BadInput
+from replay.data.instruments import MAX_INT, Instrument
+from replay.errors import UNREADABLE, BadInput
 
 MONEY = Decimal(10) ** 8
 SHARE = Decimal(10) ** 6
+MOST, MOST_S, MOST_COUNT = 10**18, 10**9, 10**6  #: of an amount; of seconds; of what is kept one by one
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +56,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             value = getattr(self, name)
             if isinstance(value, (int, Decimal)) and not (Decimal(value).is_finite() and value >= 0):
                 raise ValueError(f"{name} must be a number of at least 0, got {value}")
+            most = MOST_COUNT if name in _COUNTS else MOST_S if name.endswith("_s") else MOST
+            if isinstance(value, (int, Decimal)) and value > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value}: leave it out for no limit")
 
     @staticmethod
     def load(path: str | Path) -> Limits:
@@ -64,7 +68,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 return msgspec.convert(tomllib.load(f, parse_float=Decimal), Limits, strict=False)
         except OSError as e:
             raise BadInput(f"limits {path}: {e.strerror or e}: name a TOML file with limits, or leave --limits out") from None
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as e:
+        except UNREADABLE as e:
             raise BadInput(f"limits {path}: {e}: correct it; docs/limits.md lists every limit with its unit") from None
 
     def check_of_strategy(self) -> None:
@@ -84,7 +88,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "max_position": _at_least_one(self.max_position, self.max_position / lot),
             **{n: _at_least_one(getattr(self, n), getattr(self, n) * MONEY) for n in _MONEY},
             **{n: _at_least_one(getattr(self, n), getattr(self, n) * SHARE) for n in _SHARE},
-            **{n: int(getattr(self, n)) for n in ("collar_bps", "max_spread_bps", "max_orders", "max_messages", "reject_spike")},
+            **{n: int(getattr(self, n)) for n in _COUNTS},
             "flatten": int(self.flatten),
             **ns,
         }
@@ -102,9 +106,10 @@ _MONEY = [
     "max_total_loss",
     "max_drawdown",
 ]
+_COUNTS = ("collar_bps", "max_spread_bps", "max_orders", "max_messages", "reject_spike")
 _SHARE = ["max_position_share", "max_leverage", "max_risk_share", "max_drawdown_share"]
 
 
 def _at_least_one(wanted: Decimal, value: Decimal) -> int:
     """A limit below one unit still is a limit: it must not become 0, which means none."""
-    return max(1, int(value)) if wanted else 0
+    return min(max(1, int(value)), MAX_INT - 1) if wanted else 0

@@ -17,7 +17,7 @@ from alpaca.data.requests import CryptoBarsRequest, CryptoLatestTradeRequest, St
 from alpaca.data.timeframe import TimeFrame
 
 from replay.data.instruments import Instrument
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 from replay.live.alpaca import wire
 from replay.live.alpaca.rest import DONE, MISSING, Rest, tame
 from replay.live.alpaca.wire import Scale
@@ -83,7 +83,7 @@ def keys(path: Path | None) -> tuple[str, str]:
         table = tomllib.loads(path.read_text())
     except OSError as e:
         raise BadInput(f"{path}: {e.strerror}: name a TOML file with {KEY} and {SECRET}") from None
-    except tomllib.TOMLDecodeError:
+    except UNREADABLE:
         raise BadInput(f'{path}: not a TOML file: write {KEY} = "..." and {SECRET} = "..." in it') from None
     found = table.get(KEY), table.get(SECRET)
     if not all(isinstance(k, str) and k for k in found):
