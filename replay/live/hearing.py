@@ -10,6 +10,7 @@ from replay.events import CLOSED, CONTROL, OP_END, OP_HALT, OP_RESUME, OPEN, PHA
 from replay.live import reconcile, reports
 from replay.live.broker import Books, Control, Failed, Hours, Link, Looked, Mark, Row, Update
 from replay.live.desk import pack
+from replay.live.hops import NOWHERE, stamp
 from replay.live.ids import parse
 from replay.live.status import status_of
 from replay.trader.orders import EXEC_TRADE, UNKNOWN
@@ -27,10 +28,14 @@ def on_row(r: Runner, row: Row) -> None:
         return
     now = r.now(row.at)
     r.heard_ns = now
-    r.event(row.event, now)
-    if r.sent and not row.at:
-        r.hops.add("decided", r.clock.now() - now)
-        r.hops.add("queued", max(0, now - int.from_bytes(row.event[8:16], "little")))
+    if row.heard:
+        r.came = (row.heard, row.queued, stamp())
+        r.event(row.event, now)
+        r.came = NOWHERE
+        if not r.sent:
+            r.hops.add("heard to stepped", stamp() - row.heard)
+    else:
+        r.event(row.event, now)
 
 
 def on_update(r: Runner, u: Update) -> None:

@@ -18,11 +18,11 @@ import msgspec
 from replay.errors import BadInput
 from replay.events import CONTROL, OP_CANCEL_ALL, OP_KILL, TIMER
 from replay.live import reconcile
-from replay.live.broker import Broker, Control, Failed, Row, Update
+from replay.live.broker import Broker, Control, Failed, Leave, Row, Update
 from replay.live.clock import Clock, Lockstep
-from replay.live.desk import Desk, Fault, pack
+from replay.live.desk import Command, Desk, Fault, pack
 from replay.live.hearing import HANDLE, SECOND, on_row
-from replay.live.hops import Hops
+from replay.live.hops import NOWHERE, Hops, stamp
 from replay.live.ids import Name
 from replay.live.status import status_of
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
@@ -64,6 +64,7 @@ class Runner:
         self.desk, self.broker, self.run_id, self.settings, self.clock, self.told = desk, broker, run_id, settings, clock, told
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.hops = Hops()
+        self.came = NOWHERE  # when what is being dealt with was heard, queued and taken
         self.links = {"market data": False, "order updates": False, "requests": True}
         self.heard_ns = self.offset_ns = 0
         self.reconciled = self.over = False
@@ -158,6 +159,7 @@ class Runner:
                 self._take(item)
             self.fire()
             self._periodic()
+            self.desk.tell()
         except OSError as e:
             self._abandon(e)
 
@@ -214,13 +216,30 @@ class Runner:
             self._fault(self.desk.faults.pop(0), now)
 
     def _send(self) -> None:
-        """Make durable, then send."""
+        """Have requests prepared, make durable, let them leave."""
         if not self.reconciled or not self.desk.waiting:
             return
-        began = time.perf_counter_ns()
-        commands = self.desk.durable()
-        self.hops.add("durable", time.perf_counter_ns() - began)
+        leave, commands = Leave(self.hops, self.came, stamp()), self._named(self.desk.claim())
         self.sent = True
+        if self.broker.lockstep:
+            self._let(leave)
+            self.broker.send(commands, leave)
+        else:
+            self.broker.send(commands, leave)
+            self._let(leave)
+
+    def _let(self, leave: Leave) -> None:
+        try:
+            self.desk.durable()
+        except BaseException:
+            leave.refuse()
+            raise
+        leave.give(stamp())
+        if self.came is NOWHERE:
+            self.hops.add("durable", leave.durable - leave.stepped)
+
+    def _named(self, commands: list[Command]) -> list[tuple[Command, str, str]]:
+        """Commands with the ClOrdID each is about and, of a replace, that of the new order; what is not to be sent any more is answered."""
         named = []
         for c in commands:
             name = Name(self.run_id, self.desk.epoch_of(c.handle), c.handle, 0)
@@ -234,7 +253,7 @@ class Runner:
                 )
                 continue
             named.append((c, str(name), str(name._replace(seq=c.seq)) if c.kind == CMD_REPLACE else ""))
-        self.broker.send(named)
+        return named
 
     def durable(self) -> None:
         """Make what there is durable; commands that wait for the broker's books go on waiting."""

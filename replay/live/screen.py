@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.5
 MOST_ORDERS = 12
+SHOWN_HOPS = ("heard to stepped", "durable", "heard to written")
 
 
 def render(s: dict) -> RenderableType:
@@ -69,7 +70,9 @@ def render(s: dict) -> RenderableType:
     ]
     if s["orders"]:
         parts.append(orders)
-    hops = "   ".join(f"{name} p50 {h['p50']:,.0f} p99 {h['p99']:,.0f} us" for name, h in s["hops_us"].items())
+    hops = "   ".join(
+        f"{name} p50 {h['p50']:,.0f} p99 {h['p99']:,.0f} us" for name, h in s["hops_us"].items() if name in SHOWN_HOPS
+    )
     if hops:
         parts.append(Text(hops, style="dim"))
     return Group(*parts, Text(f"digest {s['digest']}", style="dim"))

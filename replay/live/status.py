@@ -46,7 +46,7 @@ def status_of(r: Runner) -> dict:
         "feed_age_ms": (now - r.heard_ns) / 1e6 if r.heard_ns else None,
         "clock_skew_ms": r.clock.skew_ns() / 1e6,
         "broker_clock_ms": r.offset_ns / 1e6,
-        "hops_us": {k: {p: v / 1e3 if p != "n" else v for p, v in row.items()} for k, row in r.hops.percentiles().items()},
+        "hops_us": {k: {p: v / 1e3 if p != "n" else v for p, v in row.items()} for k, row in r.hops.summary().items()},
         "positions": [],
         "orders": [],
     }

@@ -9,6 +9,7 @@ cancels.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 
@@ -18,11 +19,12 @@ from replay.live import broker as B
 from replay.live.alpaca import wire
 from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
 from replay.live.alpaca.lanes import Bucket, Lane
-from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer
+from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer, Rest
 from replay.live.alpaca.streams import DATA, UPDATES, Streams
 from replay.live.alpaca.wire import Scale
-from replay.live.broker import Books, Failed, Link, Looked, Mark, Row, Update
+from replay.live.broker import Books, Failed, Leave, Link, Looked, Mark, Row, Update
 from replay.live.desk import Command
+from replay.live.hops import stamp
 from replay.live.ids import parse
 from replay.trader.layout import CMD_CANCEL, CMD_NEW
 from replay.trader.orders import (
@@ -77,15 +79,22 @@ class Alpaca:
         )  # fmt: skip
         self._last_bar = 0  # the close of the newest bar heard, ns
         self._bars: list[bytes] = []  # of the newest minute, until it is complete
+        self._bars_heard = 0
         self._frame: list[object] = []
         self._head: dict | None = None
 
     # --- the broker's side of the runner ----------------------------------------------------------------------------------------
     def start(self, put: Callable[[object], None]) -> None:
         self.put = put
+        for lane, rest in zip(self.lanes, (self.orders, self.cancels), strict=False):
+            lane.put(functools.partial(self._connect, rest))
         for lane in self.lanes:
             lane.start()
         self.streams.start()
+
+    def _connect(self, rest: Rest) -> None:
+        """Make a lane's connection before the first order needs it."""
+        rest.call("get", "/clock")
 
     def listen(self) -> None:
         self.streams.subscribe(list(self.scales), self.bars, self.crypto)
@@ -101,16 +110,16 @@ class Alpaca:
     def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
         self.streams.send_data({"action": "ack", "seq": step, "wake_ns": wake_ns, "batch": BATCH})
 
-    def send(self, commands: list[tuple[Command, str, str]]) -> None:
+    def send(self, commands: list[tuple[Command, str, str]], leave: Leave) -> None:
         for command, cl_ord_id, new_id in commands:
             if command.kind == CMD_NEW:
-                job = New(self, command, cl_ord_id)
+                job = New(self, command, cl_ord_id, leave)
                 self.routes[cl_ord_id] = Route(posting=job)
                 self._do(0, job)
             elif command.kind == CMD_CANCEL:
-                self._do(1, Cancel(self, cl_ord_id))
+                self._do(1, Cancel(self, cl_ord_id, leave))
             else:
-                self._do(0, Replace(self, command, cl_ord_id, new_id))
+                self._do(0, Replace(self, command, cl_ord_id, new_id, leave))
 
     def _do(self, lane: int, job: Callable[[], float | None]) -> None:
         """Hand a request to its lane; in lockstep the world waits for it."""
@@ -138,7 +147,7 @@ class Alpaca:
 
     def pull(self, cl_ord_ids: list[str]) -> None:
         for name in cl_ord_ids:
-            self.lanes[1].put(Cancel(self, name))
+            self.lanes[1].put(Cancel(self, name, None))
         self.lanes[1].settle(PULL_S)
 
     def ask(self, cl_ord_ids: list[str]) -> None:
@@ -167,7 +176,7 @@ class Alpaca:
             since = self._last_bar
             self.lanes[2].put(lambda: self._fill_bars(since))
 
-    def _on_market(self, m: dict) -> None:
+    def _on_market(self, m: dict, heard: int = 0) -> None:
         """One message of the market-data stream; in lockstep each stands behind its header."""
         recv = time.time_ns()
         if m["T"] == "replay":
@@ -191,9 +200,9 @@ class Alpaca:
             step = head["seq"]
             self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
         elif event and m["T"] == "b":
-            self._hold_bar(event)
+            self._hold_bar(event, heard)
         elif event:
-            self.put(Row(event))
+            self.put(Row(event, 0, 0, heard, stamp()))
         else:
             self._skip(str(m["T"]))
 
@@ -213,11 +222,12 @@ class Alpaca:
             self._give(events)
         return None
 
-    def _hold_bar(self, event: bytes) -> None:
+    def _hold_bar(self, event: bytes, heard: int) -> None:
         """Bars of one minute are one message for strategies: it ends when every symbol's is in, or `BARS_S` after the first."""
         if self._bars and self._bars[0][:8] != event[:8]:
             self._give_bars()
         self._bars.append(event)
+        self._bars_heard = heard
         if len(self._bars) == len(self.scales):
             self._give_bars()
         elif len(self._bars) == 1:
@@ -226,14 +236,14 @@ class Alpaca:
     def _give_bars(self) -> None:
         bars, self._bars = self._bars, []
         self._last_bar = int.from_bytes(bars[0][:8], "little")
-        self._give(bars)
+        self._give(bars, self._bars_heard)
 
-    def _give(self, bars: list[bytes]) -> None:
+    def _give(self, bars: list[bytes], heard: int = 0) -> None:
         """One minute's bars, the last of them marked as such."""
         for event in bars[:-1]:
             self.put(Row(event))
         flags = int.from_bytes(bars[-1][18:20], "little") | LAST
-        self.put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:]))
+        self.put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:], 0, 0, heard, stamp()))
 
     def _on_step(self, m: dict) -> None:
         if "row" in m:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from replay.errors import BadInput
 from replay.live import broker as B
 from replay.live.alpaca import wire
-from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, REFUSED, UNAUTHORIZED, UNKNOWN, Answer
+from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, REFUSED, UNAUTHORIZED, UNKNOWN, WITHHELD, Answer
 from replay.live.alpaca.streams import UPDATES
-from replay.live.broker import Link
+from replay.live.broker import Leave, Link
 from replay.live.desk import Command
+from replay.live.hops import stamp
 from replay.trader.orders import EXEC_CANCELED, EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_UNKNOWN
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class _Job:
 
 
 class New(_Job):
-    def __init__(self, adapter: Adapter, command: Command, root: str):
+    def __init__(self, adapter: Adapter, command: Command, root: str, leave: Leave):
         super().__init__(adapter, root)
-        self.command = command
+        self.command, self.leave = command, leave
         self._begun = threading.Lock()
 
     def withdraw(self) -> bool:
@@ -80,19 +81,23 @@ class New(_Job):
 
     def _send(self) -> float | None:
         adapter, route = self.adapter, self.adapter.routes[self.root]
-        scale = adapter.by_index[self.command.instrument]
+        scale, begun, transport = adapter.by_index[self.command.instrument], stamp(), adapter.orders.transport
         if self.stale:
             a = Answer(REFUSED, None, f"it waited for more than {PATIENCE_S:.0f} s to be sent")
         else:
             try:
-                a = adapter.orders.call("post", "/orders", wire.new_order(self.command, scale, self.root, adapter.extended()))
+                body = wire.new_order(self.command, scale, self.root, adapter.extended())
+                a = adapter.orders.call("post", "/orders", body, self.leave)
             except BadInput as e:
                 a = Answer(REFUSED, None, str(e))
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
         route.posting = None
+        if a.outcome == WITHHELD:
+            return None
         if a.outcome == DONE:
+            self.leave.left(self.root, begun, transport.prepared, transport.written)
             route.order_id = route.order_id or a.body["id"]
             if a.body["status"] == "rejected":
                 adapter.tell(self.root, EXEC_REJECTED, "rejected at once")
@@ -111,8 +116,9 @@ class New(_Job):
 class _Request(_Job):
     """A cancel or a replace: while it has no answer, a look-up says nothing about it."""
 
-    def __init__(self, adapter: Adapter, root: str):
+    def __init__(self, adapter: Adapter, root: str, leave: Leave | None):
         super().__init__(adapter, root)
+        self.leave = leave
         self.route = adapter.routes.setdefault(root, Route())
         self.route.asking += 1
 
@@ -139,19 +145,19 @@ class Cancel(_Request):
             if not route.order_id:
                 adapter.look(self.root)
                 return None
-        a = adapter.cancels.call("delete", f"/orders/{route.order_id}")
+        a = adapter.cancels.call("delete", f"/orders/{route.order_id}", leave=self.leave)
         if a.outcome in (LATER, UNKNOWN):  # asking twice for a cancellation does no harm
             return a.after_s or 0.5
         if a.outcome == UNAUTHORIZED:
             adapter.unauthorized(a)
-        elif a.outcome != DONE:
+        elif a.outcome not in (DONE, WITHHELD):
             adapter.look(self.root)
         return None
 
 
 class Replace(_Request):
-    def __init__(self, adapter: Adapter, command: Command, root: str, new_id: str):
-        super().__init__(adapter, root)
+    def __init__(self, adapter: Adapter, command: Command, root: str, new_id: str, leave: Leave):
+        super().__init__(adapter, root, leave)
         self.command, self.new_id = command, new_id
 
     def _send(self) -> float | None:
@@ -165,13 +171,13 @@ class Replace(_Request):
             )
             return None
         body = wire.replacement(self.command, scale, route.cum, self.new_id)
-        a = adapter.orders.call("patch", f"/orders/{route.order_id}", body)
+        a = adapter.orders.call("patch", f"/orders/{route.order_id}", body, self.leave)
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
         if a.outcome in (UNKNOWN, DUPLICATE):
             adapter.look(self.root)
-        elif a.outcome != DONE:
+        elif a.outcome not in (DONE, WITHHELD):
             adapter.tell(self.root, EXEC_REPLACE_REJECTED, a.text)
             if a.outcome == UNAUTHORIZED:
                 adapter.unauthorized(a)

@@ -11,14 +11,17 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import msgpack
 from alpaca.data.enums import DataFeed
 from alpaca.data.live import CryptoDataStream, StockDataStream
 from alpaca.trading.stream import TradingStream
+from websockets.legacy.client import WebSocketClientProtocol
 
 from replay.live.broker import Link
+from replay.live.hops import stamp
 
 #: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
 STOP_S, CANCELS = 1.5, 3  #: how long one end of a connection is waited for, and how often its task is told to end
@@ -29,6 +32,33 @@ DATA, UPDATES = "market data", "order updates"
 # what the SDK logs goes to `Link`; its tracebacks would carry what was sent, keys included
 logging.getLogger("alpaca").addHandler(logging.NullHandler())
 logging.getLogger("alpaca").propagate = False
+
+
+class Stamped(WebSocketClientProtocol):
+    """The SDK's websocket; `heard` says when the last byte of the message that `recv` gave came from the socket."""
+
+    def __init__(self, *a, **kw):
+        super().__init__(*a, **kw)
+        self._got, self._pieces, self._stamps = 0, deque(), deque()
+        self.heard = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._got += len(data)
+        self._pieces.append((self._got, stamp()))
+        super().data_received(data)
+
+    async def read_message(self):
+        message = await super().read_message()
+        read, pieces = self._got - len(self.reader._buffer), self._pieces
+        while len(pieces) > 1 and pieces[0][0] < read:
+            pieces.popleft()
+        self._stamps.append(pieces[0][1] if pieces else 0)
+        return message
+
+    async def recv(self):
+        message = await super().recv()
+        self.heard = self._stamps.popleft()
+        return message
 
 
 class _Telling:
@@ -63,7 +93,7 @@ class _Market:
         elif kind == "subscription":
             self.on_link(Link(self.label, True))
         else:
-            self.on_message(msg)
+            self.on_message(msg, self._ws.heard)
 
 
 class Stocks(_Telling, _Market, StockDataStream):
@@ -89,7 +119,8 @@ async def _never(_: object) -> None:
 
 
 class Streams:
-    """Both streams in their thread. `on_market` and `on_update` are called there with each message, `on_link` with each change."""
+    """Both streams in their thread. `on_market` is called there with each message and when it was heard, `on_update` with each message,
+    `on_link` with each change."""
 
     def __init__(
         self,
@@ -106,7 +137,7 @@ class Streams:
         crypto=False,
         mute_s=None,
     ):
-        common = {"raw_data": True, "websocket_params": dict(SOCKET)}
+        common = {"raw_data": True, "websocket_params": {**SOCKET, "create_protocol": Stamped}}
         self.updates = Updates(key, secret, paper=paper, url_override=updates_url, **common)
         self.updates.told(UPDATES, on_update, on_link)
         self.updates.subscribe_trade_updates(_never)
