@@ -56,7 +56,7 @@ def order(into: Path, url: str, symbols: list[str], strategy: str, params: dict[
     keys, limits = into / "keys.toml", into / "limits.toml"
     keys.write_text("".join(f'{name.replace("-", "_")} = "{value}"\n' for name, value in KEYS.items()))
     keys.chmod(0o600)
-    limits.write_text("max_position = 1000000\n")
+    limits.write_text("max_position = 1000000000\n")
     return Order(
         strategies=[(strategy, params)],
         symbols=symbols,

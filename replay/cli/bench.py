@@ -8,7 +8,6 @@ import typer
 
 from replay.cli.app import app
 from replay.cli.options import Json, print_json
-from replay.errors import BadInput
 from replay.progress import progress
 
 bench = typer.Typer(help="Measure the live path on this machine: docs/live.md.", no_args_is_help=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from replay.live.desk import Command
-from replay.live.hops import NOWHERE, Hops, Sent
+from replay.live.hops import Hops, Sent
 
 
 class Row(NamedTuple):
