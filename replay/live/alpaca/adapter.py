@@ -9,7 +9,6 @@ cancels.
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ from replay.events import GAP, LAST
 from replay.live import broker as B
 from replay.live.alpaca import wire
 from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
-from replay.live.alpaca.lanes import Bucket, Lane
+from replay.live.alpaca.lanes import Bucket, Job, Lane
 from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer, Rest
 from replay.live.alpaca.streams import DATA, UPDATES, Streams
 from replay.live.alpaca.wire import Scale
@@ -33,6 +32,7 @@ from replay.trader.orders import (
     EXEC_REPLACED,
 )
 
+ORDERS, CANCELS = 4, 2  #: connections of each
 PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
 SETTLE_EARLIER_S = 1.0  #: how long an order of an earlier process may be on its way
 BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
@@ -69,10 +69,14 @@ class Alpaca:
         self.skipped: dict[str, int] = {}  # messages by kind that the trader has no use for
         self.gapped: set[int] = set()  # instruments whose next row is the first after a gap
         self.put: Callable[[object], None] = lambda item: None
-        self.orders, self.cancels, self.queries = (access.rest() for _ in range(3))  # cancels have a connection to themselves
+        self.queries = access.rest()
         bucket = Bucket(access.rate * 0.95, max(10.0, access.rate * 0.95)) if access.rate else None
         room = access.rate * 0.15
-        self.lanes = [Lane("orders", bucket, 2 * room), Lane("cancels", bucket, 0), Lane("queries", bucket, room)]
+        lanes = {"orders": (ORDERS, 2 * room), "cancels": (CANCELS, 0)}  # cancels have connections to themselves
+        self.lanes = [
+            *(Lane(name, [access.rest() for _ in range(n)], bucket, spare, self._failed) for name, (n, spare) in lanes.items()),
+            Lane("queries", [self.queries], bucket, room, self._failed),
+        ]
         self.streams = Streams(
             access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
             updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
@@ -86,15 +90,9 @@ class Alpaca:
     # --- the broker's side of the runner ----------------------------------------------------------------------------------------
     def start(self, put: Callable[[object], None]) -> None:
         self.put = put
-        for lane, rest in zip(self.lanes, (self.orders, self.cancels), strict=False):
-            lane.put(functools.partial(self._connect, rest))
         for lane in self.lanes:
             lane.start()
         self.streams.start()
-
-    def _connect(self, rest: Rest) -> None:
-        """Make a lane's connection before the first order needs it."""
-        rest.call("get", "/clock")
 
     def listen(self) -> None:
         self.streams.subscribe(list(self.scales), self.bars, self.crypto)
@@ -104,8 +102,6 @@ class Alpaca:
         for lane in self.lanes:
             lane.stop()
         self.streams.stop()
-        for rest in (self.orders, self.cancels, self.queries):
-            rest.close()
 
     def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
         self.streams.send_data({"action": "ack", "seq": step, "wake_ns": wake_ns, "batch": BATCH})
@@ -121,22 +117,25 @@ class Alpaca:
             else:
                 self._do(0, Replace(self, command, cl_ord_id, new_id, leave))
 
-    def _do(self, lane: int, job: Callable[[], float | None]) -> None:
+    def _failed(self, e: Exception) -> None:
+        self.put(Link(UPDATES, True, f"a request went wrong: {type(e).__name__}", fatal=True))
+
+    def _do(self, lane: int, job: Job) -> None:
         """Hand a request to its lane; in lockstep the world waits for it."""
         if not self.lockstep:
             self.lanes[lane].put(job)
             return
-        while (again := job()) is not None:
+        while (again := job(self.lanes[lane].rests[0])) is not None:
             time.sleep(again)
 
     def reconnect(self, stream: str) -> None:
         self.streams.reconnect(stream)
 
     def drop(self, seen: B.Seen) -> None:
-        self.lanes[1].put(lambda: self._drop(seen))
+        self.lanes[1].put(lambda rest: self._drop(rest, seen))
 
-    def _drop(self, seen: B.Seen) -> float | None:
-        a = self.cancels.call("delete", f"/orders/{seen.order_id}")
+    def _drop(self, rest: Rest, seen: B.Seen) -> float | None:
+        a = rest.call("delete", f"/orders/{seen.order_id}")
         return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
 
     def look(self, cl_ord_id: str) -> None:
@@ -151,7 +150,7 @@ class Alpaca:
         self.lanes[1].settle(PULL_S)
 
     def ask(self, cl_ord_ids: list[str]) -> None:
-        def job() -> None:
+        def job(_: Rest) -> None:
             try:
                 self.put(self.books(cl_ord_ids))
             except (NoAnswer, BadInput, wire.Unknown) as e:
@@ -160,7 +159,7 @@ class Alpaca:
         self.lanes[2].put(job)
 
     def hours(self) -> None:
-        def job() -> None:
+        def job(_: Rest) -> None:
             before = time.time_ns()
             with contextlib.suppress(NoAnswer):
                 self.put(wire.hours(self.get("/clock"), before, time.time_ns()))
@@ -174,7 +173,7 @@ class Alpaca:
         self.put(link)
         if link.stream == DATA and link.up and self._last_bar and self.gapped:
             since = self._last_bar
-            self.lanes[2].put(lambda: self._fill_bars(since))
+            self.lanes[2].put(lambda _: self._fill_bars(since))
 
     def _on_market(self, m: dict, heard: int = 0) -> None:
         """One message of the market-data stream; in lockstep each stands behind its header."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from replay.errors import BadInput
 from replay.live import broker as B
 from replay.live.alpaca import wire
-from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, REFUSED, UNAUTHORIZED, UNKNOWN, WITHHELD, Answer
+from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, REFUSED, UNAUTHORIZED, UNKNOWN, WITHHELD, Answer, Rest
 from replay.live.alpaca.streams import UPDATES
 from replay.live.broker import Leave, Link
 from replay.live.desk import Command
@@ -71,23 +71,23 @@ class New(_Job):
         """Whether it has not left, and now never will."""
         return self._begun.acquire(blocking=False)
 
-    def __call__(self) -> float | None:
+    def __call__(self, rest: Rest) -> float | None:
         if not self._begun.acquire(blocking=False):
             return None  # withdrawn
-        again = self._send()
+        again = self._send(rest)
         if again is not None:
             self._begun.release()
         return again
 
-    def _send(self) -> float | None:
+    def _send(self, rest: Rest) -> float | None:
         adapter, route = self.adapter, self.adapter.routes[self.root]
-        scale, begun, transport = adapter.by_index[self.command.instrument], stamp(), adapter.orders.transport
+        scale, begun = adapter.by_index[self.command.instrument], stamp()
         if self.stale:
             a = Answer(REFUSED, None, f"it waited for more than {PATIENCE_S:.0f} s to be sent")
         else:
             try:
                 body = wire.new_order(self.command, scale, self.root, adapter.extended())
-                a = adapter.orders.call("post", "/orders", body, self.leave)
+                a = rest.call("post", "/orders", body, self.leave)
             except BadInput as e:
                 a = Answer(REFUSED, None, str(e))
         if a.outcome == LATER:
@@ -97,7 +97,7 @@ class New(_Job):
         if a.outcome == WITHHELD:
             return None
         if a.outcome == DONE:
-            self.leave.left(self.root, begun, transport.prepared, transport.written)
+            self.leave.left(self.root, begun, rest.session.prepared, rest.session.written)
             route.order_id = route.order_id or a.body["id"]
             if a.body["status"] == "rejected":
                 adapter.tell(self.root, EXEC_REJECTED, "rejected at once")
@@ -122,15 +122,15 @@ class _Request(_Job):
         self.route = adapter.routes.setdefault(root, Route())
         self.route.asking += 1
 
-    def __call__(self) -> float | None:
-        again = self._send()
+    def __call__(self, rest: Rest) -> float | None:
+        again = self._send(rest)
         if again is None:
             self.route.asking -= 1
         return again
 
 
 class Cancel(_Request):
-    def _send(self) -> float | None:
+    def _send(self, rest: Rest) -> float | None:
         adapter, route = self.adapter, self.route
         if not route.order_id:
             posting = route.posting
@@ -145,7 +145,7 @@ class Cancel(_Request):
             if not route.order_id:
                 adapter.look(self.root)
                 return None
-        a = adapter.cancels.call("delete", f"/orders/{route.order_id}", leave=self.leave)
+        a = rest.call("delete", f"/orders/{route.order_id}", leave=self.leave)
         if a.outcome in (LATER, UNKNOWN):  # asking twice for a cancellation does no harm
             return a.after_s or 0.5
         if a.outcome == UNAUTHORIZED:
@@ -160,7 +160,7 @@ class Replace(_Request):
         super().__init__(adapter, root, leave)
         self.command, self.new_id = command, new_id
 
-    def _send(self) -> float | None:
+    def _send(self, rest: Rest) -> float | None:
         adapter, route = self.adapter, self.route
         if not route.order_id and route.posting is not None:
             return 0.02
@@ -171,7 +171,7 @@ class Replace(_Request):
             )
             return None
         body = wire.replacement(self.command, scale, route.cum, self.new_id)
-        a = adapter.orders.call("patch", f"/orders/{route.order_id}", body, self.leave)
+        a = rest.call("patch", f"/orders/{route.order_id}", body, self.leave)
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
@@ -191,7 +191,7 @@ class Look(_Job):
         super().__init__(adapter, root)
         self.tries, self.sure = 0, time.monotonic() + SETTLE_S
 
-    def __call__(self) -> float | None:
+    def __call__(self, rest: Rest) -> float | None:
         again = self._ask()
         if again is None:
             self.adapter.routes[self.root].looking = False

@@ -6,19 +6,27 @@ import functools
 import json
 import os
 from typing import NamedTuple
+from urllib.parse import urlencode
 
+import certifi
+import msgspec
 import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from replay.live.alpaca.lanes import Turn
 from replay.live.broker import Leave
 from replay.live.hops import stamp
 
 #: what became of a request: done, refused for good, refused because its ClOrdID is known, to be sent again later, not known, withheld
 DONE, REFUSED, DUPLICATE, LATER, UNKNOWN, MISSING, UNAUTHORIZED, WITHHELD = range(8)
+
+
+_JSON = msgspec.json.Encoder()
 
 
 class Answer(NamedTuple):
@@ -37,9 +45,9 @@ class Withheld(Exception):
 class _Held:
     """Mixed into a connection: a request leaves as one piece, and not before it may."""
 
-    def __init__(self, *a, transport: Transport, **kw):
+    def __init__(self, *a, session: Session, **kw):
         super().__init__(*a, **kw)
-        self.transport, self._pieces = transport, None
+        self._session, self._pieces = session, None
 
     def request(self, *a, **kw) -> None:
         self._pieces = pieces = []
@@ -47,12 +55,16 @@ class _Held:
             super().request(*a, **kw)
         finally:
             self._pieces = None
-        transport = self.transport
-        transport.prepared = stamp()
-        if transport.leave is not None and not transport.leave.wait():
+        session = self._session
+        session.prepared = stamp()
+        if session.leave is not None and not session.leave.wait():
             raise Withheld("not sent: the journal could not be written")
+        if session.turn is not None:
+            session.turn.wait()
         self.send(b"".join(pieces))
-        transport.written = stamp()
+        session.written = stamp()
+        if session.turn is not None:
+            session.turn.over()
 
     def send(self, data) -> None:
         if self._pieces is None:
@@ -69,24 +81,41 @@ class _Secure(_Held, HTTPSConnection):
     pass
 
 
-class Transport(HTTPAdapter):
-    """Under the SDK's session, which sets no timeout at all. One request at a time: `leave` is what it waits for, `prepared` and
-    `written` are its stamps."""
+class Session:
+    """What the SDK's client sends by, in the place of `requests.Session`, whose preparing of a request took longer than everything else
+    on the way: urllib3, connections kept open, a timeout on everything, no retries. For one thread.
 
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    `leave` and `turn` are what the next request waits for; `prepared` and `written` are its stamps, ns.
+    """
+
+    def __init__(self, base: str, seconds: float):
         self.leave: Leave | None = None
+        self.turn: Turn | None = None
         self.prepared = self.written = 0
-        super().__init__(pool_connections=1, pool_maxsize=4)
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+        proxy = select_proxy(base, get_environ_proxies(base))
+        options = {
+            "timeout": Timeout(connect=min(5.0, seconds), read=seconds), "retries": False, "maxsize": 4, "ca_certs": bundle,
+        }  # fmt: skip
+        self._pools = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
+        pool = self._pools.connection_from_url(base)
+        pool.ConnectionCls = functools.partial(_Secure if pool.scheme == "https" else _Plain, session=self)
 
-    def send(self, request, **kw):
-        kw["timeout"] = (min(5.0, self.seconds), self.seconds)
-        return super().send(request, **kw)
+    def request(self, method: str, url: str, headers: dict, allow_redirects: bool, params=None, json=None) -> requests.Response:
+        """As the SDK calls it; redirects are never followed."""
+        body = None
+        if params:
+            url += "?" + urlencode(params)
+        if json is not None:
+            body, headers = _JSON.encode(json), headers | {"Content-Type": "application/json"}
+        got = self._pools.urlopen(method, url, body=body, headers=headers, redirect=False)
+        out = requests.Response()
+        out.status_code, out.reason, out.headers, out.url = got.status, got.reason, got.headers, url
+        out._content, out.encoding = got.data, "utf-8"
+        return out
 
-    def get_connection_with_tls_context(self, *a, **kw):
-        pool = super().get_connection_with_tls_context(*a, **kw)
-        pool.ConnectionCls = functools.partial(_Secure if pool.scheme == "https" else _Plain, transport=self)
-        return pool
+    def close(self) -> None:
+        self._pools.clear()
 
 
 class Rest:
@@ -95,33 +124,29 @@ class Rest:
     def __init__(self, key: str, secret: str, paper: bool, url: str | None, timeout_s: float = 10.0):
         self.client = TradingClient(key, secret, paper=paper, raw_data=True, url_override=url)
         self.client._retry = 0  # it repeats a POST on 504, in our thread
-        self.transport = Transport(timeout_s)
-        session = self.client._session
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, self.transport)
-        # what the environment says is looked up once, instead of with every request
-        session.trust_env = False
-        session.proxies.update(get_environ_proxies(url or self.client._base_url.value))
-        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self.client._session = self.session = Session(url or self.client._base_url.value, timeout_s)
 
     def call(self, method: str, path: str, data: dict | None = None, leave: Leave | None = None) -> Answer:
         """One request, once; its first byte leaves when `leave` says so. Never raises for what the network or the broker does."""
-        self.transport.leave = leave
+        self.session.leave = leave
         try:
             return Answer(DONE, getattr(self.client, method)(path, data))
         except Withheld as e:
             return Answer(WITHHELD, None, str(e))
         except APIError as e:
             return judge(e.status_code, _headers(e), str(e._error))
-        except (requests.ConnectionError, requests.Timeout) as e:
-            refused = "refused" in str(e) or "Failed to resolve" in str(e)
-            return Answer(LATER if refused else UNKNOWN, None, "no connection" if refused else type(e).__name__, 1.0)
-        except (requests.RequestException, ValueError) as e:  # an answer that is no JSON
+        except (NewConnectionError, ConnectTimeoutError):
+            return Answer(LATER, None, "no connection", 1.0)
+        except (HTTPError, OSError, ValueError) as e:  # the connection broke, or an answer that is no JSON
             return Answer(UNKNOWN, None, type(e).__name__)
+
+    def connect(self) -> None:
+        """Make the connection, so that the first request need not."""
+        self.call("get", "/clock")
 
     def close(self) -> None:
         """Let go of its connections."""
-        self.client._session.close()
+        self.session.close()
 
 
 def _headers(e: APIError) -> dict:
