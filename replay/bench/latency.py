@@ -8,7 +8,6 @@ hand-overs, strategy, risk, OMS, the journal, the request of alpaca-py, and the 
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from replay.errors import BadInput
 from replay.live import lock
 from replay.live.disk import Disk
 from replay.live.hops import SHARES, Sent
-from replay.live.paper import assemble
+from replay.live.paper import assemble, tuned
 
 IDLE_GAP_NS = 10_000_000  #: between two events of the idle run
 AMONG = 20  #: under load, every so many events make an order
@@ -79,13 +78,11 @@ def measure(case: Case, orders: int, told: Callable[[int, int], None] = lambda d
         runner.hops.kept = sent.append
         watch = threading.Thread(target=_watch, args=(runner, sent, orders + orders // 10, told), daemon=True)
         watch.start()
-        gc.collect()
-        gc.freeze()
         try:
-            runner.run()
+            with tuned():
+                runner.run()
         finally:
             lock.release()
-            gc.unfreeze()
         stamps = local.asked(url, "latency")["orders"]
         state = runner.status()
     return _result(case, sent, stamps, orders, state)

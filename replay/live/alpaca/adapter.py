@@ -303,21 +303,21 @@ class Alpaca:
         return u._replace(cl_ord_id=root)
 
     # --- look-ups ---------------------------------------------------------------------------------------------------------------
-    def get(self, path: str, data: dict | None = None) -> object:
-        """A query that must have an answer. Raises `NoAnswer`."""
-        a = self.queries.call("get", path, data)
+    def get(self, path: str, data: dict | None = None, rest: Rest | None = None) -> object:
+        """A query that must have an answer, by the connection of queries or another. Raises `NoAnswer`."""
+        a = (rest or self.queries).call("get", path, data)
         if a.outcome != DONE:
             raise NoAnswer(a, path)
         return a.body
 
-    def seen(self, order: dict, settled: bool, activities: list[dict] | None = None) -> B.Seen:
+    def seen(self, order: dict, settled: bool, activities: list[dict] | None = None, rest: Rest | None = None) -> B.Seen:
         """An order with its chain and fills; `settled`: nothing about it was under way when it was asked for. Raises `NoAnswer`."""
         while order["status"] == "replaced" and order.get("replaced_by"):
-            order = self.get(f"/orders/{order['replaced_by']}")
+            order = self.get(f"/orders/{order['replaced_by']}", rest=rest)
         scale = self.scales[order["symbol"]]
         chain, before = [order], order
         while before.get("replaces"):
-            before = self.get(f"/orders/{before['replaces']}")
+            before = self.get(f"/orders/{before['replaces']}", rest=rest)
             chain.append(before)
         earlier = [wire.seen(o, scale) for o in chain[1:]]
         base, paid = sum(s.cum for s in earlier), sum(s.paid for s in earlier)
@@ -328,7 +328,7 @@ class Alpaca:
         fills = []
         if total:
             if activities is None:
-                activities = self.activities(chain[-1]["created_at"])
+                activities = self.activities(chain[-1]["created_at"], rest)
             fills = [wire.execution(a, scale, bases[a["order_id"]]) for a in activities if a["order_id"] in bases]
         root = str(parse(order["client_order_id"])._replace(seq=0))
         route = self.routes.setdefault(root, Route())
@@ -342,12 +342,12 @@ class Alpaca:
         route = self.routes.get(root)
         return route is None or (route.posting is None and route.asking == 0)
 
-    def activities(self, after: str) -> list[dict]:
+    def activities(self, after: str, rest: Rest | None = None) -> list[dict]:
         """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
         out: list[dict] = []
         query = {"after": after, "direction": "asc", "page_size": ACTIVITIES}
         while True:
-            page = self.get("/account/activities/FILL", query)
+            page = self.get("/account/activities/FILL", query, rest)
             out += page
             if len(page) < ACTIVITIES:
                 return out
@@ -396,16 +396,16 @@ class Alpaca:
                 positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
         return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked, asked_ns)
 
-    def looked(self, root: str) -> Looked:
+    def looked(self, root: str, rest: Rest | None = None) -> Looked:
         """One order by its ClOrdID. Raises `NoAnswer`."""
         asked_ns, settled = self.now(), self.settled(root)
         try:
-            order = self.get("/orders:by_client_order_id", {"client_order_id": root})
+            order = self.get("/orders:by_client_order_id", {"client_order_id": root}, rest)
         except NoAnswer as e:
             if e.answer.outcome != MISSING:
                 raise
             return Looked(root, None, asked_ns)
-        return Looked(root, self.seen(order, settled), asked_ns)
+        return Looked(root, self.seen(order, settled, rest=rest), asked_ns)
 
     def tell(self, root: str, exec_type: int, text: str) -> None:
         """What a request's own answer says, into the queue."""

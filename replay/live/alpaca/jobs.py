@@ -141,7 +141,7 @@ class Cancel(_Request):
                     return None
                 return 0.02  # it is on its way: the answer brings the id
             with contextlib.suppress(NoAnswer):
-                adapter.looked(self.root)
+                adapter.looked(self.root, rest)
             if not route.order_id:
                 adapter.look(self.root)
                 return None

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
+import select
+import ssl
+import threading
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import certifi
 import msgspec
 import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
-from requests.utils import get_environ_proxies, select_proxy
-from urllib3 import PoolManager, ProxyManager, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from requests.auth import _basic_auth_str
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 
 from replay.live.alpaca.lanes import Turn
 from replay.live.broker import Leave
@@ -27,6 +30,7 @@ DONE, REFUSED, DUPLICATE, LATER, UNKNOWN, MISSING, UNAUTHORIZED, WITHHELD = rang
 
 
 _JSON = msgspec.json.Encoder()
+CONNECT_S = 5.0
 
 
 class Answer(NamedTuple):
@@ -42,48 +46,13 @@ class Withheld(Exception):
     """It was not to leave: nothing was sent."""
 
 
-class _Held:
-    """Mixed into a connection: a request leaves as one piece, and not before it may."""
-
-    def __init__(self, *a, session: Session, **kw):
-        super().__init__(*a, **kw)
-        self._session, self._pieces = session, None
-
-    def request(self, *a, **kw) -> None:
-        self._pieces = pieces = []
-        try:
-            super().request(*a, **kw)
-        finally:
-            self._pieces = None
-        session = self._session
-        session.prepared = stamp()
-        if session.leave is not None and not session.leave.wait():
-            raise Withheld("not sent: the journal could not be written")
-        if session.turn is not None:
-            session.turn.wait()
-        self.send(b"".join(pieces))
-        session.written = stamp()
-        if session.turn is not None:
-            session.turn.over()
-
-    def send(self, data) -> None:
-        if self._pieces is None:
-            super().send(data)
-        else:
-            self._pieces.append(data)
-
-
-class _Plain(_Held, HTTPConnection):
-    pass
-
-
-class _Secure(_Held, HTTPSConnection):
-    pass
+class NotConnected(Exception):
+    """There is no connection: nothing was sent."""
 
 
 class Session:
     """What the SDK's client sends by, in the place of `requests.Session`, whose preparing of a request took longer than everything else
-    on the way: urllib3, connections kept open, a timeout on everything, no retries. For one thread.
+    on the way: one connection kept open, a timeout on everything, no retries, no redirects. One request at a time.
 
     `leave` and `turn` are what the next request waits for; `prepared` and `written` are its stamps, ns.
     """
@@ -92,30 +61,85 @@ class Session:
         self.leave: Leave | None = None
         self.turn: Turn | None = None
         self.prepared = self.written = 0
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-        proxy = select_proxy(base, get_environ_proxies(base))
-        options = {
-            "timeout": Timeout(connect=min(5.0, seconds), read=seconds), "retries": False, "maxsize": 4, "ca_certs": bundle,
-        }  # fmt: skip
-        self._pools = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
-        pool = self._pools.connection_from_url(base)
-        pool.ConnectionCls = functools.partial(_Secure if pool.scheme == "https" else _Plain, session=self)
+        self.seconds = seconds
+        self._connection = _connection(base, min(CONNECT_S, seconds))
+        self._base, self._host = base.rstrip("/"), urlsplit(base).netloc
+        self._lock = threading.Lock()
 
     def request(self, method: str, url: str, headers: dict, allow_redirects: bool, params=None, json=None) -> requests.Response:
-        """As the SDK calls it; redirects are never followed."""
-        body = None
+        """As the SDK calls it. Raises `NotConnected`, `Withheld`, and where the answer was lost `OSError` or `HTTPException`."""
+        where = url.removeprefix(self._base)
         if params:
-            url += "?" + urlencode(params)
+            where += "?" + urlencode(params)
+        lines = [f"{method} {where} HTTP/1.1", f"Host: {self._host}", "Accept-Encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        body = b""
         if json is not None:
-            body, headers = _JSON.encode(json), headers | {"Content-Type": "application/json"}
-        got = self._pools.urlopen(method, url, body=body, headers=headers, redirect=False)
-        out = requests.Response()
-        out.status_code, out.reason, out.headers, out.url = got.status, got.reason, got.headers, url
-        out._content, out.encoding = got.data, "utf-8"
+            body = _JSON.encode(json)
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        head = "\r\n".join(lines)
+        if len(head.splitlines()) != len(lines):
+            raise ValueError("a line break within a header")
+        with self._lock:
+            return self._exchange(method, url, f"{head}\r\n\r\n".encode() + body)
+
+    def _exchange(self, method: str, url: str, data: bytes) -> requests.Response:
+        connection = self._connection
+        try:
+            self._open(connection)
+        except OSError as e:
+            raise NotConnected(type(e).__name__) from None
+        self.prepared = stamp()
+        if self.leave is not None and not self.leave.wait():
+            raise Withheld("not sent: the journal could not be written")
+        if self.turn is not None:
+            self.turn.wait()
+        try:
+            connection.sock.sendall(data)
+            self.written = stamp()
+            if self.turn is not None:
+                self.turn.over()
+            got = HTTPResponse(connection.sock, method=method)
+            got.begin()
+            out = requests.Response()
+            out._content, out.encoding, out.url = got.read(), "utf-8", url
+        except BaseException:
+            connection.close()
+            raise
+        if got.will_close:
+            connection.close()
+        out.status_code, out.reason, out.headers = got.status, got.reason, CaseInsensitiveDict(got.headers.items())
         return out
 
+    def _open(self, connection: HTTPConnection) -> None:
+        """Connected, and not to a peer that has hung up since the last answer."""
+        if connection.sock is not None:
+            look = select.poll()
+            look.register(connection.sock, select.POLLIN)
+            if look.poll(0):
+                connection.close()
+        if connection.sock is None:
+            connection.connect()
+            connection.sock.settimeout(self.seconds)
+
     def close(self) -> None:
-        self._pools.clear()
+        self._connection.close()
+
+
+def _connection(base: str, timeout: float) -> HTTPConnection:
+    """To the host of `base`, through the proxy that the environment names for it; certificates are those of the SDK, or the environment's.
+    Plain HTTP is for a server on this machine, which is behind no proxy."""
+    to = urlsplit(base)
+    if to.scheme != "https":
+        return HTTPConnection(to.hostname, to.port, timeout)
+    proxy = select_proxy(base, get_environ_proxies(base))
+    via = urlsplit(proxy) if proxy else to
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    made = HTTPSConnection(via.hostname, via.port, timeout=timeout, context=ssl.create_default_context(cafile=bundle))
+    if proxy:
+        user, password = get_auth_from_url(proxy)
+        made.set_tunnel(to.hostname, to.port, {"Proxy-Authorization": _basic_auth_str(user, password)} if user else {})
+    return made
 
 
 class Rest:
@@ -135,9 +159,9 @@ class Rest:
             return Answer(WITHHELD, None, str(e))
         except APIError as e:
             return judge(e.status_code, _headers(e), str(e._error))
-        except (NewConnectionError, ConnectTimeoutError):
+        except NotConnected:
             return Answer(LATER, None, "no connection", 1.0)
-        except (HTTPError, OSError, ValueError) as e:  # the connection broke, or an answer that is no JSON
+        except (HTTPException, OSError, ValueError) as e:  # the connection broke, or an answer that is no JSON
             return Answer(UNKNOWN, None, type(e).__name__)
 
     def connect(self) -> None:
@@ -149,11 +173,11 @@ class Rest:
         self.session.close()
 
 
-def _headers(e: APIError) -> dict:
-    return dict(e.response.headers) if e.response is not None else {}
+def _headers(e: APIError) -> Mapping[str, str]:
+    return e.response.headers if e.response is not None else {}
 
 
-def judge(status: int | None, headers: dict, text: str) -> Answer:
+def judge(status: int | None, headers: Mapping[str, str], text: str) -> Answer:
     """What an error answer means.
 
     >>> judge(422, {}, '{"code": 40010001, "message": "client_order_id must be unique"}').outcome == DUPLICATE
@@ -173,7 +197,7 @@ def judge(status: int | None, headers: dict, text: str) -> Answer:
     return Answer(DUPLICATE if "must be unique" in message else REFUSED, None, message)
 
 
-def _wait_s(headers: dict) -> float:
+def _wait_s(headers: Mapping[str, str]) -> float:
     """How long a 429 asks us to wait: its headers may be missing."""
     import time
 
