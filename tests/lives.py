@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 
 import requests
 
@@ -63,6 +64,15 @@ def aside(runner):
         runner.stop("test")
         thread.join(180)
         assert not thread.is_alive()
+
+
+def until(what, seconds=300.0):
+    """Wait for something to come true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+    return found
 
 
 def control(url, what, body=None):

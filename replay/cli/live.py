@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -145,7 +146,7 @@ def resume(journal: Running, json: Json = False) -> None:
 
 @app.command()
 def status(journal: Running, json: Json = False) -> None:
-    """What a running trader holds and does.
+    """What a running trader holds and does; of one that has ended, how it stood then.
 
     Examples:
 
@@ -156,8 +157,15 @@ def status(journal: Running, json: Json = False) -> None:
 
 def _operate(journal: Path, word: str, json: bool) -> None:
     from replay.live.control import ask
+    from replay.live.status import read_status
 
-    answer = ask(journal, word)
+    try:
+        answer = ask(journal, word)
+    except BadInput:
+        answer = read_status(journal) if word == "status" else None
+        if answer is None:
+            raise
+        sys.stderr.write("no process runs this journal: how it stood when the last one ended\n")
     if json:
         print_json(answer)
         return
@@ -192,9 +200,8 @@ def doctor(
     with importing():
         from replay.live.alpaca import account
     access: Access = account.enter(*account.keys(keys), url=url, feed=feed, crypto=crypto)
-    rest = access.rest()
-    scales: dict[str, Scale] = account.instruments(rest, names(symbols), crypto)
-    rest.close()
+    with contextlib.closing(access.rest()) as rest:
+        scales: dict[str, Scale] = account.instruments(rest, names(symbols), crypto)
     found = list(account.checks(access, scales))
     if json:
         print_json([{"check": what, "ok": good, "said": said} for what, good, said in found])

@@ -139,7 +139,7 @@ class Leave:
     """Whether requests may leave: not before the journal is durable, and never where that failed. `came`: the stamps of what made the
     trader send them (heard, queued, taken); `stepped`: when it had; `durable`: when they were allowed to leave.
 
-    >>> leave = Leave(Hops(), NOWHERE, 4)
+    >>> leave = Leave(Hops(), (1, 2, 3), 4)
     >>> leave.give(5); leave.wait(), leave.durable
     (True, 5)
     """

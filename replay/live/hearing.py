@@ -113,7 +113,9 @@ def on_hours(r: Runner, hours: Hours) -> None:
     r.due["hours"] = time.monotonic() + min(60.0, max(1.0, hours.next_ns / SECOND))
     opened = hours.is_open or not r.settings.market_hours_only
     if hours.is_open != r.is_open:
-        r.is_open = hours.is_open
+        r.count()
+        r.is_open, r.day = hours.is_open, hours.day
+        r.count()
         r.event(pack(PHASE, now, now, side=OPEN if opened else CLOSED, ident=hours.day), now)
 
 

@@ -53,14 +53,22 @@ class Histogram:
         out["max"] = self.max
         return out
 
+    def buckets(self) -> dict[int, int]:
+        """Those that are not empty: {the longest that counts there: how many}."""
+        return {_upper(k): n for k, n in enumerate(self.counts) if n}
+
+
+def _upper(k: int) -> int:
+    shift = max(0, (k >> FINE) - 1)
+    return (k - (shift << FINE) + 1 << shift) - 1
+
 
 def _share(counts: list[int], wanted: float) -> int:
     seen = 0
     for k, count in enumerate(counts):
         seen += count
         if seen >= wanted and count:
-            shift = max(0, (k >> FINE) - 1)
-            return (k - (shift << FINE) + 1 << shift) - 1
+            return _upper(k)
     return 0
 
 

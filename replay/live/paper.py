@@ -74,10 +74,9 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     if order.real_money is not None and order.real_money != access.account:
         raise BadInput(f"--real-money: the keys are of another account than {order.real_money}: nothing was sent")
     hold_account("alpaca", access.account, order.url)
-    rest = access.rest()
-    scales = account.instruments(rest, order.symbols, order.crypto)
-    hours = account.clock(rest) if not order.crypto else None
-    rest.close()
+    with contextlib.closing(access.rest()) as rest:
+        scales = account.instruments(rest, order.symbols, order.crypto)
+        hours = account.clock(rest) if not order.crypto else None
     clock = Lockstep(access.session_ns) if access.session_ns else Clock()
     phased = hours is not None and not (access.session_ns and hours.is_open)
     if opening.has_journal(order.journal):

@@ -24,8 +24,9 @@ from replay.live.desk import Command, Desk, Fault, pack
 from replay.live.hearing import HANDLE, SECOND, on_row
 from replay.live.hops import NOWHERE, Hops, stamp
 from replay.live.ids import Name
-from replay.live.status import status_of
-from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
+from replay.live.status import status_of, write_status
+from replay.live.uptime import Uptime
+from replay.trader.layout import ACTIVE, CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
 from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, FREE, SUBMITTED
 
 START_S = 60.0  #: how long the broker's books are waited for at the start
@@ -75,6 +76,9 @@ class Runner:
         self.fills_asked = 0  # fills there were when the books were asked for: more have come since, and the books are old
         self.differences: dict = {}
         self.is_open: bool | None = None
+        self.day = 0
+        self.uptime = Uptime.read(desk.disk.folder)
+        self.counting = False  # time, from the moment on at which it is known whether the market is open
         self.untold = 0  # news that look-ups brought since the stream last told any
         self.due: dict[str, float] = {}
         self.sent = False
@@ -145,6 +149,9 @@ class Runner:
             if not self.desk.waiting:
                 self.desk.snapshot()
             self.desk.close()
+            self.count()
+            self.uptime.write(self.desk.disk.folder)
+            write_status(self)
         except OSError as e:
             self.problem = self.problem or f"the journal could not be closed ({e.strerror}): it can be gone on with all the same"
 
@@ -298,6 +305,7 @@ class Runner:
     def _periodic(self) -> None:
         now, due, s = time.monotonic(), self.due, self.settings
         if due["flush"] <= now:
+            self.count()
             self.desk.flush()
             due["flush"] = now + s.flush_s
         if due["durable"] <= now:
@@ -305,6 +313,7 @@ class Runner:
             due["durable"] = now + s.durable_s
         if due["snapshot"] <= now:
             self.desk.snapshot()
+            self.uptime.write(self.desk.disk.folder)
             due["snapshot"] = now + s.snapshot_s
         if due["confirm"] <= now:
             due["confirm"] = now + s.confirm_s
@@ -317,6 +326,17 @@ class Runner:
         if due.get("hours", now + 1) <= now:
             due["hours"] = now + 5.0  # asked again where no answer comes
             self.broker.hours()
+
+    def count(self) -> None:
+        """Time passes: in it we could trade, or could not."""
+        opened = self.is_open is not False
+        if self.settings.phased and self.is_open is None:
+            return
+        if not self.counting:
+            self.counting = True
+            self.uptime.resume(self.clock.now(), opened, self.day, not self.settings.phased)
+        able = self.desk.header.state == ACTIVE and self.reconciled and not self.stopping and all(self.links.values())
+        self.uptime.count(self.clock.now(), opened, self.day, able)
 
     def _ask(self) -> None:
         if not self.asked:

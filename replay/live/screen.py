@@ -66,6 +66,7 @@ def render(s: dict) -> RenderableType:
         Text(
             f"{age}   gaps {s['gaps']}   {'down: ' + ', '.join(down) if down else 'all links up'}   clock {s['broker_clock_ms']:+.0f} ms"
         ),
+        Text(_tradable(s)),
         positions,
     ]
     if s["orders"]:
@@ -76,6 +77,12 @@ def render(s: dict) -> RenderableType:
     if hops:
         parts.append(Text(hops, style="dim"))
     return Group(*parts, Text(f"digest {s['digest']}", style="dim"))
+
+
+def _tradable(s: dict) -> str:
+    if s["uptime"] is None:
+        return "the market was not open yet"
+    return f"tradable {s['minutes_tradable']:,.1f} of {s['minutes_open']:,.1f} minutes open ({100 * s['uptime']:.2f} %)"
 
 
 class Screen:

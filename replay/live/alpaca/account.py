@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import stat
@@ -105,9 +106,8 @@ def enter(
     path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
     urls = (url.rstrip("/"), f"{sockets}/stream", f"{sockets}{path}") if url else (None, None, None)
     access = Access(key, secret, paper, *urls, "", 0, _lockstep(url, key, secret), rate)
-    rest = access.rest()
-    a = rest.call("get", "/account")
-    rest.close()
+    with contextlib.closing(access.rest()) as rest:
+        a = rest.call("get", "/account")
     if a.outcome != DONE:
         raise BadInput(f"Alpaca at {url or 'alpaca.markets'}: {a.text}: check the keys, the address and the network")
     if a.body["status"] != "ACTIVE" or a.body.get("trading_blocked") or a.body.get("account_blocked"):
