@@ -70,9 +70,9 @@ def measure(case: Case, orders: int, told: Callable[[int, int], None] = lambda d
     """One case; ns. Raises `BadInput` where not every order arrived."""
     session, every = market(case, orders)
     sent: list[Sent] = []
-    with local.folder() as into, local.serving(session, into, "1") as url:
+    with local.folder() as into, local.serving(session, into, "1") as served:
         params = {"every": str(every), "most": str(orders + orders // 10)}
-        runner = assemble(local.order(into, url, ["A"], str(Path(__file__).with_name("each.py")), params))
+        runner = assemble(local.order(into, served.url, ["A"], str(Path(__file__).with_name("each.py")), params))
         if not case.durable:
             runner.desk.log.disk = Undurable(runner.desk.log.disk.folder)
         runner.hops.kept = sent.append
@@ -83,7 +83,7 @@ def measure(case: Case, orders: int, told: Callable[[int, int], None] = lambda d
                 runner.run()
         finally:
             lock.release()
-        stamps = local.asked(url, "latency")["orders"]
+        stamps = local.asked(served.url, "replay/v1/latency")["orders"]
         state = runner.status()
     return _result(case, sent, stamps, orders, state)
 

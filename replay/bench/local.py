@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 
@@ -27,28 +30,37 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+class Served(NamedTuple):
+    """The address of the server, its process, and the folder of the session it serves."""
+
+    url: str
+    pid: int
+    session: Path
+
+
 @contextlib.contextmanager
-def serving(session: Session, into: Path, speed: str) -> Iterator[str]:
-    """Serve a session; yields the address. Raises `BadInput` where the server does not come up."""
-    path = into / "session"
+def serving(session: Session, into: Path, speed: str) -> Iterator[Served]:
+    """Serve a session from `into`. Raises `BadInput` where the server does not come up."""
+    path, log = into / "session", into / "server.log"
     session.save(path)
     command = [sys.executable, "-m", "replay", "serve", str(path), "--trust", "--port", "0"]
     command += ["--speed", speed, "--rules", "open", "--rate-limit", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
-        found = STARTED.search(process.stdout.readline())
-        if found is None:
-            process.kill()
-            raise BadInput(f"the local server did not start: {process.stderr.read()[-200:]}")
-        yield found[1]
+        while (found := STARTED.search(log.read_text())) is None:
+            if process.poll() is not None:
+                raise BadInput(f"the local server did not start: {log.read_text()[-200:]}")
+            time.sleep(0.05)
+        yield Served(found[1], process.pid, path)
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(30)
 
 
-def asked(url: str, what: str) -> dict:
-    """An answer of the server's own endpoints."""
-    return requests.get(f"{url}/replay/v1/{what}", headers=KEYS, timeout=60).json()
+def asked(url: str, what: str) -> dict | list:
+    """An answer of the server: ``replay/v1/state``, ``v2/positions``."""
+    return requests.get(f"{url}/{what}", headers=KEYS, timeout=60).json()
 
 
 def order(into: Path, url: str, symbols: list[str], strategy: str, params: dict[str, str]) -> Order:

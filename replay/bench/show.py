@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from replay.bench.latency import TOTAL, floors
 from replay.live.hops import SHARES
@@ -46,3 +47,18 @@ def _table(r: dict) -> Table:
             said = "  ".join(f"{p} < {ns / 1000:,.0f}: {'met' if of[p] < ns else 'MISSED'}" for p, ns in floors(r).items())
         table.add_row(name, *(f"{v / 1000:,.0f}" for v in of.values()), said)
     return table
+
+
+def show_soak(r: dict, held: dict[str, bool]) -> RenderableType:
+    """What was done, and whether what had to hold did."""
+    lines = [
+        f"{r['messages_heard']:,} of {r['messages_sent']:,} messages in {r['seconds']:,} s, {r['events_a_second']:,} a second",
+        f"{r['orders']:,} orders, {r['fills']:,} fills; tradable {r['minutes_tradable']:,} of {r['minutes_open']:,} minutes open",
+        *(
+            f"memory of the {who}, MB at each tenth: {' '.join(f'{mb:,.0f}' for mb in r['memory_mb'][who])}; grew by {mb} after the first fifth"
+            for who, mb in r["growth_mb"].items()
+        ),
+        r["verify"],
+        *(f"{'ok  ' if good else 'FAIL'} {what}" for what, good in held.items()),
+    ]
+    return Text("\n".join(lines))

@@ -51,3 +51,31 @@ def latency(
 
         console().print(show(results))
     return int(not all(map(of.met, results)))
+
+
+@bench.command()
+def soak(
+    events: Annotated[int, typer.Option(min=10_000, help="Market data events.")] = 1_000_000,
+    json: Json = False,
+) -> int:  # fmt: skip
+    """The whole live path over many events at full speed: memory flat, no message missed, positions, cash and journal right. Exit code 1 where not.
+
+    Examples:
+
+        replay bench soak --events 10000000
+    """
+    from replay.live.paper import importing
+
+    with importing():
+        from replay.bench import soak as of
+    with progress("events through the live path", "inputs") as told:
+        result = of.soak(events, told)
+    held = of.passed(result)
+    if json:
+        print_json(result | {"passed": held})
+    else:
+        from replay.bench.show import show_soak
+        from replay.show import console
+
+        console().print(show_soak(result, held))
+    return int(not all(held.values()))
