@@ -52,7 +52,7 @@ def _table(r: dict) -> Table:
 def show_soak(r: dict, held: dict[str, bool]) -> RenderableType:
     """What was done, and whether what had to hold did."""
     lines = [
-        f"{r['messages_heard']:,} of {r['messages_sent']:,} messages in {r['seconds']:,} s, {r['events_a_second']:,} a second",
+        f"{r['messages_heard']:,} of {r['messages_sent']:,} messages in {r['seconds']:,} s, {r['events_a_second']:,} a second; at most {r['most_behind']:,} behind",
         f"{r['orders']:,} orders, {r['fills']:,} fills; tradable {r['minutes_tradable']:,} of {r['minutes_open']:,} minutes open",
         *(
             f"memory of the {who}, MB at each tenth: {' '.join(f'{mb:,.0f}' for mb in r['memory_mb'][who])}; grew by {mb} after the first fifth"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,14 +33,24 @@ SAMPLE_S = 0.5
 SETTLED = 3  #: samples without an input after which nothing more comes
 WARM = 0.2  #: the part of the run after which memory has to stay where it is
 FLAT_MB = 48.0  #: what counts as there
+PROCESSES = ("trader", "server")
 COMPARED = ("kind", "instrument", "ts_event", "a", "b", "c", "d")  #: the wire has no side of a trade, and no number of a quote
+
+
+class Sample(NamedTuple):
+    """Inputs taken, inputs that wait, and the anonymous memory of both processes, MB."""
+
+    inputs: int
+    behind: int
+    trader: float
+    server: float
 
 
 def soak(events: int, told: Callable[[int, int], None] = lambda done, total: None) -> dict:
     """One run; see `passed` for what has to hold."""
     with local.folder() as into, local.serving(equity_day(SYMBOLS, events), into, "max") as served:
         runner = assemble(local.order(into, served.url, SYMBOLS, *STRATEGY))
-        samples: list[tuple[int, float, float]] = []
+        samples: list[Sample] = []
         watch = threading.Thread(target=_watch, args=(runner, served, events, samples, told), daemon=True)
         watch.start()
         began = time.perf_counter()
@@ -55,7 +66,7 @@ def soak(events: int, told: Callable[[int, int], None] = lambda done, total: Non
         ours = {p["symbol"]: p["lots"] for p in state["positions"] if p["lots"]}
         sent, heard, differs = compare(Session.open(served.session, trust=True), into / "journal")
         verified = recovery.verify(Disk(into / "journal"))
-        growth = [round(max(s[k] for s in samples) - _warm(samples, events)[k], 1) for k in (1, 2)]
+        warm = next((s for s in samples if s.inputs >= WARM * events), samples[-1])
         return {
             "events": events,
             "seconds": round(took, 1),
@@ -74,20 +85,21 @@ def soak(events: int, told: Callable[[int, int], None] = lambda done, total: Non
             "minutes_open": state["minutes_open"],
             "minutes_tradable": state["minutes_tradable"],
             "uptime": state["uptime"],
-            "memory_mb": {"trader": [round(s[1], 1) for s in _tenths(samples)], "server": [round(s[2], 1) for s in _tenths(samples)]},
-            "growth_mb": {"trader": growth[0], "server": growth[1]},
+            "most_behind": max(s.behind for s in samples),
+            "memory_mb": {who: [round(getattr(s, who), 1) for s in _tenths(samples)] for who in PROCESSES},
+            "growth_mb": {who: round(max(getattr(s, who) for s in samples) - getattr(warm, who), 1) for who in PROCESSES},
             "hops_us": state["hops_us"],
         }  # fmt: skip
 
 
-def _watch(runner, served: local.Served, events: int, samples: list, told: Callable[[int, int], None]) -> None:
+def _watch(runner, served: local.Served, events: int, samples: list[Sample], told: Callable[[int, int], None]) -> None:
     still = 0
     while still < SETTLED:
         time.sleep(SAMPLE_S)
         seq = runner.desk.header.seq
-        quiet = bool(samples) and samples[-1][0] == seq and local.asked(served.url, "replay/v1/state")["done"]
+        quiet = bool(samples) and samples[-1].inputs == seq and local.asked(served.url, "replay/v1/state")["done"]
         still = still + 1 if quiet else 0
-        samples.append((seq, anonymous_mb(os.getpid()), anonymous_mb(served.pid)))
+        samples.append(Sample(seq, runner.inbox.qsize(), anonymous_mb(os.getpid()), anonymous_mb(served.pid)))
         told(seq, events)
     runner.stop("everything was heard")
 
@@ -101,11 +113,7 @@ def anonymous_mb(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon"))
 
 
-def _warm(samples: list, events: int) -> tuple[int, float, float]:
-    return next((s for s in samples if s[0] >= WARM * events), samples[-1])
-
-
-def _tenths(samples: list) -> list:
+def _tenths(samples: list[Sample]) -> list[Sample]:
     return [samples[min(len(samples) - 1, len(samples) * k // 10)] for k in range(1, 11)]
 
 
