@@ -43,7 +43,7 @@ def serving(session: Session, into: Path, speed: str) -> Iterator[Served]:
     """Serve a session from `into`. Raises `BadInput` where the server does not come up."""
     path, log = into / "session", into / "server.log"
     session.save(path)
-    del session  # it may be large, and what is measured is the memory of this process too
+    del session
     command = [sys.executable, "-m", "replay", "serve", str(path), "--trust", "--port", "0"]
     command += ["--speed", speed, "--rules", "open", "--rate-limit", "0"]
     with log.open("w") as out:

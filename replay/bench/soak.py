@@ -1,6 +1,6 @@
-"""The whole live path over many events at full speed: does its memory stay flat, does it miss a message, does it drift from the broker.
+"""The whole live path over many events: does its memory stay flat, does it miss a message, does it drift from the broker.
 
-The server (`replay serve --speed max`) and the trader (the runner of `replay paper`, alpaca-py's clients, the journal) are two processes of this
+The server (`replay serve`) and the trader (the runner of `replay paper`, alpaca-py's clients, the journal) are two processes of this
 machine. Afterwards the market data in the journal is compared with the session, row for row; positions and cash with the broker's; and the
 journal is verified.
 """
@@ -20,15 +20,12 @@ import numpy as np
 from replay.bench import local
 from replay.data.instruments import MONEY
 from replay.data.session import Session
-from replay.data.synth import equity_day
 from replay.events import EVENT, QUOTE, TRADE
 from replay.live import lock, recovery
 from replay.live.disk import Disk
 from replay.live.log import Reader
 from replay.live.paper import assemble, tuned
 
-SYMBOLS = ["AAPL", "MSFT"]
-STRATEGY = ("ema_cross", {"fast": "200", "slow": "1000"})
 SAMPLE_S = 0.5
 SETTLED = 3  #: samples without an input after which nothing more comes
 WARM = 0.2  #: the part of the run after which memory has to stay where it is
@@ -46,10 +43,14 @@ class Sample(NamedTuple):
     server: float
 
 
-def soak(events: int, told: Callable[[int, int], None] = lambda done, total: None) -> dict:
-    """One run; see `passed` for what has to hold."""
-    with local.folder() as into, local.serving(equity_day(SYMBOLS, events), into, "max") as served:
-        runner = assemble(local.order(into, served.url, SYMBOLS, *STRATEGY))
+def soak(
+    session: Session, speed: str = "max", strategy: str = "ema_cross", told: Callable[[int, int], None] = lambda done, total: None
+) -> dict:
+    """One run over a session of quotes and trades; see `passed` for what has to hold."""
+    name, symbols, events = session.manifest.name, [i.symbol for i in session.instruments], session.manifest.n_events
+    with local.folder() as into, local.serving(session, into, speed) as served:
+        del session  # it may be large, and what is measured is the memory of this process too
+        runner = assemble(local.order(into, served.url, symbols, strategy, {}))
         samples: list[Sample] = []
         watch = threading.Thread(target=_watch, args=(runner, served, events, samples, told), daemon=True)
         watch.start()
@@ -68,6 +69,8 @@ def soak(events: int, told: Callable[[int, int], None] = lambda done, total: Non
         verified = recovery.verify(Disk(into / "journal"))
         warm = next((s for s in samples if s.inputs >= WARM * events), samples[-1])
         return {
+            "session": name,
+            "speed": speed,
             "events": events,
             "seconds": round(took, 1),
             "events_a_second": round(heard / took),
@@ -75,7 +78,9 @@ def soak(events: int, told: Callable[[int, int], None] = lambda done, total: Non
             "messages_heard": heard,
             "first_difference": differs,
             "orders": state["sent"],
+            "orders_at_broker": len(local.asked(served.url, "replay/v1/latency")["orders"]),
             "fills": state["fills"],
+            "duplicates": state["duplicates"] + state["illegal"],
             "positions": {"ours": ours, "broker": positions},
             "cash_gap": float(abs(cash - Decimal(int(runner.desk.trader.region("currencies")[0].cash)) / MONEY)),
             "gaps": state["gaps"],
@@ -142,6 +147,7 @@ def passed(r: dict) -> dict[str, bool]:
     return {
         "no message missed": r["messages_sent"] == r["messages_heard"] and r["first_difference"] is None and r["gaps"] == 0,
         "positions and cash are the broker's": r["positions"]["ours"] == r["positions"]["broker"] and r["cash_gap"] < 0.01,
+        "every order came once": r["orders"] == r["orders_at_broker"] and r["duplicates"] == 0,
         "the journal verifies": r["verified"],
         "memory is flat": all(mb < FLAT_MB for mb in r["growth_mb"].values()),
     }

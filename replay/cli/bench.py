@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from replay.cli.app import app
-from replay.cli.options import Json, print_json
+from replay.cli.options import DEFAULT_STRATEGY, Json, open_session, print_json
+from replay.errors import BadInput
 from replay.progress import progress
 
 bench = typer.Typer(help="Measure the live path on this machine: docs/live.md.", no_args_is_help=True)
@@ -55,21 +57,32 @@ def latency(
 
 @bench.command()
 def soak(
-    events: Annotated[int, typer.Option(min=10_000, help="Market data events.")] = 1_000_000,
+    session: Annotated[Path | None, typer.Argument(help="Folder of a session of quotes and trades; left out: a generated day.", show_default=False)] = None,
+    events: Annotated[int, typer.Option(min=10_000, help="Events of the generated day.")] = 1_000_000,
+    speed: Annotated[str, typer.Option(help="As of replay serve.")] = "max",
+    strategy: Annotated[str, typer.Option("--strategy", "-s", help="Name of an example, FILE.py or FILE.py:Class.")] = DEFAULT_STRATEGY,
     json: Json = False,
 ) -> int:  # fmt: skip
-    """The whole live path over many events at full speed: memory flat, no message missed, positions, cash and journal right. Exit code 1 where not.
+    """The whole live path over a session: memory flat, no message missed, every order once, positions and cash the broker's, journal verified.
+
+    Starts the local server in a process of its own. Exit code 1 where one of these does not hold.
 
     Examples:
 
         replay bench soak --events 10000000
+
+        replay bench soak fixtures/equity-day --speed 60
     """
     from replay.live.paper import importing
 
     with importing():
         from replay.bench import soak as of
+    from replay.data.synth import equity_day
+
+    if speed == "lockstep":
+        raise BadInput("--speed lockstep: the clocks of both would be one: give max, or a number such as 60")
     with progress("events through the live path", "inputs") as told:
-        result = of.soak(events, told)
+        result = of.soak(equity_day(n_events=events) if session is None else open_session(session, False), speed, strategy, told)
     held = of.passed(result)
     if json:
         print_json(result | {"passed": held})
