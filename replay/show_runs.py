@@ -145,6 +145,10 @@ def difference(x: Difference) -> RenderableType:
         lines.append(labelled("tables" if k == 0 else "", f"{t.table}: {t.rows_a:,} → {t.rows_b:,} rows", what))
     if not x.same:
         lines += [RULE, gaps(x.gaps)]
+        if x.gaps[-1].slippage:
+            total = x.gaps[-1]
+            way = f"{total.decided:+,.2f} between the two decisions, {total.on_the_way:+,.2f} from there to the fills"
+            lines.append(labelled("slippage", way))
     return Group(*lines)
 
 
@@ -161,7 +165,7 @@ def gaps(found: tuple[Gap, ...]) -> Table:
     table.add_column("strategy")
     table.add_column("symbol")
     counts = ("fills_a", "fills_b", "matched_lots", "missed_lots", "extra_lots")
-    sums = [name for name in Gap.__struct_fields__[7:] if name != "rounding"]
+    sums = [name for name in Gap.__struct_fields__[7:] if name not in ("rounding", "decided", "on_the_way")]
     for name in (*counts, *sums):
         table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     for g in found:

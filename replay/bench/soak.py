@@ -31,6 +31,7 @@ SETTLED = 3  #: samples without an input after which nothing more comes
 WARM = 0.2  #: the part of the run after which memory has to stay where it is
 FLAT_MB = 48.0  #: what counts as there
 PROCESSES = ("trader", "server")
+NOTES, QUIET = 50, ("answer", "stopping")  #: what the runner remarked is shown, but what the broker refused
 COMPARED = ("kind", "instrument", "ts_event", "a", "b", "c", "d")  #: the wire has no side of a trade, and no number of a quote
 
 
@@ -85,6 +86,8 @@ def soak(
             "cash_gap": float(abs(cash - Decimal(int(runner.desk.trader.region("currencies")[0].cash)) / MONEY)),
             "gaps": state["gaps"],
             "state": state["state"],
+            "reason": state["reason"],
+            "notes": [n for n in recovery.notes(Disk(into / "journal")) if n["what"] not in QUIET][:NOTES],
             "verify": str(verified),
             "verified": verified.identical and not verified.prefix.fault,
             "minutes_open": state["minutes_open"],
@@ -148,6 +151,7 @@ def passed(r: dict) -> dict[str, bool]:
         "no message missed": r["messages_sent"] == r["messages_heard"] and r["first_difference"] is None and r["gaps"] == 0,
         "positions and cash are the broker's": r["positions"]["ours"] == r["positions"]["broker"] and r["cash_gap"] < 0.01,
         "every order came once": r["orders"] == r["orders_at_broker"] and r["duplicates"] == 0,
+        "it was never stopped": r["state"] == "active",
         "the journal verifies": r["verified"],
         "memory is flat": all(mb < FLAT_MB for mb in r["growth_mb"].values()),
     }
