@@ -34,7 +34,7 @@ LATER = 1 << 62  # asked after everything
 class Script:
     """A broker whose every word is the test's."""
 
-    name, account, lockstep = "script", "A1", False
+    name, account, lockstep, skipped = "script", "A1", False, {}
 
     def __init__(self):
         self.handed, self.asked, self.looks, self.drops, self.reconnected, self.stopped = [], [], [], [], [], False

@@ -176,6 +176,7 @@ class Broker(Protocol):
     name: str
     account: str
     lockstep: bool
+    skipped: dict[str, int]  # market data by kind that the trader has no use for
 
     def start(self, put: Callable[[object], None]) -> None:
         """Begin to listen to order updates; everything heard goes to `put`, from any thread."""

@@ -61,6 +61,7 @@ def status_of(r: Runner) -> dict:
         "links": dict(r.links),
         "gaps": r.gaps,
         "behind": r.inbox.qsize(),
+        "unused": dict(r.broker.skipped),
         "minutes_open": round(r.uptime.open_ns / MINUTE, 3),
         "minutes_tradable": round(r.uptime.tradable_ns / MINUTE, 3),
         "uptime": r.uptime.share,

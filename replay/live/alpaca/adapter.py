@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 
 from replay.errors import BadInput
-from replay.events import GAP, LAST
+from replay.events import GAP
 from replay.live import broker as B
 from replay.live.alpaca import wire
+from replay.live.alpaca.bars import Bars, close_of
 from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
 from replay.live.alpaca.lanes import Bucket, Job, Lane
 from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer, Rest
@@ -35,7 +36,6 @@ from replay.trader.orders import (
 ORDERS, CANCELS = 4, 2  #: connections of each
 PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
 SETTLE_EARLIER_S = 1.0  #: how long an order of an earlier process may be on its way
-BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 BATCH = 512  #: rows in one frame in lockstep
 PAGE = 500  #: orders a page, activities a page: their maxima
 ACTIVITIES = 100
@@ -81,9 +81,7 @@ class Alpaca:
             access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
             updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
         )  # fmt: skip
-        self._last_bar = 0  # the close of the newest bar heard, ns
-        self._bars: list[bytes] = []  # of the newest minute, until it is complete
-        self._bars_heard = 0
+        self.minutes = Bars(self.streams, lambda row: self.put(row), len(scales))
         self._frame: list[object] = []
         self._head: dict | None = None
 
@@ -170,10 +168,14 @@ class Alpaca:
     def _on_link(self, link: Link) -> None:
         if link.stream == DATA and not link.up:
             self.gapped = {s.index for s in self.scales.values()}
+            self.minutes.cut()
         self.put(link)
-        if link.stream == DATA and link.up and self._last_bar and self.gapped:
-            since = self._last_bar
-            self.lanes[2].put(lambda _: self._fill_bars(since))
+        if link.stream == DATA and link.up and self.gapped and self.bars:
+            since = self.minutes.gap()
+            if since:
+                self.lanes[2].put(lambda _: self._missed_bars(since))
+            else:
+                self.minutes.fill({})
 
     def _on_market(self, m: dict, heard: int = 0) -> None:
         """One message of the market-data stream; in lockstep each stands behind its header."""
@@ -199,50 +201,24 @@ class Alpaca:
             step = head["seq"]
             self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
         elif event and m["T"] == "b":
-            self._hold_bar(event, heard)
+            self.minutes.hear(event, heard)
         elif event:
             self.put(Row(event, 0, 0, heard, stamp()))
         else:
             self._skip(str(m["T"]))
 
-    def _fill_bars(self, since: int) -> float | None:
+    def _missed_bars(self, since: int) -> None:
         """The bars that a gap has swallowed, from the historical API; quotes and trades of a gap are history, and stay away."""
+        recv, minutes = time.time_ns(), {}
         try:
             missed = self.access.bars(list(self.scales), since, self.crypto, self.feed)
+            for symbol, bars in missed.items():
+                for bar in bars:
+                    event = wire.market_event({**bar, "T": "b", "S": symbol}, self.scales[symbol], recv, None, GAP)
+                    minutes.setdefault(close_of(event), []).append(event)
         except Exception as e:  # whatever the SDK raises: the gap stays, and is said
             self.put(Failed(f"bars of the gap: {type(e).__name__}"))
-            return None
-        recv, minutes = time.time_ns(), {}
-        for symbol, bars in missed.items():
-            for bar in bars:
-                event = wire.market_event({**bar, "T": "b", "S": symbol}, self.scales[symbol], recv, None, GAP)
-                minutes.setdefault(event[:8], []).append(event)
-        for _, events in sorted(minutes.items(), key=lambda m: int.from_bytes(m[0], "little")):
-            self._give(events)
-        return None
-
-    def _hold_bar(self, event: bytes, heard: int) -> None:
-        """Bars of one minute are one message for strategies: it ends when every symbol's is in, or `BARS_S` after the first."""
-        if self._bars and self._bars[0][:8] != event[:8]:
-            self._give_bars()
-        self._bars.append(event)
-        self._bars_heard = heard
-        if len(self._bars) == len(self.scales):
-            self._give_bars()
-        elif len(self._bars) == 1:
-            self.streams.later(BARS_S, lambda first=event: self._give_bars() if self._bars and self._bars[0] is first else None)
-
-    def _give_bars(self) -> None:
-        bars, self._bars = self._bars, []
-        self._last_bar = int.from_bytes(bars[0][:8], "little")
-        self._give(bars, self._bars_heard)
-
-    def _give(self, bars: list[bytes], heard: int = 0) -> None:
-        """One minute's bars, the last of them marked as such."""
-        for event in bars[:-1]:
-            self.put(Row(event))
-        flags = int.from_bytes(bars[-1][18:20], "little") | LAST
-        self.put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:], 0, 0, heard, stamp()))
+        self.streams.soon(lambda: self.minutes.fill(minutes))
 
     def _on_step(self, m: dict) -> None:
         if "row" in m:

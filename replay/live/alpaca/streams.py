@@ -205,6 +205,10 @@ class Streams:
         """Call from the streams' own thread, which this must be called from; 0: once what has been received is dealt with."""
         self._loop.call_soon(call) if seconds == 0 else self._loop.call_later(seconds, call)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call from the streams' own thread; from any thread."""
+        self._loop.call_soon_threadsafe(call)
+
     def reconnect(self, label: str) -> None:
         """Break a connection, so that the SDK makes it anew."""
 
