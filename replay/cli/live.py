@@ -34,9 +34,7 @@ class OnStop(StrEnum):
     leave = "leave"
 
 
-Symbols = Annotated[
-    str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD with --crypto.", show_default=False)
-]
+Symbols = Annotated[str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD.", show_default=False)]
 Url = Annotated[
     str | None, typer.Option(help="Address of a local server (replay serve), such as http://127.0.0.1:8470.", show_default=False)
 ]
@@ -47,7 +45,9 @@ Keys = Annotated[
         show_default=False,
     ),
 ]
-Crypto = Annotated[bool, typer.Option("--crypto", help="The symbols are crypto pairs.")]
+Crypto = Annotated[
+    bool, typer.Option("--crypto", help="The symbols are crypto pairs; not needed where they are written as BTC/USD.")
+]
 Feed = Annotated[str, typer.Option(help="Feed of stock data: iex or sip.")]
 JournalDir = Annotated[Path, typer.Option("--journal", help="Folder of the journal. One that holds a run is gone on with.")]
 Running = Annotated[Path, typer.Argument(help="Folder of the journal of a process that runs.")]
@@ -199,6 +199,7 @@ def doctor(
 
     with importing():
         from replay.live.alpaca import account
+    crypto = crypto or "/" in symbols
     access: Access = account.enter(*account.keys(keys), url=url, feed=feed, crypto=crypto)
     with contextlib.closing(access.rest()) as rest:
         scales: dict[str, Scale] = account.instruments(rest, names(symbols), crypto)
