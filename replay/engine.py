@@ -101,11 +101,11 @@ class Engine:
         )
         self.venue.header.ours = len(self.feed.ours)
         self._hits = []
-        self.outputs = Spool(keep_output if isinstance(keep_output, Path) else None)
-        self._out = np.zeros(OUTPUT_ROWS, EVENT) if keep_output or journal else None
+        self._listens = bool(keep_output) or journal
+        self.outputs = Spool(keep_output if isinstance(keep_output, Path) else None, room=OUTPUT_ROWS)
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
         self._keeps_inputs, self._inputs = journal, []
-        self._handlers = wire(self.trader, self.strategies, self._out, self._frames)
+        self._handlers = wire(self.trader, self.strategies, None, self._frames)
         self.started = self.stopped = False
         self._raised: BaseException | None = None
         self._start_ns = m.start_ns - 1
@@ -154,6 +154,7 @@ class Engine:
 
     def _begin(self) -> None:
         """Warm-up is over: the trader is told like of anything else."""
+        self._make_room()
         told = np.zeros(1, EVENT)
         told["kind"], told["side"], told["ts_event"], told["ts_recv"] = CONTROL, OP_START, self._warm_ns, self._warm_ns
         entry_of(step.step)(self.trader.base, told.ctypes.data, self._warm_ns)
@@ -162,6 +163,7 @@ class Engine:
         h, end_ns = self.trader.header, self.session.manifest.end_ns
         rows, n, order = self.feed.addresses()
         call = entry_of(loop.run)
+        self._make_room()
         t = time.perf_counter()
         while True:
             if seq is not None:
@@ -220,6 +222,7 @@ class Engine:
             self._hook(T.ON_START)
 
     def _hook(self, hook: int) -> None:
+        self._make_room()
         with failing(self._failed):
             fault = entry_of(step.wake_hook)(self.trader.base, hook)
         fault = fault or int(self.trader.header.fault)
@@ -233,12 +236,19 @@ class Engine:
         h = self.trader.header
         h.fault, h.attend = FAULT_STRATEGY, 1
 
+    def _make_room(self) -> None:
+        """Where the trader's records go next."""
+        if self._listens:
+            h, room = self.trader.header, self.outputs.room()
+            h.out, h.out_cap = room.ctypes.data, len(room)
+
     def _drain(self) -> None:
         h = self.trader.header
         self._take_hits()
         if h.out_n:
-            self.outputs.append(self._out[: int(h.out_n)])
+            self.outputs.take(int(h.out_n))
             h.out_n = 0
+            self._make_room()
         if h.journal_n:
             if self._keeps_inputs:
                 self._inputs.append(self._frames[: int(h.journal_n)].copy())

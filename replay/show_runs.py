@@ -215,6 +215,18 @@ def table(answer: pa.Table) -> RenderableType:
     return Group(out, Text(f"and {answer.num_rows - MOST:,} more rows: --csv and --json print all", "dim"))
 
 
+def whatif(found: pa.Table) -> RenderableType:
+    """A line a variant (`replay.runs.whatif`), money to the cent."""
+    out = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    counts = ("orders", "fills", "refused", "rejected", "halts")
+    for name in ("changed", "net", "change", "drawdown", "exposure", *counts, "blind", "ended"):
+        out.add_column(name, justify="left" if name in ("changed", "ended") else "right")
+    for r in found.to_pylist():
+        money = f"{r['net']:+,.2f}", f"{r['change']:+,.2f}", f"{r['drawdown']:,.2f}", f"{r['gross']:,.2f}"
+        out.add_row(r["what"], *money, *(f"{r[name]:,}" for name in counts), f"{r['blind_s']:.0f} s", r["error"] or r["state"])
+    return out
+
+
 def rows(answer: pa.Table) -> list[dict[str, object]]:
     """An answer row by row; times as text, as they have more digits than Python's."""
     columns = {name: _values(answer[name]) for name in answer.column_names}

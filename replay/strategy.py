@@ -25,6 +25,7 @@ inside it); with `compiled` the same class runs inside the kernel. Replay and li
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import sys
@@ -51,11 +52,12 @@ class State(Generic[V]):
     """Annotation for one value of state that is not a parameter: ``count: State[int] = 0``, read as ``self.count``."""
 
 
-class Array(typing.NamedTuple):
+class Array:
     """Several values an instrument: ``closes: Each[int] = Array("slow")`` holds as many zeros for each as the parameter `slow` says
-    (or as a number says), read and set as ``self.closes[instrument, k]``."""
+    (or as a number says; of several the largest), read and set as ``self.closes[instrument, k]``."""
 
-    length: int | str
+    def __init__(self, *lengths: int | str):
+        self.lengths = lengths
 
 
 class Duration:
@@ -93,6 +95,7 @@ _TYPES = {int: "i8", float: "f8", bool: "u1"}
 _PARAMETERS = {**_TYPES, Duration: "i8", str: ""}
 
 
+@functools.lru_cache(64)
 def fields_of(cls: type) -> Fields:
     """Read a class's annotations. Raises `BadInput` for a missing default or a type that cannot be stored."""
     found = Fields({}, {}, {}, {})
@@ -117,21 +120,27 @@ def fields_of(cls: type) -> Fields:
         where = found.each if origin is Each else found.state if origin is State else found.params
         where[name] = (kind, _convert(kind, getattr(cls, name), f"strategy {cls.__name__}: the default of {name}"))
     for name, (_, array) in found.arrays.items():
-        if not isinstance(array.length, int) and found.params.get(array.length, (None,))[0] is not int:
-            raise BadInput(
-                f"strategy {cls.__name__}: {name} = Array({array.length!r}): a number or the name of an int parameter expected"
-            )
+        if not array.lengths:
+            raise BadInput(f"strategy {cls.__name__}: {name} = Array(): a number or the name of an int parameter expected")
+        for length in array.lengths:
+            if not isinstance(length, int) and found.params.get(length, (None,))[0] is not int:
+                raise BadInput(
+                    f"strategy {cls.__name__}: {name} = Array({length!r}): a number or the name of an int parameter expected"
+                )
     return found
 
 
 def lengths(cls: type, fields: Fields, values: dict[str, object]) -> dict[str, int]:
     """Values an instrument of each `Array`. Raises `BadInput` for less than one."""
-    out = {name: values[a.length] if isinstance(a.length, str) else a.length for name, (_, a) in fields.arrays.items()}
-    for name, n in out.items():
-        if not 1 <= n <= 1 << 24:
-            raise BadInput(
-                f"strategy {cls.__name__}: {name} has {n} values an instrument, 1 to {1 << 24} expected: correct {fields.arrays[name][1].length}"
-            )
+    out = {}
+    for name, (_, array) in fields.arrays.items():
+        for length in array.lengths:
+            n = values[length] if isinstance(length, str) else length
+            if not 1 <= n <= 1 << 24:
+                raise BadInput(
+                    f"strategy {cls.__name__}: {name} has {n} values an instrument, 1 to {1 << 24} expected: correct {length}"
+                )
+            out[name] = max(n, out.get(name, 0))
     return out
 
 

@@ -16,28 +16,29 @@ class SmaCross(Strategy):
     fast: int = 20
     slow: int = 50
     qty: int = 100
-    fast_closes: Each[int] = Array("fast")  # rings
-    slow_closes: Each[int] = Array("slow")
-    fast_next: Each[int] = 0
-    slow_next: Each[int] = 0
+    closes: Each[int] = Array("fast", "slow")  # a ring
+    next: Each[int] = 0
     fast_sum: Each[int] = 0
     slow_sum: Each[int] = 0
     bars: Each[int] = 0
+
+    def leaving(self, i, k, length, n):
+        """The close that leaves the last `length`, of a ring of `n` whose next place is `k`."""
+        j = k - length
+        return self.closes[i, j if j >= 0 else j + n]
 
     def on_bar(self, ctx, b):
         i = b.instrument
         if b.side != ctx.book(i).finest:
             return  # of a longer interval than the bars that execute
-        f = self.fast_next[i]
-        s = self.slow_next[i]
-        self.fast_sum[i] += b.close - self.fast_closes[i, f]
-        self.slow_sum[i] += b.close - self.slow_closes[i, s]
-        self.fast_closes[i, f] = b.close
-        self.slow_closes[i, s] = b.close
-        self.fast_next[i] = f + 1 if f + 1 < self.fast else 0
-        self.slow_next[i] = s + 1 if s + 1 < self.slow else 0
+        n = max(self.fast, self.slow)
+        k = self.next[i]
+        self.fast_sum[i] += b.close - self.leaving(i, k, self.fast, n)
+        self.slow_sum[i] += b.close - self.leaving(i, k, self.slow, n)
+        self.closes[i, k] = b.close
+        self.next[i] = k + 1 if k + 1 < n else 0
         self.bars[i] += 1
-        up = self.bars[i] >= max(self.fast, self.slow) and self.fast_sum[i] * self.slow > self.slow_sum[i] * self.fast
+        up = self.bars[i] >= n and self.fast_sum[i] * self.slow > self.slow_sum[i] * self.fast
         want = self.qty if up else 0
         if ctx.position(i) != want:
             ctx.target(i, want)

@@ -1,6 +1,7 @@
 """Live runs to test with: the local server in a thread, a runner in ours."""
 
 import contextlib
+import resource
 import threading
 import time
 
@@ -73,6 +74,17 @@ def until(what, seconds=300.0):
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
     return found
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """No file may grow beyond `size` bytes: the system refuses it as it does where no room is left."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def control(url, what, body=None):

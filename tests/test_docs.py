@@ -52,7 +52,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_runs(page, folder, monkeypatch, capsys):
-    if page in ("docs/serve.md", "docs/live.md"):
+    if page in ("docs/serve.md", "docs/live.md", "docs/record.md"):
         pytest.importorskip("aiohttp")
         pytest.importorskip("alpaca")
     namespace = {}

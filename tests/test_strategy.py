@@ -116,9 +116,10 @@ ARRAYS = """from replay import Array, Each, State, Strategy, compiled
 @compiled
 class Ring(Strategy):
     n: int = 3
+    one: int = 1
     odd: Each[bool] = False
     ints: Each[int] = Array("n")
-    floats: Each[float] = Array(2)
+    floats: Each[float] = Array("one", 2)
     k: State[int] = 0
 
     def put(self, i, x):
@@ -162,7 +163,9 @@ def test_arrays_that_cannot_be(write):
         "self.ints has several values",
     )
     wrong(write(ARRAYS.replace('"n"', '"m"'), "c.py"), "ints = Array('m')", "the name of an int parameter")
+    wrong(write(ARRAYS.replace('Array("n")', "Array()"), "e.py"), "ints = Array()", "the name of an int parameter")
     wrong(write(ARRAYS, "d.py"), "ints has 0 values an instrument", "correct n", given={"n": 0})
+    wrong(write(ARRAYS, "f.py"), "floats has 0 values an instrument", "correct one", given={"one": 0})
 
 
 # --- parameters -----------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from replay.check.jobs import Answer, Job
 from replay.check.seal import seal
 from replay.data import store
 from replay.data.session import Session
-from replay.engine import KERNELS, Engine
+from replay.engine import KERNELS, OUTPUT_ROWS, Engine
 from replay.errors import ReplayError
 from replay.kernel.memory import link
 from replay.spool import Spool
@@ -97,8 +97,7 @@ def _taken_up(engine: Engine, job: Job, answer: Answer) -> Engine:
     else:
         engine.run()
     engine.restore(state)
-    engine.outputs = Spool()
-    engine.outputs.append(said)
+    engine.outputs = Spool(room=OUTPUT_ROWS, before=said)
     return engine
 
 

@@ -1,4 +1,4 @@
-"""``replay explain``, ``replay diff``, ``replay sql``: questions about runs that are over."""
+"""``replay explain``, ``replay report``, ``replay diff``, ``replay sql``: questions about runs that are over."""
 
 from __future__ import annotations
 
@@ -45,6 +45,45 @@ def explain(
         print_json(as_dict(found))
         return
     show.console().print(show_runs.explanation(found))
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    features: Annotated[bool, typer.Option("--features", help="Add charts of the strategies' features over the run.")] = False,
+    whatif: Annotated[bool, typer.Option("--what-if", help="Add what the run hangs on: run again with slower legs, higher costs, and with what goes wrong.")] = False,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Write a run's report.html anew, with what takes further replays.
+
+    They become tables of the run: features and whatif. The run is made again, so its session and strategies must be what they were.
+
+    Examples:
+
+        replay report runs/last --features
+
+        replay report runs/last --what-if
+    """
+    from replay import show, show_runs
+    from replay.runs.features import sampled
+    from replay.runs.result import REPORT, Result
+    from replay.runs.whatif import whatif as hangs_on
+
+    found = Result.open(run)
+    more = {}
+    if features:
+        with progress("looking at its features", "looks") as told:
+            more["features"] = sampled(found, told)
+    if whatif:
+        with progress("running it again with one thing changed", "runs") as told:
+            more["whatif"] = hangs_on(found, told=told)
+    found.with_tables(more).save(run.resolve())
+    if json:
+        print_json({"report": str(run / REPORT), **({"whatif": more["whatif"].to_pylist()} if whatif else {})})
+        return
+    if whatif:
+        show.console().print(show_runs.whatif(more["whatif"]))
+    show.console().print(show.written(run))
 
 
 @app.command()

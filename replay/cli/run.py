@@ -48,7 +48,7 @@ def run(
     queue: Annotated[str | None, typer.Option(help="Queue model of the hftbacktest profile: risk_averse, log, log2, or power, power2, power3 with an exponent as power3:2.", show_default="risk_averse")] = None,
     slippage: Annotated[str | None, typer.Option(help="Of market orders and stops that trade on bars, against us.", show_default="5bps")] = None,
     participation: Annotated[float | None, typer.Option(metavar="SHARE", help="Most of a bar's volume that our orders may have; 0: any.", show_default="0.1")] = None,
-    commission: Annotated[str | None, typer.Option(help="Such as 0.005/share, 2bps, or maker=1bps,taker=5bps.", show_default="0")] = None,
+    commission: Annotated[str | None, typer.Option(help="Such as 0.005/share, 2bps, maker=1bps,taker=5bps, or alpaca: what rules charge on US equities, by date.", show_default="0")] = None,
     limits: Annotated[Path | None, typer.Option(help="TOML file of limits: docs/limits.md. Left out: none.", show_default=False)] = None,
     faults: Annotated[Path | None, typer.Option(help="TOML file of what goes wrong on the way between the market, the venue and us: docs/faults.md.", show_default=False)] = None,
     initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash at the start, in the currency of the session's first symbol.", show_default="10000")] = None,

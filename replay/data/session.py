@@ -152,11 +152,12 @@ class Session:
     def save(self, path: str | Path, format: str = "bin") -> None:
         """Write the session into the folder `path` as ``bin`` (the working copy) or ``parquet`` (the archive, 6 to 10 x smaller).
 
-        Both may stand in one folder; files are written beside their names and then renamed. Raises `BadInput` for another format.
+        Both may stand in one folder; each file is there whole or not at all, the manifest last, and all of it is durable. Raises `BadInput` for another format.
         """
         from replay.data import store
+        from replay.live.disk import Disk
 
-        store.write(self, Path(path), format)
+        store.write(self, Disk(Path(path)), format)
 
     def slice(self, start: int | None = None, end: int | None = None, symbols: Collection[str] | None = None) -> Session:
         """Rows with ``start <= ts_recv < end`` (ns), of `symbols` only where given; instruments keep their index.

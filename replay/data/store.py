@@ -9,8 +9,7 @@ sessions/ibm/manifest.json
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from replay.data.manifest import Manifest
 from replay.data.session import BLOCK, Session, blocks, prove, sha256_of
 from replay.errors import BadInput
 from replay.events import EVENT, empty
+from replay.live.disk import Disk, Draft
 
 MANIFEST, ROWS, ORDER, ARCHIVE = "manifest.json", "events.bin", "order.bin", "events.parquet"
 
@@ -36,8 +36,10 @@ def load(path: Path, trust: bool) -> Session:
         events = _map(path, ROWS, EVENT, manifest.n_events).view(np.recarray)
         _verify(path, ROWS, manifest.sha256, trust, lambda: _file_sha256(path / ROWS))
     elif (path / ARCHIVE).exists():
-        events = empty(manifest.n_events)
-        _read_parquet(path, events)
+        events, k = empty(manifest.n_events), 0
+        for rows in _groups(path, manifest.n_events):
+            events[k : k + len(rows)] = rows
+            k += len(rows)
         _verify(path, ARCHIVE, manifest.sha256, trust, lambda: sha256_of(events))
     else:
         raise BadInput(f"{path}: neither {ROWS} nor {ARCHIVE} is there, one of them is needed: import the session again")
@@ -46,21 +48,25 @@ def load(path: Path, trust: bool) -> Session:
     return Session(events, _order(path, events, manifest, trust), manifest)
 
 
-def write(session: Session, path: Path, format: str) -> None:
+def write(session: Session, disk: Disk, format: str) -> None:
     """See `Session.save`."""
+    path = disk.folder
     if format not in ("bin", "parquet"):
         raise BadInput(f"{path}: format must be 'bin' or 'parquet', got {format!r}: choose one")
     if (path / MANIFEST).exists() and read_manifest(path).sha256 != session.manifest.sha256:
         raise BadInput(f"{path}: holds another session ({read_manifest(path).name}): save into a new folder, or remove this one")
-    path.mkdir(parents=True, exist_ok=True)
+    disk.make()
     if format == "bin":
-        _replace(path / ROWS, lambda tmp: _write_raw(tmp, session.events))
+        with disk.replacing(ROWS) as f:
+            _write_raw(f, session.events)
         if session.order is not None:
-            _replace(path / ORDER, lambda tmp: _write_raw(tmp, session.order))
+            with disk.replacing(ORDER) as f:
+                _write_raw(f, session.order)
     else:
-        _replace(path / ARCHIVE, lambda tmp: _write_parquet(tmp, session.events))
-    # last, so that a folder with a manifest is a whole session
-    _replace(path / MANIFEST, lambda tmp: tmp.write_bytes(session.manifest.encode()))
+        with disk.replacing(ARCHIVE) as f:
+            _write_parquet(f, session.events)
+    with disk.replacing(MANIFEST) as f:  # last, so that a folder with a manifest is a whole session
+        f.write(session.manifest.encode())
 
 
 def unpack(path: Path) -> None:
@@ -68,14 +74,12 @@ def unpack(path: Path) -> None:
     manifest = read_manifest(path)
     if not (path / ARCHIVE).exists():
         raise BadInput(f"{path}: {ARCHIVE} is missing, so there is nothing to unpack: check the path")
-
-    def fill(tmp: Path) -> None:
-        events = np.memmap(tmp, EVENT, "w+", shape=(manifest.n_events,))
-        _read_parquet(path, events)
-        events.flush()
-        _verify(path, ARCHIVE, manifest.sha256, False, lambda: sha256_of(events))
-
-    _replace(path / ROWS, fill)
+    found = hashlib.sha256()
+    with Disk(path).replacing(ROWS) as f:
+        for rows in _groups(path, manifest.n_events):
+            f.write(rows)
+            found.update(rows)
+        _verify(path, ARCHIVE, manifest.sha256, False, found.hexdigest)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -119,45 +123,36 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _replace(path: Path, fill: Callable[[Path], object]) -> None:
-    tmp = path.with_name(path.name + ".part")
-    try:
-        fill(tmp)
-        os.replace(tmp, path)
-    finally:
-        tmp.unlink(missing_ok=True)
+def _write_raw(f: Draft, rows: np.ndarray) -> None:
+    for block in blocks(rows):
+        f.write(np.ascontiguousarray(block).view(np.uint8))
 
 
-def _write_raw(path: Path, rows: np.ndarray) -> None:
-    with path.open("wb") as f:
-        for block in blocks(rows):
-            f.write(np.ascontiguousarray(block).view(np.uint8).data)
-
-
-def _write_parquet(path: Path, rows: np.ndarray) -> None:
+def _write_parquet(f: Draft, rows: np.ndarray) -> None:
     # times and ids rise by small steps, which delta packing keeps in a byte or two; the other columns repeat
     steps = {"ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED", "id": "DELTA_BINARY_PACKED"}
     repeat = [name for name in EVENT.names if name not in steps]
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=repeat, column_encoding=steps) as out:
+    with pq.ParquetWriter(f, SCHEMA, compression="zstd", use_dictionary=repeat, column_encoding=steps) as out:
         for block in blocks(rows):
             columns = [pa.array(np.ascontiguousarray(block[name])) for name in EVENT.names]
             out.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), row_group_size=BLOCK)
 
 
-def _read_parquet(path: Path, events: np.ndarray) -> None:
+def _groups(path: Path, n: int) -> Iterator[np.ndarray]:
+    """The `n` rows of the archive, one row group after another."""
     try:
         f = pq.ParquetFile(path / ARCHIVE)
     except pa.ArrowInvalid as e:
         raise BadInput(f"{path}: {ARCHIVE} is not a Parquet file ({str(e).splitlines()[0]}): import the session again") from None
     with f:
-        if f.schema_arrow != SCHEMA or f.metadata.num_rows != len(events):
+        if f.schema_arrow != SCHEMA or f.metadata.num_rows != n:
             raise BadInput(
-                f"{path}: {ARCHIVE} must hold {len(events)} rows of {len(SCHEMA)} columns, holds {f.metadata.num_rows} of "
+                f"{path}: {ARCHIVE} must hold {n} rows of {len(SCHEMA)} columns, holds {f.metadata.num_rows} of "
                 f"{len(f.schema_arrow)}: import the session again"
             )
-        k = 0
         for group in range(f.num_row_groups):
             table = f.read_row_group(group)
+            rows = np.zeros(table.num_rows, EVENT)
             for name in EVENT.names:
-                events[name][k : k + table.num_rows] = table[name].to_numpy()
-            k += table.num_rows
+                rows[name] = table[name].to_numpy()
+            yield rows

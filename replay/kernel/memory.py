@@ -403,11 +403,11 @@ def entry(f: Callable) -> object:
     if not JIT:
         f.entry = e
         return f
-    _entries[e.external] = e
+    _entries[id(e.external)] = e
     return e.external
 
 
-_entries: dict[object, Entry] = {}
+_entries: dict[int, Entry] = {}  # by identity: hashing a numba type is slow
 
 
 #: who is told of exceptions in callbacks, in this context (each thread has its own)
@@ -462,7 +462,7 @@ class _Dispatch:
 
 def entry_of(x) -> Entry:
     """The `Entry` behind a name decorated with `entry`."""
-    return x.entry if not JIT else _entries[x]
+    return x.entry if not JIT else _entries[id(x)]
 
 
 def link(*wanted, progress: Callable[[str, int, int], None] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,13 +21,14 @@ from replay.live import snapshots
 from replay.live.disk import Disk
 from replay.live.head import Head, copy_sources
 from replay.live.log import HEAD, MARK, NOTE, START, STOP, Log, Place, segment_name
-from replay.live.recovery import Mark, Prefix, Recovered, Start
+from replay.live.recovery import DAMAGED, Mark, Prefix, Recovered, Start, begun
 from replay.trader import layout as T
 from replay.trader import step
 from replay.trader.output import FAULT_OUTPUT, FAULT_STRATEGY
 
 FRAME_ROWS = 1 << 12
 OUTPUT_ROWS = 3 * T.OUT_MARGIN
+UNTRUSTED = ".untrusted"
 _EVENT = struct.Struct("<qqBbHIqqqqq")
 _HEADER = structure(T.HEADER)
 
@@ -107,15 +109,21 @@ class Desk:
     # --- opening ------------------------------------------------------------------------------------------------------------
     @staticmethod
     def new(disk: Disk, head: Head, strategies, now: int) -> Desk:
-        """Begin a journal in an empty folder and run `on_start` with the clock at `now`."""
+        """Begin a journal in a folder without one and run `on_start` with the clock at `now`."""
         disk.make()
-        if any(n.startswith("segment-") for n in disk.names()):
+        if begun(disk):
             raise BadInput(f"{disk.folder}: holds a journal already: go on with it, or name another folder")
+        if any(n.startswith("snapshot-") for n in disk.names()):
+            raise BadInput(f"{disk.folder}: holds snapshots of a journal that is not there: restore it, or name another folder")
+        for name in [n for n in disk.names() if n.startswith("segment-")]:  # one that a crash kept from beginning
+            disk.remove(name)
         copy_sources(strategies, head, disk)
         build = head.build(disk.folder)
         log = Log(disk)
         log.append(HEAD, head.encode())
+        log.durable()  # one by one, so that a crash never leaves something readable behind what it lost: that would look like damage
         log.json(START, Start(1, 0, now))
+        log.durable()
         desk = Desk(disk, log, build, build.trader(), [Start(1, 0, now)])
         with desk._failing():
             desk.trader.header.now = now
@@ -128,7 +136,7 @@ class Desk:
     @staticmethod
     def resume(disk: Disk, r: Recovered, now: int) -> Desk:
         """Go on with a recovered journal: what is not trusted is put aside, a START block begins a new epoch."""
-        log = Log(disk, settle(disk, r.prefix))
+        log = Log(disk, settle(disk, r.prefix, r.bad))
         h = r.trader.header
         start = Start(r.starts[-1].epoch + 1, int(h.ordinal), max(now, int(h.now)))
         desk = Desk(disk, log, r.build, r.trader, [*r.starts, start])
@@ -244,21 +252,34 @@ class Desk:
         return next(s.epoch for s in reversed(self.starts) if ordinal > s.ordinal)
 
 
-def settle(disk: Disk, prefix: Prefix) -> Place:
-    """Put aside what lies behind the trusted prefix, so that the journal can go on there; nothing is deleted."""
-    place = prefix.place
-    if not prefix.fault:
-        return place
-    for name in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log")]:
-        if name > segment_name(place.segment):
-            disk.rename(name, name + ".untrusted")
-    name = segment_name(place.segment)
-    rest = disk.read(name)[place.size :]
-    if rest:
-        file = disk.open(f"{name}.{place.size}.untrusted")
-        disk.append(file, rest)
-        disk.sync(file)
-        disk.close(file)
+def settle(disk: Disk, prefix: Prefix, bad: list[str]) -> Place:
+    """Put aside what lies behind the trusted prefix, and snapshots that do not belong to it, so that the journal can go on there, durably;
+    nothing is deleted. Of a damaged journal it goes by `DAMAGED`, as evidence, until `dealt_with`."""
+    place, suffix = prefix.place, DAMAGED if prefix.damaged else UNTRUSTED
+    for name in bad:
+        disk.rename(name, _aside(disk, name, suffix))
+    if prefix.fault:
+        name = segment_name(place.segment)
+        rest = disk.read(name)[place.size :]
+        if rest:
+            with disk.replacing(_aside(disk, f"{name}.{place.size}", suffix)) as file:
+                file.write(rest)
+        for later in [n for n in disk.names() if n.startswith("segment-") and n.endswith(".log") and n > name]:
+            disk.rename(later, _aside(disk, later, suffix))
+    disk.sync_names()  # also of a segment that the process before us made and did not live to make durable
+    if prefix.fault and rest:
         disk.truncate(name, place.size)
-    disk.sync_names()
     return place
+
+
+def dealt_with(disk: Disk) -> None:
+    """What damage there was stands in the journal now: a crash need not find it again."""
+    for name in [n for n in disk.names() if n.endswith(DAMAGED)]:
+        disk.rename(name, _aside(disk, name.removesuffix(DAMAGED), UNTRUSTED))
+    disk.sync_names()
+
+
+def _aside(disk: Disk, name: str, suffix: str) -> str:
+    """A name that is not taken, for what is not trusted."""
+    taken = disk.names()
+    return next(n for k in itertools.count(1) if (n := f"{name}{f'.{k}' if k > 1 else ''}{suffix}") not in taken)

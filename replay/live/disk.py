@@ -1,16 +1,22 @@
-"""The few things the journal asks of a file system, in one place, so that a simulated disk can stand under it."""
+"""The few things that whatever promises to survive a crash asks of a file system, in one place, so that a simulated disk can stand
+under it (`replay.faults.disk`): the journal, its snapshots, sessions and run folders."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+DRAFT = ".part"  #: behind the name of a file that is not whole yet
 
 
 class Disk:
     """A folder on a real file system. Every method raises `OSError` as the system does; none retries.
 
-    A simulated disk has the same methods. `append`, `truncate` and `rename` are not durable before `sync` of the file or, for
-    names, `sync_names`.
+    What `append` wrote is not durable before `sync`; the names that `open`, `rename` and `remove` made or took away are not before
+    `sync_names`.
 
     >>> import tempfile
     >>> disk = Disk(Path(tempfile.mkdtemp()))
@@ -22,9 +28,16 @@ class Disk:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    def within(self, name: str) -> Disk:
+        """The folder `name` in this one, which need not exist."""
+        return Disk(self.folder / name)
+
     def make(self) -> None:
-        """Create the folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Create the folder, and what is missing above it, durably."""
+        above = [p for p in self.folder.parents if not p.exists()]
+        for folder in (*reversed(above), self.folder):
+            folder.mkdir(exist_ok=True)
+            Disk(folder.parent).sync_names()
 
     def names(self) -> list[str]:
         """The names of its files, sorted; empty where there is no folder."""
@@ -40,7 +53,7 @@ class Disk:
 
     def append(self, file: int, data: bytes) -> None:
         """Write all of `data` at the end."""
-        rest = memoryview(data)
+        rest = memoryview(data).cast("B")
         while len(rest):
             rest = rest[os.write(file, rest) :]
 
@@ -62,7 +75,7 @@ class Disk:
             os.close(file)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename, replacing what has the new name."""
+        """Rename, replacing what has the new name; a folder replaces nothing."""
         os.replace(self.folder / old, self.folder / new)
 
     def remove(self, name: str) -> None:
@@ -76,3 +89,48 @@ class Disk:
             os.fsync(file)
         finally:
             os.close(file)
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Draft]:
+        """Write a file to stand under `name`, whole and durable or not at all; what stood there stays until then.
+
+        >>> import tempfile
+        >>> disk = Disk(Path(tempfile.mkdtemp()))
+        >>> with disk.replacing("a") as f:
+        ...     f.write(b"whole")
+        5
+        >>> disk.names(), disk.read("a")
+        (['a'], b'whole')
+        """
+        if name + DRAFT in self.names():  # of a crash; it would be appended to
+            self.remove(name + DRAFT)
+        file = self.open(name + DRAFT)
+        try:
+            yield Draft(self, file)
+            self.sync(file)
+        except BaseException:
+            self.close(file)
+            with contextlib.suppress(OSError):
+                self.remove(name + DRAFT)
+            raise
+        self.close(file)
+        self.rename(name + DRAFT, name)
+        self.sync_names()
+
+
+class Draft(io.RawIOBase):
+    """What `Disk.replacing` is filled through: a file that can only be written, by whatever library."""
+
+    def __init__(self, disk: Disk, file: int):
+        self.disk, self.file, self.size = disk, file, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.disk.append(self.file, data)
+        self.size += memoryview(data).nbytes
+        return memoryview(data).nbytes
+
+    def tell(self) -> int:
+        return self.size

@@ -134,13 +134,10 @@ def manifest_of(name: str, instruments: Sequence[Instrument], prices: Sequence[i
 
 
 def copy_sources(strategies: Sequence, head: Head, disk: Disk) -> None:
-    """Put the source of every strategy beside the journal."""
+    """Put the source of every strategy beside the journal, durably."""
     for s, source in zip(strategies, head.strategies, strict=True):
-        file = disk.open(source.file)
-        disk.append(file, file_of(s).read_bytes())
-        disk.sync(file)
-        disk.close(file)
-    disk.sync_names()
+        with disk.replacing(source.file) as file:
+            file.write(file_of(s).read_bytes())
 
 
 def file_of(strategy) -> Path:

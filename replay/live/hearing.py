@@ -158,6 +158,7 @@ def on_control(r: Runner, c: Control) -> None:
             r.differences = {}
         r.note("operator", word=c.word)
         r.event(pack(CONTROL, now, now, side=c.op), now)
+        r.desk.mark()  # a block behind the word, so that damage to it never looks like the unfinished end of a journal
         r.durable()
     if c.reply:
         c.reply(status_of(r))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from replay.errors import BadInput
@@ -13,8 +15,9 @@ from replay.kernel.memory import cache_dir
 _held: list[int] = []
 
 
-def hold(path: Path, what: str) -> None:
-    """Take the lock at `path` until this process ends, however it ends. Raises `BadInput` naming who holds it."""
+def hold(path: Path, what: str, how: str = "replay status, replay kill") -> int:
+    """Take the lock at `path` until this process ends, however it ends. Raises `BadInput` naming who holds it, and `how`
+    that is stopped. Returns the lock's file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -22,12 +25,22 @@ def hold(path: Path, what: str) -> None:
     except OSError:
         owner = os.read(file, 32).decode(errors="replace").strip()
         os.close(file)
-        raise BadInput(
-            f"{what} is in use by process {owner or 'unknown'}: stop that one first (replay status, replay kill)"
-        ) from None
+        raise BadInput(f"{what} is in use by process {owner or 'unknown'}: stop that one first ({how})") from None
     os.ftruncate(file, 0)
     os.write(file, f"{os.getpid()}\n".encode())
     _held.append(file)
+    return file
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """One process at a time on a folder of data that it adds to. Raises `BadInput`."""
+    file = hold(folder / "lock", f"the folder {folder}", "or choose another --out")
+    try:
+        yield
+    finally:
+        _held.remove(file)
+        os.close(file)
 
 
 def hold_journal(folder: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
 
 from replay.data.instruments import MONEY
 from replay.data.manifest import Manifest
 from replay.errors import BadInput
 from replay.events import CONTROL, OP_KILL
-from replay.live.desk import Desk, pack
+from replay.live.desk import Desk, dealt_with, pack
 from replay.live.disk import Disk
 from replay.live.head import Head, head_of
 from replay.live.recovery import recover
@@ -18,32 +17,26 @@ from replay.trader.layout import KILLED
 from replay.trader.limits import Limits
 
 
-def has_journal(folder: Path) -> bool:
-    """Whether there is a run to go on with."""
-    return any(name.startswith("segment-") for name in Disk(folder).names())
-
-
 def begin(
-    folder: Path, strategies: Sequence, manifest: Manifest, limits: Limits, cash: int, broker: str, account: str, now: int
+    disk: Disk, strategies: Sequence, manifest: Manifest, limits: Limits, cash: int, broker: str, account: str, now: int
 ) -> tuple[Desk, Head]:
-    """A new run in an empty folder; `cash` (1e-8) is what the account holds. `on_start` has run."""
+    """A new run in a folder without one; `cash` (1e-8) is what the account holds. `on_start` has run."""
     if limits == Limits():
         raise BadInput("--limits: none of its limits is set: live trading needs some; docs/limits.md lists them")
     capital = {manifest.instruments[0].currency: Decimal(cash) / MONEY}
     head = head_of(strategies, manifest, limits, capital, broker, account, now)
-    return Desk.new(Disk(folder), head, strategies, now), head
+    return Desk.new(disk, head, strategies, now), head
 
 
 def go_on(
-    folder: Path, strategies: Sequence, limits: Limits, symbols: Sequence[str], account: str, now: int, accept: bool = False
+    disk: Disk, strategies: Sequence, limits: Limits, symbols: Sequence[str], account: str, now: int, accept: bool = False
 ) -> tuple[Desk, Head, list[str]]:
-    """The run in `folder`, taken up where its journal ends, and what there is to say about that.
+    """The run in `disk`'s folder, taken up where its journal ends, and what there is to say about that.
 
     Raises `BadInput` where the journal is another account's, or of other code, limits or symbols and `accept` is not given. A journal whose
     middle is damaged comes up killed: what the lost part held is not known.
     """
-    disk = Disk(folder)
-    r = recover(disk)
+    folder, r = disk.folder, recover(disk)
     if r.head.account != account:
         raise BadInput(f"{folder}: the journal of account {r.head.account}, the keys are of {account}: name another --journal")
     if r.stopped:
@@ -59,9 +52,13 @@ def go_on(
     said = [f"went on after {r.prefix}", *(f"{name} could not be used" for name in r.bad)]
     desk = Desk.resume(disk, r, now)
     desk.note("resumed", prefix=str(r.prefix), bad_snapshots=r.bad, changed=changed)
-    if r.prefix.fault and not r.prefix.torn and desk.header.state != KILLED:
+    if r.prefix.damaged:
         at = desk.header.now
-        with desk:
-            desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
+        if desk.header.state != KILLED:
+            with desk:
+                desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
+        desk.flush()
+        desk.log.durable()
+        dealt_with(disk)
         said.append("the journal is damaged before its end: killed until an operator resumes")
     return desk, r.head, said

@@ -18,8 +18,10 @@ from replay.errors import BadInput
 from replay.live import open as opening
 from replay.live.clock import Clock, Lockstep
 from replay.live.control import Door
+from replay.live.disk import Disk
 from replay.live.head import manifest_of
 from replay.live.lock import hold_account, hold_journal
+from replay.live.recovery import begun
 from replay.live.runner import Runner, Settings
 from replay.show import said_by
 from replay.strategy import load
@@ -66,7 +68,8 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     strategies = [load(name, params) for name, params in order.strategies]
     limits = Limits.load(order.limits)
     key, secret = account.keys(order.keys)
-    order.journal.mkdir(parents=True, exist_ok=True)
+    disk = Disk(order.journal)
+    disk.make()
     hold_journal(order.journal)
     access = account.enter(
         key, secret, paper=order.real_money is None, url=order.url, feed=order.feed, crypto=order.crypto, rate=order.rate_limit
@@ -79,18 +82,14 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
         hours = account.clock(rest) if not order.crypto else None
     clock = Lockstep(access.session_ns) if access.session_ns else Clock()
     phased = hours is not None and not (access.session_ns and hours.is_open)
-    if opening.has_journal(order.journal):
-        desk, head, said = opening.go_on(
-            order.journal, strategies, limits, order.symbols, access.account, clock.now(), order.as_journaled
-        )
+    if begun(disk):
+        desk, head, said = opening.go_on(disk, strategies, limits, order.symbols, access.account, clock.now(), order.as_journaled)
         for text in said:
             told({"what": "resumed", "text": text})
     else:
         prices = account.last_prices(access, scales, order.crypto, order.feed)
         manifest = manifest_of(order.journal.name, [s.instrument for s in scales.values()], prices, clock.now(), phased)
-        desk, head = opening.begin(
-            order.journal, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now()
-        )
+        desk, head = opening.begin(disk, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now())
     settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
     runner: Runner
     broker = Alpaca(

@@ -15,7 +15,7 @@ from replay.live.broker import Books, Seen
 from replay.live.desk import Desk, pack
 from replay.live.ids import Name, parse
 from replay.live.reports import order_of
-from replay.trader.layout import ACTIVE
+from replay.trader.layout import ACTIVE, NO_REQUEST
 from replay.trader.orders import FREE, NEW, TERMINAL
 
 ADOPT, HALT = "adopt", "halt"
@@ -33,13 +33,10 @@ class Outcome(NamedTuple):
 
 def working(desk: Desk, name_of) -> list[str]:
     """ClOrdIDs of every order that the trader holds to be working, or waits for an answer about."""
-    out = []
-    for o in desk.trader.region("orders"):
-        state = int(o.state)
-        if state in (FREE, NEW) or (TERMINAL[state] and not int(o.request)):
-            continue
-        out.append(name_of(int(o.handle)))
-    return out
+    rows = desk.trader.region("orders")
+    state = rows["state"]
+    at_work = (state != FREE) & (state != NEW) & ((TERMINAL[state] == 0) | (rows["request"] != NO_REQUEST))
+    return [name_of(handle) for handle in rows["handle"][at_work].tolist()]
 
 
 def strangers(desk: Desk, books: Books) -> list[Seen]:

@@ -18,6 +18,8 @@ from replay.live.head import Head
 from replay.live.log import BATCH, HEAD, MARK, NOTE, START, STOP, Place, Reader
 from replay.live.snapshots import read_all
 
+DAMAGED = ".damaged"  #: behind the name of what was put aside of a damaged journal whose trader is not killed yet
+
 
 class Start(msgspec.Struct, frozen=True):
     """A START block: a process took the journal over. Orders with an ordinal above `ordinal` carry `epoch` in their ClOrdID."""
@@ -47,6 +49,11 @@ class Prefix(NamedTuple):
     torn: bool
     lost: int
 
+    @property
+    def damaged(self) -> bool:
+        """Whether more is wrong than a crash explains: what was behind the prefix may have been sent on, or was a kill."""
+        return bool(self.fault) and not self.torn
+
     def __str__(self) -> str:
         whole = f"{self.inputs:,} inputs in {self.place.segment} segment{'s' if self.place.segment > 1 else ''}"
         return whole if not self.fault else f"{whole} are whole; then {self.fault}; {self.lost:,} bytes are not used"
@@ -73,6 +80,15 @@ def read_head(disk: Disk) -> Head:
     raise BadInput(f"{disk.folder}: the journal has no readable head: nothing was sent under it, remove the folder")
 
 
+def begun(disk: Disk) -> bool:
+    """Whether a run was begun in `disk`'s folder. A crash before the first START was durable leaves one that nothing was sent under; where
+    the beginning is damaged in another way, one was."""
+    if not any(name.startswith("segment-") for name in disk.names()):
+        return False
+    reader = Reader(disk)
+    return any(block.kind == START for block in reader) or bool(reader.fault and not reader.torn)
+
+
 def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int, int], bytes]]:
     """Read every block without stepping: (head, starts, trusted prefix, on_stop has run, hash at every block's end)."""
     reader, head, starts, inputs, stopped, places = Reader(disk), None, [], 0, False, {}
@@ -86,8 +102,14 @@ def survey(disk: Disk) -> tuple[Head, list[Start], Prefix, bool, dict[tuple[int,
         inputs += len(block.frames)
         places[reader.place.segment, reader.place.size] = reader.place.chain
     if head is None or not starts:
-        raise BadInput(f"{disk.folder}: the journal ends before its first input: nothing was sent under it, remove the folder")
-    return head, starts, Prefix(reader.place, inputs, reader.fault, reader.torn, reader.lost), stopped, places
+        raise BadInput(
+            f"{disk.folder}: the journal's beginning cannot be read ({reader.fault or 'it ends there'}): restore it from a copy, or look at the "
+            f"broker for orders of it and start a new journal"
+        )
+    prefix = Prefix(reader.place, inputs, reader.fault, reader.torn, reader.lost)
+    if evidence := [n for n in disk.names() if n.endswith(DAMAGED)]:
+        prefix = prefix._replace(fault=prefix.fault or f"{evidence[0]} was put aside, and a crash came", torn=False)
+    return head, starts, prefix, stopped, places
 
 
 def recover(disk: Disk) -> Recovered:
@@ -109,6 +131,10 @@ def recover(disk: Disk) -> Recovered:
                     strategy.load(own)
             break
         bad.append(s.name)
+    end = (prefix.place.segment, prefix.place.size)
+    beyond = next((s.name for s in snapshots if (s.place.segment, s.place.size) > end), None)
+    if beyond is not None and not prefix.damaged:  # it was taken when all before it was durable
+        prefix = prefix._replace(fault=prefix.fault or f"{beyond} was taken after its end", torn=False)
     said = stepper.out[:0]
     if after is None:
         said = stepper.start(starts[0].now)
@@ -239,4 +265,16 @@ def notes(disk: Disk) -> list[dict]:
     return [b.json() for b in Reader(disk) if b.kind == NOTE]
 
 
-__all__ = ["KIND_NAMES", "Prefix", "Recovered", "Start", "Verification", "read_head", "recover", "session_of", "survey", "verify"]
+__all__ = [
+    "KIND_NAMES",
+    "Prefix",
+    "Recovered",
+    "Start",
+    "Verification",
+    "begun",
+    "read_head",
+    "recover",
+    "session_of",
+    "survey",
+    "verify",
+]

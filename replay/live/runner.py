@@ -107,6 +107,8 @@ class Runner:
                     self._turn()
                     if self.stopping and self._stopped():
                         break
+            except OSError as e:  # out of the beginning: `_turn` has its own
+                self._abandon(e)
             finally:
                 broker.stop()
                 self._close()
@@ -152,8 +154,8 @@ class Runner:
             self.count()
             self.uptime.write(self.desk.disk.folder)
             write_status(self)
-        except OSError as e:
-            self.problem = self.problem or f"the journal could not be closed ({e.strerror}): it can be gone on with all the same"
+        except (OSError, BadInput) as e:
+            self.problem = self.problem or f"the journal could not be closed ({e}): it can be gone on with all the same"
 
     # --- one turn ---------------------------------------------------------------------------------------------------------------
     def _turn(self) -> None:

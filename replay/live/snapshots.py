@@ -7,7 +7,7 @@ from hashlib import blake2b
 import msgspec
 import numpy as np
 
-from replay.live.disk import Disk
+from replay.live.disk import DRAFT, Disk
 from replay.live.log import HASH, Place
 
 KEEP = 3
@@ -47,15 +47,10 @@ def plain_state(strategies) -> list[dict | None] | None:
 
 
 def write(disk: Disk, snapshot: Snapshot) -> None:
-    """Write it beside its name, make it durable, then name it; the oldest beyond `KEEP` are removed."""
+    """Write it, whole or not at all; the oldest beyond `KEEP` are removed."""
     payload = msgspec.msgpack.encode(snapshot)
-    draft = snapshot.name + ".part"
-    file = disk.open(draft)
-    disk.append(file, MAGIC + blake2b(payload, digest_size=HASH).digest() + payload)
-    disk.sync(file)
-    disk.close(file)
-    disk.rename(draft, snapshot.name)
-    disk.sync_names()
+    with disk.replacing(snapshot.name) as file:
+        file.write(MAGIC + blake2b(payload, digest_size=HASH).digest() + payload)
     for name in _names(disk)[:-KEEP]:
         disk.remove(name)
 
@@ -77,6 +72,6 @@ def read_all(disk: Disk) -> tuple[list[Snapshot], list[str]]:
 
 def _names(disk: Disk) -> list[str]:
     for name in disk.names():
-        if name.startswith("snapshot-") and name.endswith(".part"):  # a crash while it was written
+        if name.startswith("snapshot-") and name.endswith(DRAFT):  # a crash while it was written
             disk.remove(name)
-    return [n for n in disk.names() if n.startswith("snapshot-")]
+    return [n for n in disk.names() if n.startswith("snapshot-") and n.endswith(".bin")]

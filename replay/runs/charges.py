@@ -8,6 +8,8 @@ from decimal import Decimal, InvalidOperation
 
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
+from replay.runs import rules
+from replay.venue.setup import Charge
 
 MONEY = 10**8
 _PER_UNIT = re.compile(r"(?P<amount>[0-9.]+)/(?:share|unit)")
@@ -39,15 +41,18 @@ def participation_ppm(share: Decimal) -> int:
     return int(ppm)
 
 
-def commission(text: str, instruments: Sequence[Instrument] = ()) -> dict[str, int]:
-    """Fees of a `Profile` from ``0.005/share``, ``2bps``, ``maker=-0.2bps,taker=5bps``, or several with commas between. A fee a
-    share needs instruments of one lot size. Raises `BadInput`.
+def commission(text: str, instruments: Sequence[Instrument] = ()) -> dict[str, int | tuple[Charge, ...]]:
+    """Fees of a `Profile` from ``0.005/share``, ``2bps``, ``maker=-0.2bps,taker=5bps``, ``alpaca`` (what rules charge on US equities:
+    `replay.runs.rules`), or several with commas between. A fee a share needs instruments of one lot size. Raises `BadInput`.
 
     >>> commission("0.005/share,taker=1bps")
-    {'maker_fee_ppm': 0, 'taker_fee_ppm': 100, 'fee_per_lot': 500000}
+    {'maker_fee_ppm': 0, 'taker_fee_ppm': 100, 'fee_per_lot': 500000, 'charges': ()}
     """
-    fees = {"maker_fee_ppm": 0, "taker_fee_ppm": 0, "fee_per_lot": 0}
+    fees = {"maker_fee_ppm": 0, "taker_fee_ppm": 0, "fee_per_lot": 0, "charges": ()}
     for part in text.split(",") if text != "0" else ():
+        if part == "alpaca":
+            fees["charges"] = rules.charges(instruments)
+            continue
         rate, unit = _BPS.fullmatch(part), _PER_UNIT.fullmatch(part)
         ppm = _ppm(rate["rate"]) if rate else None
         if ppm is not None and abs(ppm) <= 1_000_000:
@@ -56,7 +61,7 @@ def commission(text: str, instruments: Sequence[Instrument] = ()) -> dict[str, i
         elif unit and _number(unit["amount"]) is not None:
             fees["fee_per_lot"] = _per_lot(_number(unit["amount"]), instruments)
         else:
-            raise BadInput(f"--commission: expected such as 0.005/share, 2bps or maker=1bps,taker=5bps, got {text!r}")
+            raise BadInput(f"--commission: expected such as alpaca, 0.005/share, 2bps or maker=1bps,taker=5bps, got {text!r}")
     return fees
 
 

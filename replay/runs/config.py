@@ -16,6 +16,7 @@ from replay.data.times import ns_of
 from replay.engine import Engine
 from replay.errors import BadInput
 from replay.faults.plan import Plan, toml_value
+from replay.runs import rules
 from replay.runs.charges import commission, participation_ppm, slippage_ppm
 from replay.strategy import load
 from replay.trader.limits import Limits
@@ -150,16 +151,20 @@ class RunConfig(
         session: Session,
         strategies: list | None = None,
         *,
+        profile: Profile | None = None,
         spool: Path | None = None,
         journal: bool = False,
         compiling: Callable[[str, int, int], None] | None = None,
     ) -> Engine:
-        """The engine this describes, not started. `strategies`, loaded, stand for those named here. Raises `BadInput`."""
+        """The engine this describes, not started. `strategies`, loaded, and `profile` stand for what it says of them. Raises `BadInput`."""
         rows, warm_ns = self.rows(session)
+        profile = profile or self.profile(session.instruments)
+        if profile.charges:
+            rules.check_known(rows.manifest.start_ns, rows.manifest.end_ns)
         return Engine(
             rows,
             strategies or [load(c.source, c.parameters) for c in self.strategies],
-            self.profile(session.instruments),
+            profile,
             self.limits,
             {session.instruments[0].currency: self.initial_capital},
             keep_output=spool or True,

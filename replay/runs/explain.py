@@ -20,6 +20,7 @@ from replay.errors import BadInput
 from replay.kernel.arena import Arena
 from replay.runs.checks import Asked, Check, checks
 from replay.runs.cost import Cost, cost
+from replay.runs.features import values
 from replay.runs.rebuild import Told, agree, name_of, reach, rebuild, records
 from replay.runs.result import Result
 from replay.runs.way import Way, way
@@ -179,7 +180,7 @@ class _Explaining:
         found, note = self._risk(trader, stop_loss, first)
         handler = None if self._engines() else T.HOOKS[int(trader.header.hook)]
         explanation = {
-            "features": tuple(self._features(trader, shown)),
+            "features": tuple(self._features(shown)),
             "state": tuple(self._fields(before, _state(self.engine, self.strategy), shown)),
             "why": Why(
                 seq, utc_text(self.row.ts_recv), event_text(event, self.instruments, trader) if seq else "the start", handler
@@ -293,15 +294,10 @@ class _Explaining:
         text = refusal_text(self.row, self.instruments)
         return f"{name}: {text}" if text else name
 
-    def _features(self, trader: Arena, shown: list[int]):
-        rows, index, at = trader.region("features"), trader.region("feature_index"), 0
-        for k, strategy in enumerate(self.engine.strategies):
-            for name, spec in strategy.features.items():
-                if k == self.strategy:
-                    for n in shown:
-                        row = rows[index[at + n]]
-                        yield Feature(name, str(spec), self.instruments[n].symbol, float(row.value) if row.ready else None)
-                at += len(self.instruments)
+    def _features(self, shown: list[int]):
+        for k, name, spec, n, value in values(self.engine):
+            if k == self.strategy and n in shown:
+                yield Feature(name, str(spec), self.instruments[n].symbol, value)
 
     def _fields(self, before: dict, after: dict, shown: list[int]):
         for name, was in before.items():

@@ -50,14 +50,15 @@ def rebuild(run: Result, compiling: Callable[[str, int, int], None] | None = Non
         for chosen, ran in zip(m.config.strategies, m.strategies, strict=True):
             strategies.append(load(chosen.source, chosen.parameters))
             _same(run, f"strategy {ran.name} ({chosen.source})", source_sha256(strategies[-1].cls), ran.source_sha256)
-        engine = m.config.engine(_session(run), strategies, compiling=compiling)
+        engine = m.config.engine(session_of(run), strategies, compiling=compiling)
     _same(run, f"session {m.config.session or 'generated'}", engine.session.manifest.sha256, m.session_sha256)
     if engine.profile != m.profile:
         raise BadInput(f"{name_of(run)}: its venue profile means something else in this version: run it again")
     return engine
 
 
-def _session(run: Result) -> Session:
+def session_of(run: Result) -> Session:
+    """The session it was run on, whole. Raises `BadInput` where that is not there any more."""
     path = run.manifest.config.session
     try:
         return recording(path or None, run.manifest.config)

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from replay.data.instruments import Instrument
 from replay.engine import Engine
 from replay.errors import BadInput
+from replay.live.disk import Disk
 from replay.runs.config import RunConfig
 from replay.runs.tables import tables
 from replay.summary import Summary, to_json
@@ -169,6 +170,11 @@ class Result:
         """All of them by name."""
         return {name: self.table(name) for name in self.names}
 
+    def with_tables(self, more: dict[str, pa.Table]) -> Result:
+        """The same run with further tables, or other ones in the place of those it has."""
+        rows = self.manifest.tables | {name: table.num_rows for name, table in more.items()}
+        return Result(msgspec.structs.replace(self.manifest, tables=rows), self.tables | more, self.path)
+
     def _repr_html_(self) -> str:
         """The summary, as a notebook shows it."""
         from rich.console import Console
@@ -208,26 +214,37 @@ class Result:
         return answer.to_arrow_table()
 
     def save(self, path: str | Path) -> Path:
-        """Write the folder, whole or not at all. Raises `BadInput` where something else is there."""
-        from replay.runs import report
-
+        """Write the folder, whole or not at all, durably. Raises `BadInput` where something else is there."""
         path = Path(path)
         check_place(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        with contextlib.ExitStack() as undo:
-            undo.callback(shutil.rmtree, part, ignore_errors=True)
-            for name, table in self.tables.items():
-                pq.write_table(table, part / f"{name}.parquet", compression="zstd")
-            (part / MANIFEST).write_text(to_json(self.manifest) + "\n")
-            (part / REPORT).write_text(report.render(self), encoding="utf-8")
-            if path.exists():
-                shutil.rmtree(path)
-            part.rename(path)
-            undo.pop_all()
+        Disk(path.parent).make()
+        self._write(Disk(path.parent), path.name)
         self.path = path
         return path
+
+    def _write(self, disk: Disk, name: str) -> None:
+        """Beside its place first; a run that stands there is put aside in between, so that one of both is there at every moment."""
+        from replay.runs import report
+
+        draft, old = (f".{name}.{os.getpid()}.{what}" for what in ("part", "old"))
+        shutil.rmtree(disk.folder / draft, ignore_errors=True)
+        part = disk.within(draft)
+        part.make()
+        with contextlib.ExitStack() as undo:
+            undo.callback(shutil.rmtree, part.folder, ignore_errors=True)
+            for table_name, table in self.tables.items():
+                with part.replacing(f"{table_name}.parquet") as f:
+                    pq.write_table(table, f, compression="zstd")
+            with part.replacing(MANIFEST) as f:
+                f.write(to_json(self.manifest).encode() + b"\n")
+            with part.replacing(REPORT) as f:
+                f.write(report.render(self).encode())
+            if (disk.folder / name).exists():
+                disk.rename(name, old)
+            disk.rename(draft, name)
+            undo.pop_all()
+        disk.sync_names()
+        shutil.rmtree(disk.folder / old, ignore_errors=True)
 
 
 def check_place(path: Path) -> None:

@@ -175,13 +175,14 @@ def sample(tb, h):
 @fn
 def sample_due(tb, h):
     apart()
+    minute = h.now // SAMPLE_NS * SAMPLE_NS
     gross = 0
     net = 0
-    table = views(tb, h)
-    for k in range(h.n_instruments):
-        gross += abs(table[k].value)
-        net += table[k].value
-    minute = h.now // SAMPLE_NS * SAMPLE_NS
+    if h.out != 0:
+        table = views(tb, h)
+        for k in range(h.n_instruments):
+            gross += abs(table[k].value)
+            net += table[k].value
     emit(h, -1, OUT_EQUITY, h.state, 0, 0, minute, h.equity, gross, net, h.drawdown)
     h.sample_at = minute + SAMPLE_NS
 
@@ -303,6 +304,16 @@ def on_bar(tb, h, e):
     if v.features >= 0 and e.side == v.finest:
         feature(tb, h, k, 0)
     wake(tb, h, ON_BAR)
+    all_bars(tb, h, e)
+    if h.state != ACTIVE:
+        watch_halt(tb, k)
+
+
+@hot
+def all_bars(tb, h, e):
+    """Behind the last bar of a close time."""
+    if e.flags & LAST and h.fault == 0:
+        wake(tb, h, ON_BARS)
 
 
 # --- everything else ------------------------------------------------------------------------------------------------------------
@@ -450,7 +461,7 @@ def on_timer(tb, h, e):
 
 @entry
 def other_in(tb):
-    """The current event is neither market data nor a report."""
+    """The current event is neither market data of the usual kinds nor a report."""
     h = header(tb)
     e = at(tb + h.current_at, 1, EVENT)[0]
     k = e.instrument
@@ -459,11 +470,8 @@ def other_in(tb):
         on_timer(tb, h, e)
     elif kind == FEE:
         on_fee_row(tb, h, e)
-    elif kind == BAR or kind == BAR_EXT:
-        if kind == BAR:
-            on_bar(tb, h, e)
-        if e.flags & LAST and h.fault == 0:
-            wake(tb, h, ON_BARS)
+    elif kind == BAR_EXT:
+        all_bars(tb, h, e)
     elif kind == PHASE:
         on_phase(tb, h, e)
     elif kind == STATUS:
@@ -494,6 +502,8 @@ def consume(tb, h, address, now):
     h.kinds[e.kind & 31] += 1
     if e.kind <= DEPTH:
         on_market(tb, h, e)
+    elif e.kind == BAR:
+        on_bar(tb, h, e)
     elif e.kind == REPORT:
         report_in(tb)
     else:

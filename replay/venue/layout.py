@@ -117,6 +117,15 @@ WINDOW = record(
     ("lookup", "i8"),  # how long it then takes to ask the venue
 )
 
+#: What a day's rules charge on a fill beside the commission, from a time on.
+CHARGE = record(
+    ("from_ns", "i8"),
+    ("sale_e8", "i8"),  # of the notional of a sale, in 1e-8
+    ("sale_per_lot", "i8"),  # money per lot sold
+    ("sale_most", "i8"),  # most of that a fill
+    ("per_lot", "i8"),  # money per lot, either side
+)
+
 HEADER = record(
     ("wiring", "i8", (8,)),
     # cursors and clock
@@ -186,6 +195,7 @@ HEADER = record(
             "windows",
             "lost",
             "hits",
+            "charges",
             "ladders",
             "levels",
             "bits",
@@ -224,6 +234,11 @@ def openings(vb, v):
 @hot
 def windows(vb, v):
     return at(vb + v.windows_at, v.windows_n, WINDOW)
+
+
+@hot
+def charges(vb, v):
+    return at(vb + v.charges_at, v.charges_n, CHARGE)
 
 
 @hot

@@ -9,7 +9,7 @@ from replay.trader.layout import INSTRUMENT
 from replay.trader.orders import EXEC_TRADE
 from replay.venue.faults import keep_lost, place_report, spoil_report
 from replay.venue.latency import arrival
-from replay.venue.layout import NOT_SAID, RESPONSE, reports
+from replay.venue.layout import NOT_SAID, RESPONSE, charges, reports
 
 
 @fn
@@ -40,6 +40,22 @@ def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
 
 
 @fn
+def charged(vb, v, side, qty, notional, ts):
+    """What the rules in force at `ts` charge on a fill."""
+    apart()
+    table = charges(vb, v)
+    k = v.charges_n - 1
+    while k >= 0 and table[k].from_ns > ts:
+        k -= 1
+    if k < 0:
+        return 0
+    c = table[k]
+    if side > 0:
+        return qty * c.per_lot
+    return mul_div(notional, c.sale_e8, 100_000_000) + min(qty * c.sale_per_lot, c.sale_most) + qty * c.per_lot
+
+
+@fn
 def fill(vb, v, o, ts, qty, px, maker):
     """Our order trades: a report, and a fee record behind it if the profile charges one. The caller removes a finished order."""
     apart()
@@ -48,10 +64,13 @@ def fill(vb, v, o, ts, qty, px, maker):
     v.c_fills += 1
     report(vb, v, o, ts, EXEC_TRADE, qty, px, MAKER if maker else 0)
     rate = v.maker_fee_ppm if maker else v.taker_fee_ppm
-    if rate == 0 and v.fee_per_lot == 0:
+    if rate == 0 and v.fee_per_lot == 0 and v.charges_n == 0:
         return
     i = at(vb + v.instruments_at, v.instruments_n, INSTRUMENT)[o.instrument]
-    amount = mul_div(abs(money(px, qty, i.num, i.den)), rate, 1_000_000) + qty * v.fee_per_lot
+    notional = abs(money(px, qty, i.num, i.den))
+    amount = mul_div(notional, rate, 1_000_000) + qty * v.fee_per_lot
+    if v.charges_n != 0:
+        amount += charged(vb, v, o.side, qty, notional, ts)
     ring = reports(vb, v)
     e = ring[v.report_tail & (v.reports_n - 1)]
     v.report_tail += 1

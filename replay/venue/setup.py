@@ -59,6 +59,17 @@ class Leg(msgspec.Struct, frozen=True):
         return Leg("constant", max(1, duration_ns(text, f"latency {name}")))
 
 
+class Charge(msgspec.Struct, frozen=True):
+    """What rules charge on a fill from a time on (ns), beside the commission: of a sale's notional in 1e-8, money (1e-8) per lot sold
+    with the most a fill, money per lot of either side."""
+
+    from_ns: int
+    sale_e8: int
+    sale_per_lot: int
+    sale_most: int
+    per_lot: int
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How the venue fills, how long the legs take, what it charges. Slippage and participation are those of execution on bars, in
     millionths of the price and of a bar's volume; a participation of 0 is any."""
@@ -72,6 +83,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     maker_fee_ppm: int = 0
     taker_fee_ppm: int = 0
     fee_per_lot: int = 0
+    charges: tuple[Charge, ...] = ()
     slippage_ppm: int = 500
     participation_ppm: int = 100_000
     seed: int = 1
@@ -121,6 +133,7 @@ def build(
             "windows": (V.WINDOW, n_windows),
             "lost": (EVENT, 2 * order_capacity if n_windows else 0),
             "hits": (EVENT, 2 * burst if n_windows else 0),
+            "charges": (V.CHARGE, len(profile.charges)),
             **ladder.regions(2 * n if width else 0, width or 64, capacity),
             "reports": (EVENT, report_capacity),  # last: it can grow
         },
@@ -139,6 +152,9 @@ def build(
     set_legs(arena, profile)
     h.last_arrival[:] = h.last_send[:] = -(1 << 62)
     h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
+    for row, charge in zip(arena.region("charges"), profile.charges, strict=True):
+        for name in charge.__struct_fields__:
+            row[name] = getattr(charge, name)
     h.slippage_ppm, h.participation_ppm = profile.slippage_ppm, profile.participation_ppm
     h.opening_key = NEVER
     h.ours = m.n_events

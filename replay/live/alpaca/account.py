@@ -20,12 +20,13 @@ from alpaca.data.timeframe import TimeFrame
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
 from replay.live.alpaca import wire
-from replay.live.alpaca.rest import DONE, MISSING, Rest
+from replay.live.alpaca.rest import DONE, MISSING, Rest, tame
 from replay.live.alpaca.wire import Scale
 from replay.live.broker import Hours
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 RATE = 200  #: requests a minute of one account
+HISTORY_S = 30.0  #: how long a page of history may take
 
 
 class Access(NamedTuple):
@@ -48,11 +49,11 @@ class Access(NamedTuple):
         return Rest(self.key, self.secret, self.paper, self.url, timeout_s)
 
     def history(self, crypto: bool) -> StockHistoricalDataClient | CryptoHistoricalDataClient:
-        """A client of historical data, without the SDK's own retries."""
+        """A client of historical data, with timeouts, without the SDK's own retries."""
         made = (CryptoHistoricalDataClient if crypto else StockHistoricalDataClient)(
             self.key, self.secret, raw_data=True, url_override=self.url
         )
-        made._retry = 0
+        tame(made, HISTORY_S)
         return made
 
     def bars(self, symbols: list[str], since: int, crypto: bool, feed: str) -> dict[str, list[dict]]:
@@ -105,7 +106,9 @@ def enter(
     sockets = url.replace("http", "ws", 1).rstrip("/") if url else None
     path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
     urls = (url.rstrip("/"), f"{sockets}/stream", f"{sockets}{path}") if url else (None, None, None)
-    access = Access(key, secret, paper, *urls, "", 0, _lockstep(url, key, secret), rate)
+    local = local_state(url, key, secret)
+    waits = local.get("speed") == "lockstep"
+    access = Access(key, secret, paper, *urls, "", 0, local["now_ns"] if waits else 0, rate)
     with contextlib.closing(access.rest()) as rest:
         a = rest.call("get", "/account")
     if a.outcome != DONE:
@@ -115,19 +118,18 @@ def enter(
     return access._replace(account=a.body["account_number"], cash=wire.money(a.body["cash"]))
 
 
-def _lockstep(url: str | None, key: str, secret: str) -> int:
-    """The session time of a local server at `url` whose time waits for us, else 0."""
+def local_state(url: str | None, key: str, secret: str) -> dict:
+    """What a local server at `url` says of itself (`replay.serve.control`); empty for any other. Raises `BadInput` where nothing answers."""
     if url is None:
-        return 0
+        return {}
     try:
         headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
         answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
-        state = answer.json() if answer.status_code == 200 else {}
-        return state["now_ns"] if state.get("speed") == "lockstep" else 0
+        return answer.json() if answer.status_code == 200 else {}
     except requests.RequestException as e:
         raise BadInput(f"{url}: no server answers there ({type(e).__name__}): start it, or correct the address") from None
     except ValueError:
-        return 0
+        return {}
 
 
 def instruments(rest: Rest, symbols: list[str], crypto: bool) -> dict[str, Scale]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import os
 import select
 import ssl
 import threading
-from collections.abc import Mapping
+import time
+import weakref
+import zlib
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import certifi
 import msgspec
 import requests
 from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
 from alpaca.trading.client import TradingClient
 from requests.auth import _basic_auth_str
 from requests.structures import CaseInsensitiveDict
@@ -25,12 +31,11 @@ from replay.live.alpaca.lanes import Turn
 from replay.live.broker import Leave
 from replay.live.hops import stamp
 
+NO_CONNECTION = "no connection"  #: the text of an answer where nobody answers
 #: what became of a request: done, refused for good, refused because its ClOrdID is known, to be sent again later, not known, withheld
 DONE, REFUSED, DUPLICATE, LATER, UNKNOWN, MISSING, UNAUTHORIZED, WITHHELD = range(8)
-
-
-_JSON = msgspec.json.Encoder()
 CONNECT_S = 5.0
+_JSON = msgspec.json.Encoder()
 
 
 class Answer(NamedTuple):
@@ -65,13 +70,14 @@ class Session:
         self._connection = _connection(base, min(CONNECT_S, seconds))
         self._base, self._host = base.rstrip("/"), urlsplit(base).netloc
         self._lock = threading.Lock()
+        weakref.finalize(self, self._connection.close)
 
     def request(self, method: str, url: str, headers: dict, allow_redirects: bool, params=None, json=None) -> requests.Response:
         """As the SDK calls it. Raises `NotConnected`, `Withheld`, and where the answer was lost `OSError` or `HTTPException`."""
         where = url.removeprefix(self._base)
         if params:
-            where += "?" + urlencode(params)
-        lines = [f"{method} {where} HTTP/1.1", f"Host: {self._host}", "Accept-Encoding: identity"]
+            where += "?" + requests.PreparedRequest._encode_params(params)
+        lines = [f"{method} {where} HTTP/1.1", f"Host: {self._host}", "Accept-Encoding: gzip"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         body = b""
         if json is not None:
@@ -102,7 +108,10 @@ class Session:
             got = HTTPResponse(connection.sock, method=method)
             got.begin()
             out = requests.Response()
-            out._content, out.encoding, out.url = got.read(), "utf-8", url
+            content = got.read()
+            if got.headers.get("Content-Encoding") == "gzip":
+                content = gzip.decompress(content)
+            out._content, out.encoding, out.url = content, "utf-8", url
         except BaseException:
             connection.close()
             raise
@@ -147,22 +156,12 @@ class Rest:
 
     def __init__(self, key: str, secret: str, paper: bool, url: str | None, timeout_s: float = 10.0):
         self.client = TradingClient(key, secret, paper=paper, raw_data=True, url_override=url)
-        self.client._retry = 0  # it repeats a POST on 504, in our thread
-        self.client._session = self.session = Session(url or self.client._base_url.value, timeout_s)
+        self.session = tame(self.client, timeout_s)
 
     def call(self, method: str, path: str, data: dict | None = None, leave: Leave | None = None) -> Answer:
         """One request, once; its first byte leaves when `leave` says so. Never raises for what the network or the broker does."""
         self.session.leave = leave
-        try:
-            return Answer(DONE, getattr(self.client, method)(path, data))
-        except Withheld as e:
-            return Answer(WITHHELD, None, str(e))
-        except APIError as e:
-            return judge(e.status_code, _headers(e), str(e._error))
-        except NotConnected:
-            return Answer(LATER, None, "no connection", 1.0)
-        except (HTTPException, OSError, ValueError) as e:  # the connection broke, or an answer that is no JSON
-            return Answer(UNKNOWN, None, type(e).__name__)
+        return once(getattr(self.client, method), path, data)
 
     def connect(self) -> None:
         """Make the connection, so that the first request need not."""
@@ -171,6 +170,28 @@ class Rest:
     def close(self) -> None:
         """Let go of its connections."""
         self.session.close()
+
+
+def tame(client: RESTClient, timeout_s: float) -> Session:
+    """Any client of the SDK: a timeout on every call, and none of its own retries, which repeat a POST on 504, in our thread."""
+    client._retry = 0
+    base = client._base_url
+    client._session = Session(getattr(base, "value", base), timeout_s)
+    return client._session
+
+
+def once(call: Callable[..., object], path: str, data: dict | None) -> Answer:
+    """`call`, a method of a tame client, and what became of it."""
+    try:
+        return Answer(DONE, call(path, data))
+    except Withheld as e:
+        return Answer(WITHHELD, None, str(e))
+    except APIError as e:
+        return judge(e.status_code, _headers(e), str(e._error))
+    except NotConnected:
+        return Answer(LATER, None, NO_CONNECTION, 1.0)
+    except (HTTPException, OSError, EOFError, ValueError, zlib.error) as e:  # the connection broke, or an answer that is no JSON
+        return Answer(UNKNOWN, None, type(e).__name__)
 
 
 def _headers(e: APIError) -> Mapping[str, str]:
@@ -198,13 +219,15 @@ def judge(status: int | None, headers: Mapping[str, str], text: str) -> Answer:
 
 
 def _wait_s(headers: Mapping[str, str]) -> float:
-    """How long a 429 asks us to wait: its headers may be missing."""
-    import time
+    """How long a 429 asks us to wait: its headers may be missing.
 
-    try:
-        return min(60.0, max(0.2, float(headers["X-RateLimit-Reset"]) - time.time()))
-    except (KeyError, ValueError):
-        return 1.0
+    >>> _wait_s({"Retry-After": "7"}), _wait_s({}), _wait_s({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    (7.0, 1.0, 1.0)
+    """
+    for name, since in (("Retry-After", 0.0), ("X-RateLimit-Reset", time.time())):
+        with contextlib.suppress(KeyError, ValueError):
+            return min(60.0, max(0.2, float(headers[name]) - since))
+    return 1.0
 
 
 def sentence(text: str) -> str:

@@ -15,6 +15,7 @@ from importlib.resources import files
 import msgspec
 from markupsafe import Markup
 
+from replay.runs.features import LOOKS
 from replay.runs.report import charts, numbers, parts, words
 from replay.runs.report.headline import advice, headline
 from replay.runs.report.numbers import Columns
@@ -53,6 +54,8 @@ def render(run: Result) -> str:
         charts={name: c for name, c in drawn.items() if c},
         prices=price_charts,
         price_notes=price_notes,
+        features=charts.features(columns["features"]) if "features" in columns else {},
+        whatif=parts.whatif(columns["whatif"]) if "whatif" in columns else [],
         headline=headline(manifest),
         advice=advice(manifest),
         by_symbol=parts.by_symbol(trips, summary["positions"], costs.bps),
@@ -68,6 +71,7 @@ def render(run: Result) -> str:
         assumptions=words.PROFILES[manifest["profile"]["name"]] + words.COMMON,
         limits=set_limits(run),
         most_rows=MOST_ROWS,
+        looks=LOOKS,
         manifest_text=json.dumps(manifest, indent=1),
         thinned=columns["equity"].n > charts.LINE_POINTS,
         line_points=charts.LINE_POINTS,

@@ -66,6 +66,27 @@ def equity(table: Columns, money: str, faults: Columns) -> dict | None:
     )
 
 
+def features(table: Columns) -> dict[str, dict]:
+    """A chart a strategy's feature, with a line a symbol."""
+    of_strategy, strategies = table.codes("strategy")
+    of_feature, names = table.codes("feature")
+    of_symbol, symbols = table.codes("symbol")
+    found = {}
+    for k, strategy in enumerate(strategies):
+        for j, name in enumerate(names):
+            lines = []
+            for n, symbol in enumerate(symbols[:MOST_SYMBOLS]):
+                mine = table.where((of_strategy == k) & (of_feature == j) & (of_symbol == n))
+                if mine.n:
+                    shade = {"color": None, "width": 1}  # plotly's own colours: symbols are neither gain nor loss
+                    lines.append(line(escape(symbol), mine["ts"], mine["value"]) | {"line": shade})
+            if lines:
+                found[f"{strategy} {name}"] = chart(
+                    lines, 300, hovermode="x unified", xaxis=TIME_AXIS, yaxis={"title": {"text": escape(name)}}
+                )
+    return found
+
+
 def struck(faults: Columns) -> list[dict]:
     """Bands over the times at which faults of the plan struck; strikes that no eye could tell apart are one band."""
     ts = np.sort(faults["ts"])

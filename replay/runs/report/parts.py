@@ -202,6 +202,11 @@ def faults(table: Columns, summary: list[dict]) -> list[dict]:
     return found
 
 
+def whatif(table: Columns) -> list[dict]:
+    """The run as it was, and with one thing changed: the rows of `replay.runs.whatif`."""
+    return table.table.to_pylist()
+
+
 def unknown(events: Columns) -> dict[str, object] | None:
     """Orders that were unknown to us for a time: how often, and until the next word of them in ns (None where none came)."""
     report = events.text("what") == OUT_NAMES[OUT_REPORT - OUT_NEW]

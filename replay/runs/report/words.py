@@ -63,6 +63,11 @@ HOW = {
     "share": "Part of the column's total.",
     "first": "The figures of the first time: what the check saw, and what is allowed.",
     "when": "Time of the first, UTC.",
+    "change": "Difference from the net of the run as it was.",
+    "fallen": "The largest fall of equity below an earlier peak.",
+    "gross_most": "The largest sum of all positions' values without their signs, looked at every minute.",
+    "halts": "How often trading was halted or killed.",
+    "blind": "How long no market data reached us.",
     "quantile": "Upper edge of the histogram's bucket that holds this quantile.",
 }
 

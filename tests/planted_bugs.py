@@ -1,0 +1,72 @@
+"""Bugs to plant in a copy of the trader, one at a time: what is wrong, the file, the text that is replaced and what stands in its place.
+
+They were written from the trader's code alone, without a look at the fuzzer that has to find them (`tests/planted.py`).
+"""
+
+REPORTS, LEDGER, OMS, RISK = "trader/reports.py", "trader/ledger.py", "trader/oms.py", "trader/risk.py"
+STEP, GROUPS, INTENTS = "trader/step.py", "trader/groups.py", "trader/intents.py"
+
+BUGS = {
+    # reports
+    "a fill told twice is booked twice": (REPORTS, "    if fill_row(tb, h, o, e.id) >= 0:", "    if fill_row(tb, h, o, e.id) >= h.fills_n:"),
+    "a fill leaves the exposure": (REPORTS, "    else:\n        expose(tb, h, o, worst(tb, h, o))\n\n\n@fn\ndef illegal", "\n\n@fn\ndef illegal"),
+    "a late fill leaves the exposure": (REPORTS, "        expose(tb, h, o, max(0, o.exposed - e.b))\n", ""),
+    "fills in flight behind a cancel are forgotten": (REPORTS, "expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))", "expose(tb, h, o, 0)"),
+    "a granted replace keeps the old quantity": (REPORTS, "    o.qty = o.new_qty\n", "    o.qty = o.qty\n"),
+    "a granted replace keeps the old price": (REPORTS, "    o.px = px\n    if o.type == STOP:", "    if o.type == STOP:"),
+    "rejections are not counted": (REPORTS, "            on_reject(tb, h)", "            h.c_rejected += 0"),
+    "unknown is taken for accepted": (REPORTS, "o.state = PARTIAL if to == ACCEPTED and o.cum > 0 else to", "o.state = PARTIAL if o.cum > 0 else ACCEPTED"),
+    "a refused cancel frees the exposure": (REPORTS, "        return on_refused_request(tb, h, o, CANCELING)", "        expose(tb, h, o, 0)\n        return on_refused_request(tb, h, o, CANCELING)"),
+    "the cumulative quantity is the last one": (REPORTS, "    o.cum += qty\n    o.paid", "    o.cum = qty\n    o.paid"),
+    "an impossible report does not halt": (REPORTS, "    halt(tb, h, reason)\n    return False", "    return False"),
+    "a finished order takes a second fill for nothing": (REPORTS, "    book_fill(tb, h, o, e.id, e.b, e.c)\n    if TERMINAL", "    if not TERMINAL[o.state]:\n        book_fill(tb, h, o, e.id, e.b, e.c)\n    if TERMINAL"),
+    # ledger
+    "cost stays when a position closes": (LEDGER, "p.cost += (notional - closed_notional) - cost_out", "p.cost += notional - closed_notional"),
+    "buying brings cash": (LEDGER, "    p.cash -= notional\n", "    p.cash += notional\n"),
+    "equity misses the cash of fills": (LEDGER, "    h.equity += in_base(c, cash)\n    v = views", "    v = views"),
+    "a strategy's own position is booked the other way": (LEDGER, "    add_fill(own, i, signed, px)", "    add_fill(own, i, -signed, px)"),
+    "marks add up": (LEDGER, "    h.equity += value - v.value", "    h.equity += value"),
+    "a flip closes more than there was": (LEDGER, "closed = min(abs(signed), abs(p.qty))", "closed = abs(signed)"),
+    "cash of the account moves twice": (LEDGER, "    c.cash += cash\n    c.cost", "    c.cash += 2 * cash\n    c.cost"),
+    # oms
+    "a replace that grows is not counted until granted": (OMS, "total = max(total, o.new_qty)", "total = min(total, o.new_qty)"),
+    "a sent order is not exposed": (OMS, "    expose(tb, h, o, worst(tb, h, o))\n    send(tb, o.handle & SLOT_MASK, CMD_NEW", "    send(tb, o.handle & SLOT_MASK, CMD_NEW"),
+    "a cancel goes out again while one is out": (OMS, "    elif o.request == NO_REQUEST:\n        o.request = CANCELING", "    elif o.request != REPLACING:\n        o.request = CANCELING"),
+    "a replace goes out while one is out": (OMS, "    if o.request == NO_REQUEST:\n        o.request = REPLACING", "    if o.request != CANCELING:\n        o.request = REPLACING"),
+    "sells are counted as buys": (OMS, "        v.selling += change", "        v.buying += change"),
+    "a strategy's buys are counted down": (OMS, "        p.buying += change", "        p.buying -= change"),
+    "cancel_all leaves the sells": (OMS, "        if (instrument < 0 or o.instrument == instrument)", "        if o.side > 0 and (instrument < 0 or o.instrument == instrument)"),
+    "only new orders are messages": (OMS, "    h.n_messages += 1", "    h.n_messages += 1 if kind == CMD_NEW else 0"),
+    "ordinals are used again": (OMS, "    h.ordinal += 1", "    h.ordinal += h.now & 1"),
+    "what waited is sent after a kill": (OMS, "    if wanted == CANCELING or (wanted == REPLACING and h.state == KILLED):\n        cancel(tb, h, o)\n    elif wanted == REPLACING and o.next_qty > o.cum and (h.state == ACTIVE or o.next_qty < o.qty):", "    if wanted == CANCELING:\n        cancel(tb, h, o)\n    elif wanted == REPLACING and o.next_qty > o.cum:"),
+    "a closed order stays in the list": (OMS, "        v.orders = o.next\n    if o.next >= 0", "        v.orders = v.orders\n    if o.next >= 0"),
+    # risk
+    "the position limit is one too high": (RISK, "if l.max_position > 0 and reach > l.max_position:", "if l.max_position > 0 and reach > l.max_position + 1:"),
+    "working orders do not count": (RISK, "    reach = abs(pos + side * (qty + working))", "    reach = abs(pos + side * qty)"),
+    "the order limit is one too high": (RISK, "qty > l.max_order_qty:", "qty > l.max_order_qty + 1:"),
+    "killed lets orders pass": (RISK, "    if h.state == KILLED:\n        return R.IS_KILLED\n", ""),
+    "halted lets orders pass": (RISK, "        if h.state == HALTED:\n            return R.IS_HALTED\n", ""),
+    "a gap lets orders pass": (RISK, "        if v.gapped:\n            return R.GAPPED\n", ""),
+    "a crossed quote lets orders pass": (RISK, "        if v.bid_sz > 0 and v.ask_sz > 0 and v.bid_px > v.ask_px:\n            return R.CROSSED\n", ""),
+    "a stale quote is fresh": (RISK, "(limit == 0 or h.now - v.ts <= limit)", "(limit == 0 or v.ts > 0)"),
+    "the throttle looks the wrong way": (RISK, "times[(sent + new - 1) % most] > since", "times[(sent + new - 1) % most] < since"),
+    "the throttle lets one more through": (RISK, "if most == 0 or sent + new <= most:", "if most == 0 or sent + new <= 2 * most:"),
+    "the gross limit is twice as high": (RISK, "if l.max_gross > 0 and gross > l.max_gross:", "if l.max_gross > 0 and gross > 2 * l.max_gross:"),
+    "orders at our own price pass": (RISK, "if kind == MARKET or o.type == MARKET or side * (px - o.px) >= 0:", "if kind == MARKET or o.type == MARKET or side * (px - o.px) > 0:"),
+    "the daily loss is twice as much": (RISK, "h.floor = h.day_base - l.max_daily_loss", "h.floor = h.day_base - 2 * l.max_daily_loss"),
+    "a flip passes as a reduction": (RISK, "    reducing = side * v.pos < 0 and qty + working <= abs(v.pos)", "    reducing = side * v.pos < 0"),
+    "a halt weakens a kill": (RISK, "    if h.state == ACTIVE:\n        h.halts += 1", "    if h.state != HALTED:\n        h.halts += 1"),
+    # step
+    "a kill cancels nothing": (STEP, "    enter(h, KILLED, reason)\n    cancel_all(tb, h, -1, -1)", "    enter(h, KILLED, reason)"),
+    "what comes alive after a kill stays": (STEP, "        if h.state == KILLED and h.mode != DRAIN and not", "        if h.state == KILLED and h.mode == DRAIN and not"),
+    "the peak forgets": (RISK, "    h.peak = h.equity\n    set_floor(tb, h)", "    h.peak = h.equity - 1\n    set_floor(tb, h)"),
+    # groups
+    "both legs may trade": (GROUPS, "    left = leg.group_qty - leg.cum - other.cum", "    left = leg.group_qty - leg.cum"),
+    "the other leg is never cancelled": (GROUPS, "            cancel(tb, h, other)  # done", "            expose(tb, h, other, worst(tb, h, other))  # done"),
+    "children go out for the whole entry": (GROUPS, "                c.qty = entry.cum", "                c.qty = entry.qty"),
+    "an excess is flattened again and again": (GROUPS, "        leg.group_qty += lots\n", ""),
+    "the flattener doubles the position": (GROUPS, "    side = -1 if v.pos > 0 else 1", "    side = 1 if v.pos > 0 else -1"),
+    # intents
+    "an intent sent twice is two orders": (INTENTS, "            if rows[row].content == content:\n                return rows[row].answer", "            if rows[row].content == content + 1:\n                return rows[row].answer"),
+    "a replaced quantity is asked of risk without what has traded": (INTENTS, "o.side, qty - o.cum, limit_px", "o.side, 1, limit_px"),
+}  # fmt: skip
