@@ -141,7 +141,12 @@ class OurSweep:
 
     def __init__(self, source: workloads.Source):
         rows = source.session.events
-        one = Session.from_rows(_alone(rows), source.session.instruments[:1], name="bars5m-1", bar_intervals_ns=source.session.manifest.bar_intervals_ns)
+        one = Session.from_rows(
+            _alone(rows),
+            source.session.instruments[:1],
+            name="bars5m-1",
+            bar_intervals_ns=source.session.manifest.bar_intervals_ns,
+        )
         self.source = workloads.Source(one, source.text + ", first symbol, 100 combinations", None)
         self.builds, self.outcome = [0.0], {}
         self.table = None
@@ -266,7 +271,14 @@ class Comparison:
 
         try:
             with Peer(
-                self.peers[key], key, ours.source.session.events, case="sweep" if row.case == "w4_sweep" else row.case[:2], level=level, depth=depth, alone=ours.alone, **lengths
+                self.peers[key],
+                key,
+                ours.source.session.events,
+                case="sweep" if row.case == "w4_sweep" else row.case[:2],
+                level=level,
+                depth=depth,
+                alone=ours.alone,
+                **lengths,
             ) as peer:
                 row.versions = peer.versions
                 row.ours_s, row.theirs_s = alternate(ours.run, theirs, self.reps)
@@ -375,7 +387,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--cases", default=",".join(GROUPS), help=f"of {', '.join(GROUPS)} (default: all)")
     p.add_argument("--reps", type=int, default=5, help="runs of each side (default 5)")
     p.add_argument("--events", type=int, default=workloads.EVENTS, help="events a session (default 2,000,000)")
-    p.add_argument("--peers", type=_peers, default={}, help="hft=PATH,naut=PATH,naut2=PATH,vbt=PATH: interpreters or virtual environments")
+    p.add_argument(
+        "--peers", type=_peers, default={}, help="hft=PATH,naut=PATH,naut2=PATH,vbt=PATH: interpreters or virtual environments"
+    )
     p.add_argument("--no-output", action="store_true", help="do not keep our output records")
     p.add_argument("--json", type=Path, help="write everything measured to this file")
     p.add_argument("--markdown", action="store_true", help="print the table for README.md")

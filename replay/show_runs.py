@@ -130,7 +130,8 @@ def difference(x: Difference) -> RenderableType:
     verdict = "the same: every record and every table" if x.same else f"different: digest {x.digest_a}, {x.digest_b}"
     lines: list[RenderableType] = [labelled("A", x.a), labelled("B", x.b), labelled("verdict", verdict)]
     if x.within is not None:
-        lines.append(labelled("tracking", "within the tolerance" if x.within else "NOT within the tolerance"))
+        gap = "" if x.share is None else f"the gap is {100 * x.share:.1f} % of the PnL expected: "
+        lines.append(labelled("tracking", gap + ("within the tolerance" if x.within else "NOT within the tolerance")))
     for k, c in enumerate(x.configured[:MOST]):
         lines.append(labelled("settings" if k == 0 else "", f"{c.name}: {_or(c.a)} → {_or(c.b)}"))
     if x.first:
@@ -144,6 +145,10 @@ def difference(x: Difference) -> RenderableType:
         lines.append(labelled("tables" if k == 0 else "", f"{t.table}: {t.rows_a:,} → {t.rows_b:,} rows", what))
     if not x.same:
         lines += [RULE, gaps(x.gaps)]
+        if x.gaps[-1].slippage:
+            total = x.gaps[-1]
+            way = f"{total.decided:+,.2f} between the two decisions, {total.on_the_way:+,.2f} from there to the fills"
+            lines.append(labelled("slippage", way))
     return Group(*lines)
 
 
@@ -159,7 +164,8 @@ def gaps(found: tuple[Gap, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("strategy")
     table.add_column("symbol")
-    counts, sums = ("fills_a", "fills_b", "matched_lots", "missed_lots", "extra_lots"), Gap.__struct_fields__[7:-1]
+    counts = ("fills_a", "fills_b", "matched_lots", "missed_lots", "extra_lots")
+    sums = [name for name in Gap.__struct_fields__[7:] if name not in ("rounding", "decided", "on_the_way")]
     for name in (*counts, *sums):
         table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     for g in found:

@@ -43,6 +43,8 @@ def write(folder, journal, every=100, snapshot_every=0, until=None, desk=None):
                 desk.durable()
             if snapshot_every and k % snapshot_every == snapshot_every - 1:
                 desk.durable()
+                desk.claim()
                 desk.snapshot()
         desk.durable()
+        desk.claim()
     return desk

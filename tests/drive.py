@@ -71,7 +71,19 @@ def manifest(n=1, levels=None, phased=False, **fields):
 class Trader:
     """Times are seconds after T0, unless `ns`; prices ticks of 0.01, quantities lots of 1."""
 
-    def __init__(self, n=1, limits=None, strategies=1, own=None, capital="10000", capacity=64, tombstone=0, levels=None, phased=False, **fields):
+    def __init__(
+        self,
+        n=1,
+        limits=None,
+        strategies=1,
+        own=None,
+        capital="10000",
+        capacity=64,
+        tombstone=0,
+        levels=None,
+        phased=False,
+        **fields,
+    ):
         link(*KERNELS)
         m = manifest(n, tuple(levels) if levels else None, phased, **fields)
         own = own or [Limits()] * strategies
@@ -234,7 +246,11 @@ class Trader:
                 assert int(views[k][name]) == want >= 0, (k, name)
                 rows = [self.position(k, s) for s in range(int(self.h.n_strategies))]
                 assert sum(int(p[name]) for p in rows) == want
-            assert int(views[k].pos) == int(self.position(k).qty) == sum(int(self.position(k, s).qty) for s in range(int(self.h.n_strategies)))
+            assert (
+                int(views[k].pos)
+                == int(self.position(k).qty)
+                == sum(int(self.position(k, s).qty) for s in range(int(self.h.n_strategies)))
+            )
             listed, slot = [], int(views[k].orders)
             while slot >= 0:
                 listed.append(int(table[slot].handle))

@@ -52,7 +52,9 @@ def stream(seed: int, n: int, start_px: int = 1_000_000, instruments: int = 1) -
     now = 1_700_000_000_000_000_000 + r.randrange(10**9)
     px = start_px
     for k in range(n):
-        now += r.choice([0, 1, 10**6, 30 * 10**6, 10**8, 3 * 10**8]) if r.random() < 0.97 else r.choice([10**9, 7 * 10**9, 10**11])
+        now += (
+            r.choice([0, 1, 10**6, 30 * 10**6, 10**8, 3 * 10**8]) if r.random() < 0.97 else r.choice([10**9, 7 * 10**9, 10**11])
+        )
         px = max(5, px + r.choice([-3, -1, -1, 0, 0, 0, 1, 1, 3]))
         e = rows[k]
         e.ts_event = e.ts_recv = now

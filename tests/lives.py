@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import threading
+import time
 
 import requests
 
@@ -64,6 +65,15 @@ def aside(runner):
         runner.stop("test")
         thread.join(180)
         assert not thread.is_alive()
+
+
+def until(what, seconds=300.0):
+    """Wait for something to come true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+    return found
 
 
 @contextlib.contextmanager

@@ -46,7 +46,9 @@ def places(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def _said(node: ast.Expr) -> bool:
     """A docstring, or a call that decides nothing."""
     quiet = ("apart", "emit", "emit_seen")
-    return isinstance(node.value, ast.Constant) or (isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") in quiet)
+    return isinstance(node.value, ast.Constant) or (
+        isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") in quiet
+    )
 
 
 def mutate(text: str, k: int, how: str) -> tuple[str, int]:

@@ -16,7 +16,9 @@ from replay.trader.limits import Limits
 from replay.venue.setup import Leg, Profile
 
 LEGS = {"entry": Leg("lognormal", 1_000_000, 0.5), "response": Leg("lognormal", 800_000, 0.3)}
-LIMITS = Limits(max_position=Decimal(60), max_messages=200, max_orders=150, collar_bps=5000, reject_spike=50, max_quote_age_s=Decimal(900))
+LIMITS = Limits(
+    max_position=Decimal(60), max_messages=200, max_orders=150, collar_bps=5000, reject_spike=50, max_quote_age_s=Decimal(900)
+)
 
 
 @functools.lru_cache(8)
@@ -72,7 +74,9 @@ def engine(name):
         "slow": Profile(entry=Leg("constant", 1_200_000_000_000)),  # what is sent in the last twenty minutes meets a closed venue
         "feed": Profile(**LEGS, feed=Leg("lognormal", 500_000, 0.4)),
     }[more[0] if more else ""]
-    return Engine(session(level), strategies, profile, LIMITS, capital={session(level).manifest.instruments[0].currency: Decimal(10**6)})
+    return Engine(
+        session(level), strategies, profile, LIMITS, capital={session(level).manifest.instruments[0].currency: Decimal(10**6)}
+    )
 
 
 def plain(name):

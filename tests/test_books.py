@@ -71,7 +71,9 @@ def replay_and_compare(session, pauses):
     same(engine.trader, reference(session.events, n))
     same(engine.venue, reference(session.events, n, session.order))
     row = engine.trader.region("strategies")[0]
-    me = engine.trader.bytes[int(row.self_at) :][: engine.strategies[0].self_dtype.itemsize].view(engine.strategies[0].self_dtype)[0]
+    me = engine.trader.bytes[int(row.self_at) :][: engine.strategies[0].self_dtype.itemsize].view(
+        engine.strategies[0].self_dtype
+    )[0]
     return int(me["books"]), int(me["wrong"])
 
 

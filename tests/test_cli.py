@@ -368,7 +368,9 @@ def test_a_new_strategy_runs_and_its_test_passes(replay, tmp_path, how):
     kind = "plain" if how else "compiled"
     assert (of["strategies"][0]["name"], of["strategies"][0]["kind"]) == ("MyIdea", kind) and 20 < of["fills"] < 400
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
 
 

@@ -11,7 +11,19 @@ import pytest
 from runs import digests, engine
 
 HERE = Path(__file__).parent
-RUNS = ["l1-busy", "l1-busy-slow", "l2-busy", "l1-two", "l1-cross", "l2-passive", "l2-busy-hft", "l1-busy-feed", "bars-busy", "bars-busy-feed", "w4-sma"]
+RUNS = [
+    "l1-busy",
+    "l1-busy-slow",
+    "l2-busy",
+    "l1-two",
+    "l1-cross",
+    "l2-passive",
+    "l2-busy-hft",
+    "l1-busy-feed",
+    "bars-busy",
+    "bars-busy-feed",
+    "w4-sma",
+]
 
 
 def elsewhere(*names, **environment):

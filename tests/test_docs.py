@@ -39,7 +39,9 @@ def folder(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "fixtures", tmp_path / "fixtures")
     ticks = tmp_path / "equity" / "usa" / "tick" / "ibm"
     ticks.mkdir(parents=True)
-    quotes = "".join(f"{34_200_000 + 250 * k},{1_836_000 + k % 9 * 100},300,{1_836_200 + k % 9 * 100},200,P,1,0\n" for k in range(500))
+    quotes = "".join(
+        f"{34_200_000 + 250 * k},{1_836_000 + k % 9 * 100},300,{1_836_200 + k % 9 * 100},200,P,1,0\n" for k in range(500)
+    )
     for kind, text in (("quote", quotes), ("trade", "34200100,1836100,100,P,1,0\n34260000,1836500,50,Q,1,0\n")):
         with zipfile.ZipFile(ticks / f"20131007_{kind}.zip", "w") as z:
             z.writestr(f"20131007_ibm_{kind}_Tick.csv", text)

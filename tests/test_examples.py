@@ -40,7 +40,10 @@ def reports(engine):
 
 def fills(session, name, **given):
     """(seconds from the start, signed lots) of each; orders reach the venue after 1 ms, reports us after another."""
-    return [((int(r.ts_recv) - session.manifest.start_ns) / SECOND, int(r.side) * int(r.b)) for r in reports(run(session, name, **given))]
+    return [
+        ((int(r.ts_recv) - session.manifest.start_ns) / SECOND, int(r.side) * int(r.b))
+        for r in reports(run(session, name, **given))
+    ]
 
 
 def mirrored(mids):
@@ -127,13 +130,17 @@ def test_buy_and_hold_buys_once_when_it_may():
     session = Session.from_rows(rows, [Instrument(symbol="A", tick_size="0.01")])
     engine = run(session, "buy_and_hold", qty=30)
     out = engine.output()
-    assert [(int(r.ts_recv) - session.manifest.start_ns, int(r.side), int(r.b)) for r in out[out.kind == OUT_NEW]] == [(6 * STEP, 1, 30)]
+    assert [(int(r.ts_recv) - session.manifest.start_ns, int(r.side), int(r.b)) for r in out[out.kind == OUT_NEW]] == [
+        (6 * STEP, 1, 30)
+    ]
     assert int(engine.trader.region("positions")[0].qty) == 30
 
 
 # --- all --------------------------------------------------------------------------------------------------------------------
 ON_BARS = {"sma_cross"}
-CASES = [(name, "bars" if name in ON_BARS else "quotes", {}) for name in examples()] + [(name, "bars", given) for name, given in BARS.items()]
+CASES = [(name, "bars" if name in ON_BARS else "quotes", {}) for name in examples()] + [
+    (name, "bars", given) for name, given in BARS.items()
+]
 
 
 @pytest.fixture(scope="module")

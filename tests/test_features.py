@@ -46,7 +46,9 @@ def quote_value(source: int, e) -> float | None:
         return float(ask) if ask_sz else None
     if not (bid_sz and ask_sz):
         return None
-    return {R.MID: (bid + ask) / 2, R.WIDTH: float(ask - bid), R.MICRO: bid + (ask - bid) * (bid_sz / (bid_sz + ask_sz))}.get(source)
+    return {R.MID: (bid + ask) / 2, R.WIDTH: float(ask - bid), R.MICRO: bid + (ask - bid) * (bid_sz / (bid_sz + ask_sz))}.get(
+        source
+    )
 
 
 def observed(history: list, source: int, extreme: int = 0) -> list[tuple[int, float, int]]:

@@ -46,7 +46,15 @@ CASES = {
     "bars-breakout": ("bars", "breakout", BARS["breakout"], Profile(), Limits(), ALL, "1db00f36620c1d5d"),
     "bars-hold": ("bars", "buy_and_hold", {}, Profile(), Limits(), ALL, "96a404f7a58fb5b7"),
     "book-quoting": ("book", "passive_quoting", {}, Profile(), Limits(), 4_000, "0dff35ba7aca2a48"),
-    "book-hft": ("book", "passive_quoting", {}, Profile(name="hftbacktest", queue="power2", queue_n=2.0), Limits(), 4_000, "c8f3ae90dcd1e4e4"),
+    "book-hft": (
+        "book",
+        "passive_quoting",
+        {},
+        Profile(name="hftbacktest", queue="power2", queue_n=2.0),
+        Limits(),
+        4_000,
+        "c8f3ae90dcd1e4e4",
+    ),
 }
 
 

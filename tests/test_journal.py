@@ -37,7 +37,11 @@ class Busy(Strategy):
 
 
 def run(session, **kw):
-    strategies = [load("passive_quoting", {"qty": 5}), load("ema_cross", {"fast": 20, "slow": 50, "warmup": 50, "qty": 3}), load(Timed)]
+    strategies = [
+        load("passive_quoting", {"qty": 5}),
+        load("ema_cross", {"fast": 20, "slow": 50, "warmup": 50, "qty": 3}),
+        load(Timed),
+    ]
     return Engine(session, strategies, journal=True, **kw).run()
 
 

@@ -12,7 +12,9 @@ from replay.kernel.arena import Arena
 from replay.kernel.memory import at, entry, entry_of, record
 
 EMPTY = ladder.EMPTY
-HEADER = record(("wires", "i8", (8,)), *((f"{n}_{p}", "i8") for n in ("ladders", "levels", "bits", "overflow") for p in ("at", "n")))
+HEADER = record(
+    ("wires", "i8", (8,)), *((f"{n}_{p}", "i8") for n in ("ladders", "levels", "bits", "overflow") for p in ("at", "n"))
+)
 
 
 @entry
@@ -93,7 +95,9 @@ def test_set_answers_what_was_there(book):
     assert (book.best, book.size_at(100), book.size_at(99), book.size_at(101)) == (100, 3, 0, 0)
 
 
-@pytest.mark.parametrize("ranks", [[100, 99, 98, 40, -5000, 10**9], [-100, -101, -10**12, -164, -163], [0, 63, 64, 65, 127, 128]])
+@pytest.mark.parametrize(
+    "ranks", [[100, 99, 98, 40, -5000, 10**9], [-100, -101, -(10**12), -164, -163], [0, 63, 64, 65, 127, 128]]
+)
 def test_levels_come_best_first_whatever_their_order(book, ranks):
     for r in ranks:
         book.set(r, abs(r) + 1)
@@ -149,9 +153,13 @@ def test_widths():
 class Together(RuleBasedStateMachine):
     """Every operation on both; a small overflow drops levels, which the twin then forgets too."""
 
-    RANKS = st.one_of(st.integers(-40, 40), st.integers(-300, 300), st.integers(-20_000, 20_000), st.sampled_from([-(10**15), 10**15]))
+    RANKS = st.one_of(
+        st.integers(-40, 40), st.integers(-300, 300), st.integers(-20_000, 20_000), st.sampled_from([-(10**15), 10**15])
+    )
 
-    @initialize(width=st.sampled_from([64, 128, 4096]), capacity=st.sampled_from([1, 3, 8, 500]), start=st.integers(-(10**9), 10**9))
+    @initialize(
+        width=st.sampled_from([64, 128, 4096]), capacity=st.sampled_from([1, 3, 8, 500]), start=st.integers(-(10**9), 10**9)
+    )
     def start(self, width, capacity, start):
         self.fast, self.naive, self.zero, self.dropped = Fast(width, capacity), Naive(), start, 0
 

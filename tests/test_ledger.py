@@ -184,7 +184,8 @@ def transfer(t, amount=0, lots=0, px=0, strategy=0, instrument=0):
 @CALM
 @given(
     st.lists(
-        st.tuples(st.integers(-500, 500), st.integers(-9, 9), st.integers(1, 400), st.integers(0, 1), st.integers(50, 400)), max_size=20
+        st.tuples(st.integers(-500, 500), st.integers(-9, 9), st.integers(1, 400), st.integers(0, 1), st.integers(50, 400)),
+        max_size=20,
     )
 )
 def test_transfers_are_capital(moves):

@@ -33,15 +33,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(jobs, "SETTLE_S", 1.0)
 
 
-def until(what, seconds=300.0):
-    """Wait for something to come true."""
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
-
-
 def settled(runner, server):
     """Stop asking for orders, let everything come to rest, and compare both sides to the last lot."""
     h = runner.desk.header
@@ -66,10 +57,10 @@ def trade(day, tmp_path, monkeypatch, fail, speed=60.0, fills=6, **kw):
         lives.living(lives.order(url, tmp_path, PINGER, SYMBOLS), monkeypatch, lines) as runner,
     ):
         with lives.aside(runner) as raised:
-            until(lambda: runner.desk.header.n_fills >= 2 or raised)
+            lives.until(lambda: runner.desk.header.n_fills >= 2 or raised)
             fail(url, server, runner)
             before = runner.desk.header.n_fills
-            until(lambda: runner.desk.header.n_fills >= before + fills or runner.desk.header.state or raised)
+            lives.until(lambda: runner.desk.header.n_fills >= before + fills or runner.desk.header.state or raised)
         assert not raised, raised
         settled(runner, server)
     lives.verified(tmp_path / "journal")
@@ -146,9 +137,9 @@ def test_a_word_nobody_knows_halts(day, kind, tmp_path, monkeypatch):
         lives.living(lives.order(url, tmp_path, PINGER, SYMBOLS), monkeypatch, lines := []) as runner,
     ):
         with lives.aside(runner) as raised:
-            until(lambda: runner.desk.header.n_fills >= 2)
+            lives.until(lambda: runner.desk.header.n_fills >= 2)
             lives.fault(url, kind)
-            until(lambda: runner.desk.header.state == HALTED)
+            lives.until(lambda: runner.desk.header.state == HALTED)
             assert not raised
         assert any("not understood" in line.get("text", "") for line in lines)
     lives.verified(tmp_path / "journal")
@@ -174,10 +165,10 @@ def test_a_kill_reaches_the_broker(day, tmp_path, monkeypatch):
         with lives.living(order, monkeypatch) as runner:
             door = Door(order.journal, runner.inbox.put)
             with lives.aside(runner):
-                until(lambda: runner.desk.header.n_fills >= 2)
+                lives.until(lambda: runner.desk.header.n_fills >= 2)
                 assert ask(order.journal, "kill")["state"] == "killed"
                 account = next(iter(server.accounts.values()))
-                until(lambda: not [o for o in account.working() if not o.ended])
+                lives.until(lambda: not [o for o in account.working() if not o.ended])
                 sent = runner.desk.header.c_new
                 time.sleep(1)
                 assert runner.desk.header.c_new == sent and ask(order.journal, "status")["state"] == "killed"
@@ -185,7 +176,7 @@ def test_a_kill_reaches_the_broker(day, tmp_path, monkeypatch):
         with lives.living(order, monkeypatch) as again:
             assert again.desk.header.state == KILLED
             with lives.aside(again):
-                until(lambda: again.heard_ns)
+                lives.until(lambda: again.heard_ns)
                 time.sleep(1)
                 assert again.desk.header.c_new == sent
     lives.verified(order.journal)

@@ -85,7 +85,8 @@ def test_what_leaves_is_durable_first(run, tmp_path):
         for now, event in zip(run[1].frames["now"][:400].tolist(), run[1].frames["event"][:400], strict=True):
             desk.take(np.ascontiguousarray(event).tobytes(), now)
             if desk.waiting:
-                out = desk.durable()
+                desk.durable()
+                out = desk.claim()
                 sent += len(out)
                 assert Watching.synced == (disk.folder / segment_name(1)).stat().st_size
                 said = np.concatenate([b.outputs for b in Reader(disk)])

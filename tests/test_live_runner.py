@@ -34,10 +34,10 @@ LATER = 1 << 62  # asked after everything
 class Script:
     """A broker whose every word is the test's."""
 
-    name, account, lockstep = "script", "A1", False
+    name, account, lockstep, skipped = "script", "A1", False, {}
 
     def __init__(self):
-        self.sent, self.asked, self.looks, self.drops, self.reconnected, self.stopped = [], [], [], [], [], False
+        self.handed, self.asked, self.looks, self.drops, self.reconnected, self.stopped = [], [], [], [], [], False
         self.books = Books(CASH, {}, [], [], [], [], LATER)
 
     def start(self, put):
@@ -58,8 +58,12 @@ class Script:
     def look(self, cl_ord_id):
         self.looks.append(cl_ord_id)
 
-    def send(self, commands):
-        self.sent += commands
+    def send(self, commands, leave):
+        self.handed += [(c, leave) for c in commands]
+
+    @property
+    def sent(self):
+        return [c for c, leave in self.handed if leave.durable]
 
     def reconnect(self, stream):
         self.reconnected.append(stream)

@@ -142,6 +142,9 @@ def test_found_while_it_runs(write, session, plain, body, said):
 
 
 def test_a_plain_strategy_is_told_as_much(write, session):
-    for body, said in (("ctx.markett(0, 1)", "ctx has no 'markett' (ctx.market?)"), ("ctx.market(0, 0.5)", "expects whole numbers")):
+    for body, said in (
+        ("ctx.markett(0, 1)", "ctx has no 'markett' (ctx.market?)"),
+        ("ctx.market(0, 0.5)", "expects whole numbers"),
+    ):
         with pytest.raises(StrategyError, match=re.escape(said)):
             Engine(session, [load(write(body, plain=True))]).run()

@@ -180,14 +180,23 @@ def path(name):
 @pytest.mark.parametrize("name", PATHS)
 def test_every_report_in_every_state(name):
     for kind in KINDS:
-        for quantity, price, told, exec_id in ((0, 0, 0, 1), (4, 100, 4, 1), (6, 100, 10, 2), (12, 100, 12, 2), (6, 100, 0, 2), (-1, 100, 0, 1)):
+        for quantity, price, told, exec_id in (
+            (0, 0, 0, 1),
+            (4, 100, 4, 1),
+            (6, 100, 10, 2),
+            (12, 100, 12, 2),
+            (6, 100, 0, 2),
+            (-1, 100, 0, 1),
+        ):
             last = ("report", 0, kind, quantity, price, told, exec_id)
             Pair().run([("limit", 1, 10, 100), *path(name), last, last, ("answer", 0), ("kill",), ("answer", 0)])
 
 
 @CALM
 @given(st.lists(OPS, max_size=40).map(lambda ops: [("limit", 1, 10, 100), *ops]))
-@example([("limit", 1, 10, 100), ("replace", 0, 12, 100), ("trade", 0, 10, 100, 1), ("report", 0, "replace_rejected", 0, 0, 0, 0)])
+@example(
+    [("limit", 1, 10, 100), ("replace", 0, 12, 100), ("trade", 0, 10, 100, 1), ("report", 0, "replace_rejected", 0, 0, 0, 0)]
+)
 @example([("limit", 1, 10, 100), ("trade", 0, 3, 100, 1), ("report", 0, "correct", 10, 100, 0, 1)])
 @example([("limit", 1, 10, 100), ("trade", 0, 3, 100, 1), ("report", 0, "correct", 11, 100, 0, 1)])
 @example([("limit", 1, 10, 100), ("trade", 0, 3, 100, 1), ("report", 0, "bust", 0, 0, 0, 1), ("report", 0, "bust", 0, 0, 0, 1)])

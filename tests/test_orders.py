@@ -52,7 +52,9 @@ def test_every_state_can_be_reached_and_left():
         s = queue.pop()
         for kind in range(O.N_EXECS):
             answer = to(s, kind)
-            for t in (O.PARTIAL, O.FILLED) if answer == O.BY_QTY else () if answer in (O.SAME, O.ILLEGAL, O.BY_LEAVES) else (answer,):
+            for t in (
+                (O.PARTIAL, O.FILLED) if answer == O.BY_QTY else () if answer in (O.SAME, O.ILLEGAL, O.BY_LEAVES) else (answer,)
+            ):
                 if t not in seen:
                     seen.add(t)
                     queue.append(t)

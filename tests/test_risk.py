@@ -270,7 +270,14 @@ def test_a_stale_feed_is_not_cleared_by_another():
         assert t.status == ("active", "stale_feed")
 
 
-@pytest.mark.parametrize("name", [f for f in Limits.__struct_fields__ if not f.startswith("max_position") and f not in ("max_order_qty", "max_order_notional")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f
+        for f in Limits.__struct_fields__
+        if not f.startswith("max_position") and f not in ("max_order_qty", "max_order_notional")
+    ],
+)
 def test_a_limit_that_a_strategy_cannot_have_is_an_error(name):
     with pytest.raises(BadInput, match=f"strategy limits: {name} is a limit of the account"):
         Trader(strategies=2, own=[Limits(), Limits(**{name: ("A",) if name == "allow" else 1})])
@@ -357,7 +364,13 @@ def test_bad_quantity_and_range():
 
 def test_bad_price():
     t = trader()
-    for answer in (t.limit(1, 0), t.limit(1, -1), t.stop(1, 0), t.place(1, T.STOP_LIMIT, 100, 0), t.place(1, T.STOP_LIMIT, 0, 100)):
+    for answer in (
+        t.limit(1, 0),
+        t.limit(1, -1),
+        t.stop(1, 0),
+        t.place(1, T.STOP_LIMIT, 100, 0),
+        t.place(1, T.STOP_LIMIT, 0, 100),
+    ):
         refused(t, answer, R.BAD_PRICE)
     passed(t.place(1, T.STOP_LIMIT, 100, 100))
     t = Trader(allow_negative_px=True)

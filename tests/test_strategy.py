@@ -13,7 +13,9 @@ from replay.strategy import examples, load, parameters
 from replay.trader.output import OUT_LOG, OUT_NEW, OUT_REFUSED
 
 HEAD = "from replay import Duration, Each, State, Strategy, compiled, ema\n"
-GOOD = HEAD + """
+GOOD = (
+    HEAD
+    + """
 LIMIT = 3
 
 def twice(x):
@@ -42,6 +44,7 @@ class Good(Strategy):
         if self.loud and self.helper(ctx, q.instrument) == 2 * LIMIT:
             ctx.log(self.n, self.edge, ctx.fast(q.instrument), self.qty + self.hold)
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +153,15 @@ def test_arrays_an_instrument(write, n):
 
 
 def test_arrays_that_cannot_be(write):
-    wrong(write(ARRAYS.replace("0] = 0.5 * x", "0] = 0.5 * self.ints[i]")), "self.ints has several values an instrument", "[instrument, k]")
-    wrong(write(ARRAYS.replace("self.put(q.instrument, q.bid_px)", "self.put(0, self.ints)"), "b.py"), "self.ints has several values")
+    wrong(
+        write(ARRAYS.replace("0] = 0.5 * x", "0] = 0.5 * self.ints[i]")),
+        "self.ints has several values an instrument",
+        "[instrument, k]",
+    )
+    wrong(
+        write(ARRAYS.replace("self.put(q.instrument, q.bid_px)", "self.put(0, self.ints)"), "b.py"),
+        "self.ints has several values",
+    )
     wrong(write(ARRAYS.replace('"n"', '"m"'), "c.py"), "ints = Array('m')", "the name of an int parameter")
     wrong(write(ARRAYS.replace('Array("n")', "Array()"), "e.py"), "ints = Array()", "the name of an int parameter")
     wrong(write(ARRAYS, "d.py"), "ints has 0 values an instrument", "correct n", given={"n": 0})
@@ -200,7 +210,9 @@ def test_no_such_strategy(tmp_path):
 def test_not_a_strategy(write):
     wrong(dict, "must be a subclass of replay.Strategy")
     wrong(write("x = 1\n"), "one strategy class expected, found none")
-    wrong(write(HEAD + "class Idle(Strategy):\n    qty: int = 1\n", "idle.py"), "handles nothing: define one of on_start, on_quote")
+    wrong(
+        write(HEAD + "class Idle(Strategy):\n    qty: int = 1\n", "idle.py"), "handles nothing: define one of on_start, on_quote"
+    )
 
 
 def test_a_file_that_does_not_import(write):
@@ -212,9 +224,15 @@ def test_a_file_that_does_not_import(write):
 
 def test_fields_without_a_default_or_of_a_wrong_type(write):
     body = "    def on_quote(self, ctx, q):\n        pass\n"
-    wrong(write(HEAD + "@compiled\nclass A(Strategy):\n    qty: int\n" + body, "a.py"), "A: qty needs a default: write `qty: int = ...`")
+    wrong(
+        write(HEAD + "@compiled\nclass A(Strategy):\n    qty: int\n" + body, "a.py"),
+        "A: qty needs a default: write `qty: int = ...`",
+    )
     wrong(write(HEAD + "@compiled\nclass B(Strategy):\n    n: State[int]\n" + body, "b.py"), "B: n needs a default")
-    wrong(write(HEAD + "class C(Strategy):\n    n: list = 0\n" + body, "c.py"), "C: n must be int, float, bool, str, Duration, State[...] or Each[...]")
+    wrong(
+        write(HEAD + "class C(Strategy):\n    n: list = 0\n" + body, "c.py"),
+        "C: n must be int, float, bool, str, Duration, State[...] or Each[...]",
+    )
     wrong(write(HEAD + "class D(Strategy):\n    n: Each[str] = ''\n" + body, "d.py"), "D: n must be")
 
 
@@ -250,7 +268,9 @@ def test_a_run_needs_a_strategy(session):
 
 
 # --- exceptions -----------------------------------------------------------------------------------------------------------------
-FAILS = HEAD + """
+FAILS = (
+    HEAD
+    + """
 {deco}class Fails(Strategy):
     n: State[int] = 0
     table: Each[int] = 0
@@ -277,6 +297,7 @@ FAILS = HEAD + """
             d = self.n - self.n
             ctx.log(1 // d)
 """
+)
 
 
 @pytest.mark.parametrize("deco", ["@compiled\n", ""], ids=["compiled", "plain"])

@@ -104,7 +104,9 @@ def test_no_fill_before_its_order_could_be_there(name, level):
     assert len(fills) > 20
     entry = min(int(r.ts_recv) - sent[int(r.a)] for r in fills)
     assert entry > 2_000_000  # there and back, and the way there takes at least a nanosecond
-    engine = Engine(session, [load(name, given)], Profile(entry=Leg("constant", 3_000_000), response=Leg("constant", 2_000_000))).run()
+    engine = Engine(
+        session, [load(name, given)], Profile(entry=Leg("constant", 3_000_000), response=Leg("constant", 2_000_000))
+    ).run()
     sent, fills = fills_of(engine)
     assert min(int(r.ts_recv) - sent[int(r.a)] for r in fills) >= 5_000_000
     rows = session.events

@@ -88,9 +88,9 @@ def report(
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run, or of a live run's journal.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the run it is compared with.")],
-    tolerance: Annotated[str | None, typer.Option(metavar="SHARE", help="Pass if the gap between their PnL is at most this share of A's, such as 20%.", show_default=False)] = None,
+    tolerance: Annotated[str | None, typer.Option(metavar="SHARE", help="Pass if the gap between their PnL is at most this share of what was expected, such as 20%: of A's, or of B's where A was lived and B replayed.", show_default=False)] = None,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Compare two runs: settings, the first decision that differs, tables, and what the gap between their PnL is made of.
@@ -101,7 +101,7 @@ def diff(
 
         replay diff runs/last runs/2026-03-02T160000-EmaCross
 
-        replay diff runs/replayed runs/paper --tolerance 20%
+        replay diff journals/paper runs/replayed --tolerance 20%
     """
     from replay import show, show_runs
     from replay.runs.diff import diff, share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -33,9 +34,7 @@ class OnStop(StrEnum):
     leave = "leave"
 
 
-Symbols = Annotated[
-    str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD with --crypto.", show_default=False)
-]
+Symbols = Annotated[str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD.", show_default=False)]
 Url = Annotated[
     str | None, typer.Option(help="Address of a local server (replay serve), such as http://127.0.0.1:8470.", show_default=False)
 ]
@@ -46,7 +45,9 @@ Keys = Annotated[
         show_default=False,
     ),
 ]
-Crypto = Annotated[bool, typer.Option("--crypto", help="The symbols are crypto pairs.")]
+Crypto = Annotated[
+    bool, typer.Option("--crypto", help="The symbols are crypto pairs; not needed where they are written as BTC/USD.")
+]
 Feed = Annotated[str, typer.Option(help="Feed of stock data: iex or sip.")]
 JournalDir = Annotated[Path, typer.Option("--journal", help="Folder of the journal. One that holds a run is gone on with.")]
 Running = Annotated[Path, typer.Argument(help="Folder of the journal of a process that runs.")]
@@ -145,7 +146,7 @@ def resume(journal: Running, json: Json = False) -> None:
 
 @app.command()
 def status(journal: Running, json: Json = False) -> None:
-    """What a running trader holds and does.
+    """What a running trader holds and does; of one that has ended, how it stood then.
 
     Examples:
 
@@ -156,8 +157,15 @@ def status(journal: Running, json: Json = False) -> None:
 
 def _operate(journal: Path, word: str, json: bool) -> None:
     from replay.live.control import ask
+    from replay.live.status import read_status
 
-    answer = ask(journal, word)
+    try:
+        answer = ask(journal, word)
+    except BadInput:
+        answer = read_status(journal) if word == "status" else None
+        if answer is None:
+            raise
+        sys.stderr.write("no process runs this journal: how it stood when the last one ended\n")
     if json:
         print_json(answer)
         return
@@ -191,10 +199,10 @@ def doctor(
 
     with importing():
         from replay.live.alpaca import account
+    crypto = crypto or "/" in symbols
     access: Access = account.enter(*account.keys(keys), url=url, feed=feed, crypto=crypto)
-    rest = access.rest()
-    scales: dict[str, Scale] = account.instruments(rest, names(symbols), crypto)
-    rest.close()
+    with contextlib.closing(access.rest()) as rest:
+        scales: dict[str, Scale] = account.instruments(rest, names(symbols), crypto)
     found = list(account.checks(access, scales))
     if json:
         print_json([{"check": what, "ok": good, "said": said} for what, good, said in found])

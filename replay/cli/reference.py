@@ -13,9 +13,16 @@ def reference() -> str:
 
     group = typer.main.get_command(app.app)
     out = ["# Commands", "", "Made from the command line itself; `replay COMMAND --help` says the same.", ""]
-    for name in sorted(group.commands):
-        out += _command(name, group.commands[name])
+    out += _commands("", group)
     return "\n".join(out).rstrip() + "\n"
+
+
+def _commands(before: str, group) -> list[str]:
+    out = []
+    for name, command in sorted(group.commands.items()):
+        inner = hasattr(command, "commands")
+        out += _commands(f"{before}{name} ", command) if inner else _command(before + name, command)
+    return out
 
 
 def _command(name: str, command) -> list[str]:
@@ -42,7 +49,7 @@ def _metavar(parameter) -> str:
 
 def _names(option) -> str:
     taken = "" if option.is_flag else f" {(option.metavar or option.name).upper().strip('_')}"
-    return ", ".join(f"`{name}`" for name in option.opts) + (f" `{taken.strip()}`" if taken else "")
+    return ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts]) + (f" `{taken.strip()}`" if taken else "")
 
 
 def _default(option) -> str:

@@ -5,19 +5,24 @@ The adapter puts these into the runner's queue; the runner gives it commands of 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from replay.live.desk import Command
+from replay.live.hops import Hops, Sent
 
 
 class Row(NamedTuple):
     """An event ready for the trader. `at`: the time it is to have, 0 to be stamped when it leaves the queue. `step` numbers it where
-    the broker waits to be told that it was dealt with (lockstep)."""
+    the broker waits to be told that it was dealt with (lockstep). `heard` and `queued`: stamps of `replay.live.hops`, 0 where nobody
+    heard it from a socket."""
 
     event: bytes
     at: int = 0
     step: int = 0
+    heard: int = 0
+    queued: int = 0
 
 
 class Update(NamedTuple):
@@ -130,12 +135,48 @@ class Mark(NamedTuple):
     step: int
 
 
+class Leave:
+    """Whether requests may leave: not before the journal is durable, and never where that failed. `came`: the stamps of what made the
+    trader send them (heard, queued, taken); `stepped`: when it had; `durable`: when they were allowed to leave.
+
+    >>> leave = Leave(Hops(), (1, 2, 3), 4)
+    >>> leave.give(5); leave.wait(), leave.durable
+    (True, 5)
+    """
+
+    __slots__ = ("hops", "came", "stepped", "durable", "_given")
+
+    def __init__(self, hops: Hops, came: tuple[int, int, int], stepped: int):
+        self.hops, self.came, self.stepped, self.durable = hops, came, stepped, 0
+        self._given = threading.Event()
+
+    def give(self, durable: int) -> None:
+        """They may leave: the journal was durable at `durable`."""
+        self.durable = durable
+        self._given.set()
+
+    def refuse(self) -> None:
+        """They never may."""
+        self._given.set()
+
+    def wait(self) -> bool:
+        """Wait until it is known whether they may."""
+        self._given.wait()
+        return self.durable > 0
+
+    def left(self, cl_ord_id: str, begun: int, prepared: int, written: int) -> None:
+        """A new order has been written to its socket."""
+        if self.came[0]:
+            self.hops.sent(Sent(cl_ord_id, *self.came, self.stepped, self.durable, begun, prepared, written))
+
+
 class Broker(Protocol):
     """An adapter. Every method returns at once except in lockstep, where `send` waits for the answers."""
 
     name: str
     account: str
     lockstep: bool
+    skipped: dict[str, int]  # market data by kind that the trader has no use for
 
     def start(self, put: Callable[[object], None]) -> None:
         """Begin to listen to order updates; everything heard goes to `put`, from any thread."""
@@ -152,8 +193,9 @@ class Broker(Protocol):
     def look(self, cl_ord_id: str) -> None:
         """Ask what became of one order; `Looked` comes through `put`."""
 
-    def send(self, commands: list[tuple[Command, str, str]]) -> None:
-        """Send commands, each with the ClOrdID it is about and, of a replace, that of the new order."""
+    def send(self, commands: list[tuple[Command, str, str]], leave: Leave) -> None:
+        """Send commands, each with the ClOrdID it is about and, of a replace, that of the new order: prepare them, and let them go when
+        `leave` says so. In lockstep it has said so."""
 
     def reconnect(self, stream: str) -> None:
         """Make a stream's connection anew: it is up, and says nothing."""

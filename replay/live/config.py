@@ -68,4 +68,5 @@ def of_paper(o: dict) -> dict:
         "real_money",
         "as_journaled",
     )
-    return {name: o[name] for name in names} | {"policy": str(o["policy"]), "on_stop": str(o["on_stop"])}
+    crypto = o["crypto"] or any("/" in symbol for symbol in o["symbols"])  # no stock is written so
+    return {name: o[name] for name in names} | {"crypto": crypto, "policy": str(o["policy"]), "on_stop": str(o["on_stop"])}

@@ -82,7 +82,8 @@ class Fault(NamedTuple):
 
 
 class Desk:
-    """A trader with its journal; a context manager. `take` an event, then `durable` gives the commands that may leave.
+    """A trader with its journal; a context manager. `take` an event; what it wants sent is `claim`ed, and may leave once `durable` has
+    returned.
 
     `place` of the log is where the next block goes. After an `OSError` from the disk nothing can be made durable any more, and so
     nothing new leaves.
@@ -92,7 +93,8 @@ class Desk:
         self.disk, self.log, self.build, self.trader, self.starts = disk, log, build, trader, starts
         self.faults: list[Fault] = []
         self.waiting: list[Command] = []
-        self.heard: Callable[[np.recarray], None] | None = None  # is shown everything the trader says
+        self.heard: Callable[[np.recarray], None] | None = None  # is shown everything the trader says, by `tell`
+        self._said: list[np.recarray] = []
         self._out, self._frames = np.zeros(OUTPUT_ROWS, EVENT), np.zeros(FRAME_ROWS, T.FRAME)
         self._row = np.zeros(1, EVENT)
         self._at, self._base = self._row.ctypes.data, trader.base
@@ -184,16 +186,25 @@ class Desk:
         h = self.header
         if h.journal_n or h.out_n:
             if self.heard is not None and h.out_n:
-                self.heard(self._out[: h.out_n].view(np.recarray))
+                self._said.append(self._out[: h.out_n].copy().view(np.recarray))
             self.log.batch(self._frames[: h.journal_n], self._out[: h.out_n])
             h.journal_n = h.out_n = 0
 
-    def durable(self) -> list[Command]:
-        """Make everything durable, and give the commands that may leave now, in call order."""
-        self.flush()
-        self.log.durable()
+    def claim(self) -> list[Command]:
+        """The commands of everything taken so far, in call order. They may leave when `durable` has returned, and not before."""
         out, self.waiting = self.waiting, []
         return out
+
+    def durable(self) -> None:
+        """Make everything taken so far durable."""
+        self.flush()
+        self.log.durable()
+
+    def tell(self) -> None:
+        """Show what the trader has said since the last time to whoever wants to hear it."""
+        said, self._said = self._said, []
+        for rows in said:
+            self.heard(rows)
 
     # --- keeping ------------------------------------------------------------------------------------------------------------
     def note(self, what: str, **details: object) -> None:

@@ -10,6 +10,7 @@ from replay.events import CLOSED, CONTROL, OP_END, OP_HALT, OP_RESUME, OPEN, PHA
 from replay.live import reconcile, reports
 from replay.live.broker import Books, Control, Failed, Hours, Link, Looked, Mark, Row, Update
 from replay.live.desk import pack
+from replay.live.hops import NOWHERE, stamp
 from replay.live.ids import parse
 from replay.live.status import status_of
 from replay.trader.orders import EXEC_TRADE, UNKNOWN
@@ -27,10 +28,14 @@ def on_row(r: Runner, row: Row) -> None:
         return
     now = r.now(row.at)
     r.heard_ns = now
-    r.event(row.event, now)
-    if r.sent and not row.at:
-        r.hops.add("decided", r.clock.now() - now)
-        r.hops.add("queued", max(0, now - int.from_bytes(row.event[8:16], "little")))
+    if row.heard:
+        r.came = (row.heard, row.queued, stamp())
+        r.event(row.event, now)
+        r.came = NOWHERE
+        if not r.sent:
+            r.hops.add("heard to stepped", stamp() - row.heard)
+    else:
+        r.event(row.event, now)
 
 
 def on_update(r: Runner, u: Update) -> None:
@@ -108,7 +113,9 @@ def on_hours(r: Runner, hours: Hours) -> None:
     r.due["hours"] = time.monotonic() + min(60.0, max(1.0, hours.next_ns / SECOND))
     opened = hours.is_open or not r.settings.market_hours_only
     if hours.is_open != r.is_open:
-        r.is_open = hours.is_open
+        r.count()
+        r.is_open, r.day = hours.is_open, hours.day
+        r.count()
         r.event(pack(PHASE, now, now, side=OPEN if opened else CLOSED, ident=hours.day), now)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ from replay.strategy import load
 from replay.summary import strategy_names
 from replay.trader.limits import Limits
 from replay.trader.rows import BAR_CLOSE
+
+SWITCH_S = 1e-4  #: Python's own, 5 ms, is how late an order may be behind a thread that reads market data
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -74,10 +77,9 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     if order.real_money is not None and order.real_money != access.account:
         raise BadInput(f"--real-money: the keys are of another account than {order.real_money}: nothing was sent")
     hold_account("alpaca", access.account, order.url)
-    rest = access.rest()
-    scales = account.instruments(rest, order.symbols, order.crypto)
-    hours = account.clock(rest) if not order.crypto else None
-    rest.close()
+    with contextlib.closing(access.rest()) as rest:
+        scales = account.instruments(rest, order.symbols, order.crypto)
+        hours = account.clock(rest) if not order.crypto else None
     clock = Lockstep(access.session_ns) if access.session_ns else Clock()
     phased = hours is not None and not (access.session_ns and hours.is_open)
     if begun(disk):
@@ -98,6 +100,21 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     return runner
 
 
+@contextlib.contextmanager
+def tuned() -> Iterator[None]:
+    """A process that trades: what is there when it begins is never looked through for garbage, and no thread of it holds the others up for
+    longer than `SWITCH_S`."""
+    before = sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        gc.unfreeze()
+
+
 def wants_bars(strategies: Sequence) -> bool:
     """Whether any of them looks at bars."""
     return any(
@@ -114,7 +131,7 @@ def run(order: Order, lines: bool) -> None:
     runner.catch_signals()
     door = Door(order.journal, runner.inbox.put)
     try:
-        with _screen(runner, lines):
+        with _screen(runner, lines), tuned():
             runner.run()
     finally:
         door.close()

@@ -236,6 +236,8 @@ def verify(disk: Disk, told=lambda done, total: None) -> Verification:
     return Verification(not difference, prefix, int(h.digest), marks, shots, difference, len(stepper.faults))
 
 
+#: how late everything has to be for the venue's clock to be another than ours
+ANOTHER_CLOCK_NS = 3600 * 10**9
 #: inputs that were the market's, not ours
 MARKET = (QUOTE, TRADE, DEPTH, BAR, BAR_EXT, PHASE, STATUS, FUNDING, MARK_KIND, CUSTOM)
 
@@ -243,7 +245,9 @@ MARKET = (QUOTE, TRADE, DEPTH, BAR, BAR_EXT, PHASE, STATUS, FUNDING, MARK_KIND, 
 def session_of(disk: Disk) -> Session:
     """The market data of a journal as a session, in the order the trader took it, received when it was taken from the queue.
 
-    Where the venue's clock runs ahead of ours the receive times are shifted, and the manifest says by how much.
+    Where the venue's clock runs ahead of ours the receive times are shifted, and the manifest says by how much. Where it is another clock
+    altogether, as that of a local server that replays a day, rows count as received when they happened, and the manifest says so
+    (`received_by_venue_clock`).
     """
     head, rows = read_head(disk), []
     for block in Reader(disk):
@@ -255,12 +259,29 @@ def session_of(disk: Disk) -> Session:
     market = np.concatenate(rows) if rows else np.zeros(0, EVENT)
     if not len(market):
         raise BadInput(f"{disk.folder}: the journal holds no market data: there is nothing to replay")
-    shift = max(0, int((market["ts_event"] - market["ts_recv"]).max()))
+    theirs = market["kind"] != PHASE  # those are made of the answer to a question, by our clock
+    ahead = (market["ts_event"] - market["ts_recv"])[theirs]
+    shift, anomalies = max(0, int(ahead.max(initial=0))), {}
+    if len(ahead) and ahead.max() < -ANOTHER_CLOCK_NS:
+        _receive_by_venue_clock(market, theirs)
+        anomalies = {"received_by_venue_clock": len(market)}
     market["ts_recv"] += shift
     m = head.manifest
     return Session.from_rows(
-        market, m.instruments, name=disk.folder.name, clock_shift_ns=shift, bar_intervals_ns=m.bar_intervals_ns
+        market,
+        m.instruments,
+        name=disk.folder.name,
+        clock_shift_ns=shift,
+        bar_intervals_ns=m.bar_intervals_ns,
+        anomalies=anomalies,
     )
+
+
+def _receive_by_venue_clock(market: np.ndarray, theirs: np.ndarray) -> None:
+    when = np.where(theirs, market["ts_event"], 0)
+    when[0] = when[np.argmax(theirs)]
+    market["ts_recv"] = np.maximum.accumulate(when)
+    market["ts_event"][~theirs] = market["ts_recv"][~theirs]
 
 
 def notes(disk: Disk) -> list[dict]:

@@ -18,14 +18,15 @@ import msgspec
 from replay.errors import BadInput
 from replay.events import CONTROL, OP_CANCEL_ALL, OP_KILL, TIMER
 from replay.live import reconcile
-from replay.live.broker import Broker, Control, Failed, Row, Update
+from replay.live.broker import Broker, Control, Failed, Leave, Row, Update
 from replay.live.clock import Clock, Lockstep
-from replay.live.desk import Desk, Fault, pack
+from replay.live.desk import Command, Desk, Fault, pack
 from replay.live.hearing import HANDLE, SECOND, on_row
-from replay.live.hops import Hops
+from replay.live.hops import NOWHERE, Hops, stamp
 from replay.live.ids import Name
-from replay.live.status import status_of
-from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
+from replay.live.status import status_of, write_status
+from replay.live.uptime import Uptime
+from replay.trader.layout import ACTIVE, CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
 from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, FREE, SUBMITTED
 
 START_S = 60.0  #: how long the broker's books are waited for at the start
@@ -64,6 +65,7 @@ class Runner:
         self.desk, self.broker, self.run_id, self.settings, self.clock, self.told = desk, broker, run_id, settings, clock, told
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.hops = Hops()
+        self.came = NOWHERE  # when what is being dealt with was heard, queued and taken
         self.links = {"market data": False, "order updates": False, "requests": True}
         self.heard_ns = self.offset_ns = 0
         self.reconciled = self.over = False
@@ -74,6 +76,9 @@ class Runner:
         self.fills_asked = 0  # fills there were when the books were asked for: more have come since, and the books are old
         self.differences: dict = {}
         self.is_open: bool | None = None
+        self.day = 0
+        self.uptime = Uptime.read(desk.disk.folder)
+        self.counting = False  # time, from the moment on at which it is known whether the market is open
         self.untold = 0  # news that look-ups brought since the stream last told any
         self.due: dict[str, float] = {}
         self.sent = False
@@ -146,6 +151,9 @@ class Runner:
             if not self.desk.waiting:
                 self.desk.snapshot()
             self.desk.close()
+            self.count()
+            self.uptime.write(self.desk.disk.folder)
+            write_status(self)
         except (OSError, BadInput) as e:
             self.problem = self.problem or f"the journal could not be closed ({e}): it can be gone on with all the same"
 
@@ -160,6 +168,7 @@ class Runner:
                 self._take(item)
             self.fire()
             self._periodic()
+            self.desk.tell()
         except OSError as e:
             self._abandon(e)
 
@@ -216,13 +225,30 @@ class Runner:
             self._fault(self.desk.faults.pop(0), now)
 
     def _send(self) -> None:
-        """Make durable, then send."""
+        """Have requests prepared, make durable, let them leave."""
         if not self.reconciled or not self.desk.waiting:
             return
-        began = time.perf_counter_ns()
-        commands = self.desk.durable()
-        self.hops.add("durable", time.perf_counter_ns() - began)
+        leave, commands = Leave(self.hops, self.came, stamp()), self._named(self.desk.claim())
         self.sent = True
+        if self.broker.lockstep:
+            self._let(leave)
+            self.broker.send(commands, leave)
+        else:
+            self.broker.send(commands, leave)
+            self._let(leave)
+
+    def _let(self, leave: Leave) -> None:
+        try:
+            self.desk.durable()
+        except BaseException:
+            leave.refuse()
+            raise
+        leave.give(stamp())
+        if self.came is NOWHERE:
+            self.hops.add("durable", leave.durable - leave.stepped)
+
+    def _named(self, commands: list[Command]) -> list[tuple[Command, str, str]]:
+        """Commands with the ClOrdID each is about and, of a replace, that of the new order; what is not to be sent any more is answered."""
         named = []
         for c in commands:
             name = Name(self.run_id, self.desk.epoch_of(c.handle), c.handle, 0)
@@ -236,7 +262,7 @@ class Runner:
                 )
                 continue
             named.append((c, str(name), str(name._replace(seq=c.seq)) if c.kind == CMD_REPLACE else ""))
-        self.broker.send(named)
+        return named
 
     def durable(self) -> None:
         """Make what there is durable; commands that wait for the broker's books go on waiting."""
@@ -281,6 +307,7 @@ class Runner:
     def _periodic(self) -> None:
         now, due, s = time.monotonic(), self.due, self.settings
         if due["flush"] <= now:
+            self.count()
             self.desk.flush()
             due["flush"] = now + s.flush_s
         if due["durable"] <= now:
@@ -288,6 +315,7 @@ class Runner:
             due["durable"] = now + s.durable_s
         if due["snapshot"] <= now:
             self.desk.snapshot()
+            self.uptime.write(self.desk.disk.folder)
             due["snapshot"] = now + s.snapshot_s
         if due["confirm"] <= now:
             due["confirm"] = now + s.confirm_s
@@ -300,6 +328,17 @@ class Runner:
         if due.get("hours", now + 1) <= now:
             due["hours"] = now + 5.0  # asked again where no answer comes
             self.broker.hours()
+
+    def count(self) -> None:
+        """Time passes: in it we could trade, or could not."""
+        opened = self.is_open is not False
+        if self.settings.phased and self.is_open is None:
+            return
+        if not self.counting:
+            self.counting = True
+            self.uptime.resume(self.clock.now(), opened, self.day, not self.settings.phased)
+        able = self.desk.header.state == ACTIVE and self.reconciled and not self.stopping and all(self.links.values())
+        self.uptime.count(self.clock.now(), opened, self.day, able)
 
     def _ask(self) -> None:
         if not self.asked:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.5
 MOST_ORDERS = 12
+SHOWN_HOPS = ("heard to stepped", "durable", "heard to written")
 
 
 def render(s: dict) -> RenderableType:
@@ -65,14 +66,23 @@ def render(s: dict) -> RenderableType:
         Text(
             f"{age}   gaps {s['gaps']}   {'down: ' + ', '.join(down) if down else 'all links up'}   clock {s['broker_clock_ms']:+.0f} ms"
         ),
+        Text(_tradable(s)),
         positions,
     ]
     if s["orders"]:
         parts.append(orders)
-    hops = "   ".join(f"{name} p50 {h['p50']:,.0f} p99 {h['p99']:,.0f} us" for name, h in s["hops_us"].items())
+    hops = "   ".join(
+        f"{name} p50 {h['p50']:,.0f} p99 {h['p99']:,.0f} us" for name, h in s["hops_us"].items() if name in SHOWN_HOPS
+    )
     if hops:
         parts.append(Text(hops, style="dim"))
     return Group(*parts, Text(f"digest {s['digest']}", style="dim"))
+
+
+def _tradable(s: dict) -> str:
+    if s["uptime"] is None:
+        return "the market was not open yet"
+    return f"tradable {s['minutes_tradable']:,.1f} of {s['minutes_open']:,.1f} minutes open ({100 * s['uptime']:.2f} %)"
 
 
 class Screen:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from replay.data.instruments import MONEY
 from replay.data.times import utc_text
+from replay.live.uptime import MINUTE
 from replay.trader.layout import SLOT_BITS
 from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
 from replay.trader.reasons import REASON_NAMES
@@ -14,6 +18,19 @@ if TYPE_CHECKING:
     from replay.live.runner import Runner
 
 STATES = ("active", "halted", "killed")
+FILE = "status.json"
+
+
+def write_status(r: Runner) -> None:
+    """How it stands at the end, into the journal's folder, with the histograms of every hop: {upper end in ns: how many}."""
+    out = {**status_of(r), "hops_ns": {name: h.buckets() for name, h in r.hops.by_name.items()}}
+    (r.desk.disk.folder / FILE).write_bytes(msgspec.json.encode(out))
+
+
+def read_status(folder: Path) -> dict | None:
+    """How the last process on a journal ended, None where none has ended in order."""
+    path = folder / FILE
+    return msgspec.json.decode(path.read_bytes()) if path.exists() else None
 
 
 def status_of(r: Runner) -> dict:
@@ -43,10 +60,15 @@ def status_of(r: Runner) -> dict:
         "illegal": h.c_illegal,
         "links": dict(r.links),
         "gaps": r.gaps,
+        "behind": r.inbox.qsize(),
+        "unused": dict(r.broker.skipped),
+        "minutes_open": round(r.uptime.open_ns / MINUTE, 3),
+        "minutes_tradable": round(r.uptime.tradable_ns / MINUTE, 3),
+        "uptime": r.uptime.share,
         "feed_age_ms": (now - r.heard_ns) / 1e6 if r.heard_ns else None,
         "clock_skew_ms": r.clock.skew_ns() / 1e6,
         "broker_clock_ms": r.offset_ns / 1e6,
-        "hops_us": {k: {p: v / 1e3 if p != "n" else v for p, v in row.items()} for k, row in r.hops.percentiles().items()},
+        "hops_us": {k: {p: v / 1e3 if p != "n" else v for p, v in row.items()} for k, row in r.hops.summary().items()},
         "positions": [],
         "orders": [],
     }

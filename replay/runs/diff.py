@@ -51,7 +51,7 @@ class TableDifference(msgspec.Struct, frozen=True):
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """What `diff` found. `same`: every record of the trader and every table is equal. `gaps`: see `replay.runs.tracking`; the last is
-    the total. `first_decision`: as `first`, among orders, cancels, replaces and refusals only. `within`: whether its gap is within the tolerance that was asked for, None where none was."""
+    the total. `first_decision`: as `first`, among orders, cancels, replaces and refusals only. `within`: whether its gap is within the tolerance that was asked for, None where none was; `share`: the gap as a share of the PnL that was expected."""
 
     a: str
     b: str
@@ -64,10 +64,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableDifference, ...]
     gaps: tuple[Gap, ...]
     within: bool | None
+    share: Decimal | None
 
 
 def diff(a: Result, b: Result, tolerance: Decimal | None = None, told: Told | None = None) -> Difference:
-    """Compare two runs. `tolerance`: the share of A's PnL that the gap may be. Cost: in proportion to records and fills, most of it reading.
+    """Compare two runs. `tolerance`: the share of A's PnL that the gap may be, or of B's where A was lived and B was not. Cost: in proportion to records and fills, most of it reading.
 
     >>> import replay
     >>> runs = [replay.run(strategy="ema_cross", latency=latency) for latency in ("1ms", "50ms")]
@@ -84,6 +85,7 @@ def diff(a: Result, b: Result, tolerance: Decimal | None = None, told: Told | No
     gaps = tuple(track(a, b))
     told(3, 3)
     total = gaps[-1]
+    expected = total.pnl_b if a.lived and not b.lived else total.pnl_a
     return Difference(
         a=name_of(a),
         b=name_of(b),
@@ -95,7 +97,8 @@ def diff(a: Result, b: Result, tolerance: Decimal | None = None, told: Told | No
         first_decision=first_decision,
         tables=tables,
         gaps=gaps,
-        within=None if tolerance is None else abs(total.gap) <= tolerance * abs(total.pnl_a),
+        within=None if tolerance is None else abs(total.gap) <= tolerance * abs(expected),
+        share=None if tolerance is None or not expected else abs(total.gap / expected),
     )
 
 

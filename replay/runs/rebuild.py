@@ -28,7 +28,7 @@ Told = Callable[[int, int], None]
 def rebuild(run: Result, compiling: Callable[[str, int, int], None] | None = None) -> Engine:
     """The engine of a recorded run, not started; of a fork, at the moment where it parted.
 
-    Raises `BadInput` where the session, a strategy or the profile is not what was recorded, or is not there any more.
+    Raises `BadInput` for a live run, and where the session, a strategy or the profile is not what was recorded, or is not there any more.
 
     >>> import replay
     >>> run = replay.run(strategy="ema_cross")
@@ -36,6 +36,10 @@ def rebuild(run: Result, compiling: Callable[[str, int, int], None] | None = Non
     True
     """
     m = run.manifest
+    if run.lived:
+        raise BadInput(
+            f"{name_of(run)}: traded live, so there is no venue to run it on again: replay it with replay run, and ask that"
+        )
     if m.fork is not None:
         base = Result.open(m.fork.run)
         engine = rebuild(base, compiling)

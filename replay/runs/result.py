@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 FORMAT = 1  #: raised when an older reader would misread a newer run
 MANIFEST = "manifest.json"
 REPORT = "report.html"
+LIVE = "live"  #: the name of the venue's profile where the venue was none of ours
+JOURNAL = "segment-000001.log"  #: what a live run's folder begins with
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -115,8 +117,12 @@ class Result:
 
     @staticmethod
     def open(path: str | Path) -> Result:
-        """A run's folder, or ``runs/last``. Raises `BadInput` where it is not one, or one of another version."""
+        """A run's folder, ``runs/last``, or that of a live run's journal. Raises `BadInput` where it is none, or one of another version."""
         path = Path(path)
+        if (path / JOURNAL).exists():
+            from replay.live.lived import result
+
+            return result(path)
         try:
             text = (path / MANIFEST).read_bytes()
         except OSError:
@@ -135,6 +141,11 @@ class Result:
     def summary(self) -> Summary:
         """The figures."""
         return self.manifest.summary
+
+    @property
+    def lived(self) -> bool:
+        """Whether it was traded with a broker, and is no replay."""
+        return self.manifest.profile.name == LIVE
 
     @property
     def digest(self) -> str:

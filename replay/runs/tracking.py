@@ -3,7 +3,8 @@
 The PnL of a strategy in a symbol is the sum over its fills of side x lots x (final mark - price), less fees. So the gap of run B over
 run A is, to the last unit, the sum of
 
-- slippage: matched lots, at the price of B instead of A's;
+- slippage: matched lots, at the price of B instead of A's. Of it `decided` is what the mid had moved between the views that the two decided
+  on (their feed legs, and what they computed), and `on_the_way` the rest: what happened from there to the fill (the entry leg, the venue);
 - missed: lots that only A traded; extra: lots that only B traded; each valued at its run's final mark;
 - valuation: matched lots, at the final mark of B instead of A's (none where both saw the same session to its end);
 - fees, and rounding: what the ledger's whole units of 1e-8 leave over.
@@ -23,6 +24,7 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
+from replay.data.instruments import Instrument
 from replay.errors import BadInput
 from replay.runs.result import Result
 from replay.summary import money
@@ -33,7 +35,7 @@ WITHIN_NS = 60 * 10**9
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """The gap of one strategy in one symbol, or of all (names ""). Lots, and money in which `gap` = `pnl_b` - `pnl_a` is the sum of
-    the parts from `slippage` on."""
+    the parts from `slippage` to `rounding`; `decided` and `on_the_way` are the parts of `slippage`."""
 
     strategy: str
     symbol: str
@@ -51,15 +53,19 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     valuation: Decimal
     fees: Decimal
     rounding: Decimal
+    decided: Decimal
+    on_the_way: Decimal
 
 
 class Fill(NamedTuple):
-    """Part of a fill: when its order was decided, when it traded (ns), lots and ticks."""
+    """Part of a fill: when its order was decided, when it traded (ns), lots and ticks; `mid2` is the mid on which it was decided, in half
+    ticks."""
 
     decided: int
     ts: int
     lots: int
     px: int
+    mid2: int = 0
 
 
 def match(a: list[Fill], b: list[Fill]) -> Iterator[tuple[Fill | None, Fill | None]]:
@@ -114,7 +120,7 @@ def track(a: Result, b: Result) -> list[Gap]:
         if steps.setdefault(i.symbol, i).tick_value() != i.tick_value() or steps[i.symbol].tick_size != i.tick_size:
             raise BadInput(f"{i.symbol}: its tick or lot differs in the two runs: they cannot be compared fill by fill")
     held = [{(h.strategy, h.symbol): h for h in run.summary.positions} for run in (a, b)]
-    fills = [_fills(run) for run in (a, b)]
+    fills = [_fills(run, steps) for run in (a, b)]
     gaps = [
         _gap(key, steps[key[1]], [h.get(key) for h in held], [f.get(key, {}) for f in fills])
         for key in sorted({*held[0], *held[1]})
@@ -130,7 +136,7 @@ def _gap(key: tuple[str, str], i, held: list, fills: list[dict[str, list[Fill]]]
     marks = [0 if h is None else int(2 * h.mark / Decimal(i.tick_size)) for h in held]  # twice the final mark, ticks
     lots, half_ticks = (
         dict.fromkeys(("matched", "missed", "extra"), 0),
-        dict.fromkeys(("slippage", "missed", "extra", "valuation"), 0),
+        dict.fromkeys(("slippage", "missed", "extra", "valuation", "decided", "on_the_way"), 0),
     )
     for side, sign in (("buy", 1), ("sell", -1)):
         for x, y in match(*(f.get(side, []) for f in fills)):
@@ -143,12 +149,14 @@ def _gap(key: tuple[str, str], i, held: list, fills: list[dict[str, list[Fill]]]
             else:
                 lots["matched"] += x.lots
                 half_ticks["slippage"] += sign * x.lots * 2 * (x.px - y.px)
+                half_ticks["decided"] += sign * x.lots * (x.mid2 - y.mid2)
                 half_ticks["valuation"] += sign * x.lots * (marks[1] - marks[0])
+    half_ticks["on_the_way"] = half_ticks["slippage"] - half_ticks["decided"]
     value = Fraction(*i.tick_value()) / 2
     parts = {name: round(n * value) for name, n in half_ticks.items()}
     pnl, fees = ([int(getattr(h, name) * MONEY) if h else 0 for h in held] for name in ("pnl", "fees"))
     parts["fees"] = fees[0] - fees[1]
-    parts["rounding"] = pnl[1] - pnl[0] - sum(parts.values())
+    parts["rounding"] = pnl[1] - pnl[0] - sum(parts[name] for name in ("slippage", "missed", "extra", "valuation", "fees"))
     return Gap(
         strategy=key[0],
         symbol=key[1],
@@ -162,13 +170,15 @@ def _gap(key: tuple[str, str], i, held: list, fills: list[dict[str, list[Fill]]]
     )
 
 
-def _fills(run: Result) -> dict[tuple[str, str], dict[str, list[Fill]]]:
+def _fills(run: Result, steps: dict[str, Instrument]) -> dict[tuple[str, str], dict[str, list[Fill]]]:
     """A run's fills by (strategy, symbol) and side, oldest first."""
     orders, fills = run.table("orders"), run.table("fills")
     decided = dict(zip(orders["order"].to_pylist(), orders["ts_sent"].cast(pa.int64()).to_pylist(), strict=True))
+    mids = dict(zip(orders["order"].to_pylist(), orders["decision_mid"].to_pylist(), strict=True))
     names = ("strategy", "symbol", "side", "order", "last_qty_lots", "last_px_ticks")
     found: dict = defaultdict(lambda: defaultdict(list))
     for ts, *row in zip(fills["ts_event"].cast(pa.int64()).to_pylist(), *(fills[n].to_pylist() for n in names), strict=True):
         strategy, symbol, side, order, lots, px = row
-        found[strategy, symbol][side].append(Fill(decided[order], ts, lots, px))
+        mid2 = round(2 * mids[order] / float(steps[symbol].tick_size))
+        found[strategy, symbol][side].append(Fill(decided[order], ts, lots, px, mid2))
     return found

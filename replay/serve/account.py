@@ -50,6 +50,7 @@ class Account:
         self.updates: deque[dict] = deque()
         self.fills: list[dict] = []  # account activities
         self.history: list[tuple[int, Decimal]] = []  # equity by session time
+        self.market_ns = 0  # steady clock: when market data was last written to a socket of this account
         self.configuration = {
             "dtbp_check": "entry",
             "trade_confirm_email": "all",

@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from aiohttp import WSMsgType, web
@@ -29,6 +30,25 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_BYTES = 4 << 20
 FILL_WAIT_S = 2.0
 LOG_S = 10.0  #: between two lines of the log
+
+
+class Connected(web.RequestHandler):
+    """A client's connection; `first_byte_ns` of the steady clock says when the request that is being read began to come."""
+
+    first_byte_ns = 0
+
+    def data_received(self, data: bytes) -> None:
+        if not self.first_byte_ns:
+            self.first_byte_ns = time.perf_counter_ns()
+        super().data_received(data)
+
+
+class Runner(web.AppRunner):
+    @property
+    def server(self) -> Callable[[], Connected] | None:
+        """What makes a connection's handler."""
+        made = super().server
+        return made and (lambda: Connected(made, loop=asyncio.get_running_loop(), access_log=None))
 
 
 class App:
@@ -80,7 +100,10 @@ class App:
             headers, refused = self._limit(account)
             if refused is not None:
                 return refused
-            status, body = await self._call(endpoint, account, request)
+            try:
+                status, body = await self._call(endpoint, account, request)
+            finally:
+                request.protocol.first_byte_ns = 0  # of the next one
             return await self._late(request, status, body, account, headers)
 
         return answer
@@ -93,7 +116,7 @@ class App:
             return 400, {"code": BAD_REQUEST, "message": "request body format is invalid"}
         self.server.catch_up()
         try:
-            answer = endpoint(Call(account, request.match_info, request.query, body))
+            answer = endpoint(Call(account, request.match_info, request.query, body, request.protocol.first_byte_ns))
         except ApiError as e:
             answer = e.status, e.body()
         if self.server.lockstep:
@@ -200,6 +223,8 @@ class App:
         while not ws.closed:
             while c.out:
                 await ws.send_bytes(c.out.popleft())
+                if c.account is not None and isinstance(c, DataStream):
+                    c.account.market_ns = time.perf_counter_ns()
             if c.closing:
                 await ws.close()
                 return
@@ -231,7 +256,7 @@ async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, s
     Raises `BadInput`."""
     check_host(host, server.token)
     app = App(server)
-    runner = web.AppRunner(app.web, access_log=None, shutdown_timeout=1.0)
+    runner = Runner(app.web, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -65,7 +65,7 @@ class Calendar:
 
     def clock(self) -> dict:
         """The clock: session time, whether the session is open, and the next open and close."""
-        now = self.market.now
+        now, is_open = self.market.now, self.market.phase() == OPEN
         nexts = {0: None, 1: None}
         day = local(now).date()
         for _ in range(14):
@@ -73,10 +73,12 @@ class Calendar:
             for k in range(2):
                 if hours and nexts[k] is None and hours[k] > now:
                     nexts[k] = hours[k]
+            if hours and not is_open and hours[0] <= now < hours[1]:
+                nexts[0] = now  # it opens any moment: the phase is on its way
             day += datetime.timedelta(days=1)
         return {
             "timestamp": local(now).isoformat(),
-            "is_open": self.market.phase() == OPEN,
+            "is_open": is_open,
             "next_open": local(nexts[0]).isoformat(),
             "next_close": local(nexts[1]).isoformat(),
         }

@@ -57,6 +57,9 @@ Other endpoints
 ---------------
 - ``GET /replay/v1/state``: ``{"session", "speed", "now_ns", "now", "row", "rows", "seq", "done", "accounts",
   "market_data", "trade_updates"}``; the last two count streams that are subscribed and that listen;
+- ``GET /replay/v1/latency``: ``{"orders": {client_order_id: [market, first byte]}}``: when the first byte of each order's request came, and
+  when the newest market data before that had been written to a socket of its account; ns of the machine's steady clock
+  (``CLOCK_MONOTONIC``, Python's ``time.perf_counter_ns``);
 - ``POST /replay/v1/start``: start a paced clock now. It starts by itself at the first market-data subscription or order;
 - ``POST /replay/v1/faults``: see `replay.serve.faults`.
 
@@ -76,7 +79,7 @@ from replay.serve.stream import Connection, DataStream
 if TYPE_CHECKING:
     from replay.serve.server import Server
 
-METHODS = {"state": "GET", "start": "POST", "ack": "POST", "advance": "POST", "faults": "POST"}
+METHODS = {"state": "GET", "latency": "GET", "start": "POST", "ack": "POST", "advance": "POST", "faults": "POST"}
 
 
 class Control:
@@ -92,6 +95,9 @@ class Control:
         if not isinstance(body, dict):
             raise BadInput("expected a JSON object")
         cut: list[Connection] = []
+        if what == "latency":
+            orders = [o for a in self.server.accounts.values() for o in a.orders.values() if o.first_byte_ns]
+            return 200, {"orders": {o.client_order_id: [o.market_ns, o.first_byte_ns] for o in orders}}, cut
         if what == "start":
             self.server.wake()
         elif what == "ack":

@@ -55,6 +55,8 @@ class Order:
     lot_cost: Decimal = Decimal(0)  # what opening one lot was said to cost when it came: the account reserves that
     opening: bool = True  # whether it opens or adds to a position, as known when it came
     before: str = ""  # the state to go back to where a cancel or replace is refused
+    first_byte_ns: int = 0  # steady clock: when the first byte of its request came
+    market_ns: int = 0  # steady clock: when the newest market data before that was written to its account's sockets
     entry: Order | None = None  # of a child its entry
     other: Order | None = None  # of a pair the other leg
     legs: list[Order] = dataclasses.field(default_factory=list)

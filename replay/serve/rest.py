@@ -20,12 +20,13 @@ PERIODS = {"D": 1, "W": 7, "M": 31, "A": 366}
 
 
 class Call(NamedTuple):
-    """A request of an authenticated client; `args` are the parts of the path."""
+    """A request of an authenticated client; `args` are the parts of the path, `first_byte_ns` of the steady clock when it began to come."""
 
     account: Account
     args: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
+    first_byte_ns: int = 0
 
 
 Answer = tuple[int, Any]
@@ -42,6 +43,7 @@ class Rest:
     # --- orders --------------------------------------------------------------------------------------------------------------
     def submit(self, c: Call) -> Answer:
         o = c.account.submit(c.body)
+        o.first_byte_ns, o.market_ns = c.first_byte_ns, c.account.market_ns
         self.server.wake()
         return 200, view(self.assets, o)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import stat
@@ -108,9 +109,8 @@ def enter(
     local = local_state(url, key, secret)
     waits = local.get("speed") == "lockstep"
     access = Access(key, secret, paper, *urls, "", 0, local["now_ns"] if waits else 0, rate)
-    rest = access.rest()
-    a = rest.call("get", "/account")
-    rest.close()
+    with contextlib.closing(access.rest()) as rest:
+        a = rest.call("get", "/account")
     if a.outcome != DONE:
         raise BadInput(f"Alpaca at {url or 'alpaca.markets'}: {a.text}: check the keys, the address and the network")
     if a.body["status"] != "ACTIVE" or a.body.get("trading_blocked") or a.body.get("account_blocked"):

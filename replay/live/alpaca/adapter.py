@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable
 
 from replay.errors import BadInput
-from replay.events import GAP, LAST
+from replay.events import GAP
 from replay.live import broker as B
 from replay.live.alpaca import wire
+from replay.live.alpaca.bars import Bars, close_of
 from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
-from replay.live.alpaca.lanes import Bucket, Lane
-from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer
+from replay.live.alpaca.lanes import Bucket, Job, Lane
+from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer, Rest
 from replay.live.alpaca.streams import DATA, UPDATES, Streams
 from replay.live.alpaca.wire import Scale
-from replay.live.broker import Books, Failed, Link, Looked, Mark, Row, Update
+from replay.live.broker import Books, Failed, Leave, Link, Looked, Mark, Row, Update
 from replay.live.desk import Command
+from replay.live.hops import stamp
 from replay.live.ids import parse
 from replay.trader.layout import CMD_CANCEL, CMD_NEW
 from replay.trader.orders import (
@@ -31,9 +33,9 @@ from replay.trader.orders import (
     EXEC_REPLACED,
 )
 
+ORDERS, CANCELS = 4, 2  #: connections of each
 PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
 SETTLE_EARLIER_S = 1.0  #: how long an order of an earlier process may be on its way
-BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 BATCH = 512  #: rows in one frame in lockstep
 PAGE = 500  #: orders a page, activities a page: their maxima
 ACTIVITIES = 100
@@ -67,16 +69,19 @@ class Alpaca:
         self.skipped: dict[str, int] = {}  # messages by kind that the trader has no use for
         self.gapped: set[int] = set()  # instruments whose next row is the first after a gap
         self.put: Callable[[object], None] = lambda item: None
-        self.orders, self.cancels, self.queries = (access.rest() for _ in range(3))  # cancels have a connection to themselves
+        self.queries = access.rest()
         bucket = Bucket(access.rate * 0.95, max(10.0, access.rate * 0.95)) if access.rate else None
         room = access.rate * 0.15
-        self.lanes = [Lane("orders", bucket, 2 * room), Lane("cancels", bucket, 0), Lane("queries", bucket, room)]
+        lanes = {"orders": (ORDERS, 2 * room), "cancels": (CANCELS, 0)}  # cancels have connections to themselves
+        self.lanes = [
+            *(Lane(name, [access.rest() for _ in range(n)], bucket, spare, self._failed) for name, (n, spare) in lanes.items()),
+            Lane("queries", [self.queries], bucket, room, self._failed),
+        ]
         self.streams = Streams(
             access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
             updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
         )  # fmt: skip
-        self._last_bar = 0  # the close of the newest bar heard, ns
-        self._bars: list[bytes] = []  # of the newest minute, until it is complete
+        self.minutes = Bars(self.streams, lambda row: self.put(row), len(scales))
         self._frame: list[object] = []
         self._head: dict | None = None
 
@@ -95,39 +100,40 @@ class Alpaca:
         for lane in self.lanes:
             lane.stop()
         self.streams.stop()
-        for rest in (self.orders, self.cancels, self.queries):
-            rest.close()
 
     def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
         self.streams.send_data({"action": "ack", "seq": step, "wake_ns": wake_ns, "batch": BATCH})
 
-    def send(self, commands: list[tuple[Command, str, str]]) -> None:
+    def send(self, commands: list[tuple[Command, str, str]], leave: Leave) -> None:
         for command, cl_ord_id, new_id in commands:
             if command.kind == CMD_NEW:
-                job = New(self, command, cl_ord_id)
+                job = New(self, command, cl_ord_id, leave)
                 self.routes[cl_ord_id] = Route(posting=job)
                 self._do(0, job)
             elif command.kind == CMD_CANCEL:
-                self._do(1, Cancel(self, cl_ord_id))
+                self._do(1, Cancel(self, cl_ord_id, leave))
             else:
-                self._do(0, Replace(self, command, cl_ord_id, new_id))
+                self._do(0, Replace(self, command, cl_ord_id, new_id, leave))
 
-    def _do(self, lane: int, job: Callable[[], float | None]) -> None:
+    def _failed(self, e: Exception) -> None:
+        self.put(Link(UPDATES, True, f"a request went wrong: {type(e).__name__}", fatal=True))
+
+    def _do(self, lane: int, job: Job) -> None:
         """Hand a request to its lane; in lockstep the world waits for it."""
         if not self.lockstep:
             self.lanes[lane].put(job)
             return
-        while (again := job()) is not None:
+        while (again := job(self.lanes[lane].rests[0])) is not None:
             time.sleep(again)
 
     def reconnect(self, stream: str) -> None:
         self.streams.reconnect(stream)
 
     def drop(self, seen: B.Seen) -> None:
-        self.lanes[1].put(lambda: self._drop(seen))
+        self.lanes[1].put(lambda rest: self._drop(rest, seen))
 
-    def _drop(self, seen: B.Seen) -> float | None:
-        a = self.cancels.call("delete", f"/orders/{seen.order_id}")
+    def _drop(self, rest: Rest, seen: B.Seen) -> float | None:
+        a = rest.call("delete", f"/orders/{seen.order_id}")
         return a.after_s or 1.0 if a.outcome in (LATER, UNKNOWN) else None
 
     def look(self, cl_ord_id: str) -> None:
@@ -138,11 +144,11 @@ class Alpaca:
 
     def pull(self, cl_ord_ids: list[str]) -> None:
         for name in cl_ord_ids:
-            self.lanes[1].put(Cancel(self, name))
+            self.lanes[1].put(Cancel(self, name, None))
         self.lanes[1].settle(PULL_S)
 
     def ask(self, cl_ord_ids: list[str]) -> None:
-        def job() -> None:
+        def job(_: Rest) -> None:
             try:
                 self.put(self.books(cl_ord_ids))
             except (NoAnswer, BadInput, wire.Unknown) as e:
@@ -151,7 +157,7 @@ class Alpaca:
         self.lanes[2].put(job)
 
     def hours(self) -> None:
-        def job() -> None:
+        def job(_: Rest) -> None:
             before = time.time_ns()
             with contextlib.suppress(NoAnswer):
                 self.put(wire.hours(self.get("/clock"), before, time.time_ns()))
@@ -162,12 +168,16 @@ class Alpaca:
     def _on_link(self, link: Link) -> None:
         if link.stream == DATA and not link.up:
             self.gapped = {s.index for s in self.scales.values()}
+            self.minutes.cut()
         self.put(link)
-        if link.stream == DATA and link.up and self._last_bar and self.gapped:
-            since = self._last_bar
-            self.lanes[2].put(lambda: self._fill_bars(since))
+        if link.stream == DATA and link.up and self.gapped and self.bars:
+            since = self.minutes.gap()
+            if since:
+                self.lanes[2].put(lambda _: self._missed_bars(since))
+            else:
+                self.minutes.fill({})
 
-    def _on_market(self, m: dict) -> None:
+    def _on_market(self, m: dict, heard: int = 0) -> None:
         """One message of the market-data stream; in lockstep each stands behind its header."""
         recv = time.time_ns()
         if m["T"] == "replay":
@@ -191,49 +201,24 @@ class Alpaca:
             step = head["seq"]
             self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
         elif event and m["T"] == "b":
-            self._hold_bar(event)
+            self.minutes.hear(event, heard)
         elif event:
-            self.put(Row(event))
+            self.put(Row(event, 0, 0, heard, stamp()))
         else:
             self._skip(str(m["T"]))
 
-    def _fill_bars(self, since: int) -> float | None:
+    def _missed_bars(self, since: int) -> None:
         """The bars that a gap has swallowed, from the historical API; quotes and trades of a gap are history, and stay away."""
+        recv, minutes = time.time_ns(), {}
         try:
             missed = self.access.bars(list(self.scales), since, self.crypto, self.feed)
+            for symbol, bars in missed.items():
+                for bar in bars:
+                    event = wire.market_event({**bar, "T": "b", "S": symbol}, self.scales[symbol], recv, None, GAP)
+                    minutes.setdefault(close_of(event), []).append(event)
         except Exception as e:  # whatever the SDK raises: the gap stays, and is said
             self.put(Failed(f"bars of the gap: {type(e).__name__}"))
-            return None
-        recv, minutes = time.time_ns(), {}
-        for symbol, bars in missed.items():
-            for bar in bars:
-                event = wire.market_event({**bar, "T": "b", "S": symbol}, self.scales[symbol], recv, None, GAP)
-                minutes.setdefault(event[:8], []).append(event)
-        for _, events in sorted(minutes.items(), key=lambda m: int.from_bytes(m[0], "little")):
-            self._give(events)
-        return None
-
-    def _hold_bar(self, event: bytes) -> None:
-        """Bars of one minute are one message for strategies: it ends when every symbol's is in, or `BARS_S` after the first."""
-        if self._bars and self._bars[0][:8] != event[:8]:
-            self._give_bars()
-        self._bars.append(event)
-        if len(self._bars) == len(self.scales):
-            self._give_bars()
-        elif len(self._bars) == 1:
-            self.streams.later(BARS_S, lambda first=event: self._give_bars() if self._bars and self._bars[0] is first else None)
-
-    def _give_bars(self) -> None:
-        bars, self._bars = self._bars, []
-        self._last_bar = int.from_bytes(bars[0][:8], "little")
-        self._give(bars)
-
-    def _give(self, bars: list[bytes]) -> None:
-        """One minute's bars, the last of them marked as such."""
-        for event in bars[:-1]:
-            self.put(Row(event))
-        flags = int.from_bytes(bars[-1][18:20], "little") | LAST
-        self.put(Row(bars[-1][:18] + flags.to_bytes(2, "little") + bars[-1][20:]))
+        self.streams.soon(lambda: self.minutes.fill(minutes))
 
     def _on_step(self, m: dict) -> None:
         if "row" in m:
@@ -294,21 +279,21 @@ class Alpaca:
         return u._replace(cl_ord_id=root)
 
     # --- look-ups ---------------------------------------------------------------------------------------------------------------
-    def get(self, path: str, data: dict | None = None) -> object:
-        """A query that must have an answer. Raises `NoAnswer`."""
-        a = self.queries.call("get", path, data)
+    def get(self, path: str, data: dict | None = None, rest: Rest | None = None) -> object:
+        """A query that must have an answer, by the connection of queries or another. Raises `NoAnswer`."""
+        a = (rest or self.queries).call("get", path, data)
         if a.outcome != DONE:
             raise NoAnswer(a, path)
         return a.body
 
-    def seen(self, order: dict, settled: bool, activities: list[dict] | None = None) -> B.Seen:
+    def seen(self, order: dict, settled: bool, activities: list[dict] | None = None, rest: Rest | None = None) -> B.Seen:
         """An order with its chain and fills; `settled`: nothing about it was under way when it was asked for. Raises `NoAnswer`."""
         while order["status"] == "replaced" and order.get("replaced_by"):
-            order = self.get(f"/orders/{order['replaced_by']}")
+            order = self.get(f"/orders/{order['replaced_by']}", rest=rest)
         scale = self.scales[order["symbol"]]
         chain, before = [order], order
         while before.get("replaces"):
-            before = self.get(f"/orders/{before['replaces']}")
+            before = self.get(f"/orders/{before['replaces']}", rest=rest)
             chain.append(before)
         earlier = [wire.seen(o, scale) for o in chain[1:]]
         base, paid = sum(s.cum for s in earlier), sum(s.paid for s in earlier)
@@ -319,7 +304,7 @@ class Alpaca:
         fills = []
         if total:
             if activities is None:
-                activities = self.activities(chain[-1]["created_at"])
+                activities = self.activities(chain[-1]["created_at"], rest)
             fills = [wire.execution(a, scale, bases[a["order_id"]]) for a in activities if a["order_id"] in bases]
         root = str(parse(order["client_order_id"])._replace(seq=0))
         route = self.routes.setdefault(root, Route())
@@ -333,12 +318,12 @@ class Alpaca:
         route = self.routes.get(root)
         return route is None or (route.posting is None and route.asking == 0)
 
-    def activities(self, after: str) -> list[dict]:
+    def activities(self, after: str, rest: Rest | None = None) -> list[dict]:
         """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
         out: list[dict] = []
         query = {"after": after, "direction": "asc", "page_size": ACTIVITIES}
         while True:
-            page = self.get("/account/activities/FILL", query)
+            page = self.get("/account/activities/FILL", query, rest)
             out += page
             if len(page) < ACTIVITIES:
                 return out
@@ -387,16 +372,16 @@ class Alpaca:
                 positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
         return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked, asked_ns)
 
-    def looked(self, root: str) -> Looked:
+    def looked(self, root: str, rest: Rest | None = None) -> Looked:
         """One order by its ClOrdID. Raises `NoAnswer`."""
         asked_ns, settled = self.now(), self.settled(root)
         try:
-            order = self.get("/orders:by_client_order_id", {"client_order_id": root})
+            order = self.get("/orders:by_client_order_id", {"client_order_id": root}, rest)
         except NoAnswer as e:
             if e.answer.outcome != MISSING:
                 raise
             return Looked(root, None, asked_ns)
-        return Looked(root, self.seen(order, settled), asked_ns)
+        return Looked(root, self.seen(order, settled, rest=rest), asked_ns)
 
     def tell(self, root: str, exec_type: int, text: str) -> None:
         """What a request's own answer says, into the queue."""

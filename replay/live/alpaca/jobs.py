@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from replay.errors import BadInput
 from replay.live import broker as B
 from replay.live.alpaca import wire
-from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, REFUSED, UNAUTHORIZED, UNKNOWN, Answer
+from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, REFUSED, UNAUTHORIZED, UNKNOWN, WITHHELD, Answer, Rest
 from replay.live.alpaca.streams import UPDATES
-from replay.live.broker import Link
+from replay.live.broker import Leave, Link
 from replay.live.desk import Command
+from replay.live.hops import stamp
 from replay.trader.orders import EXEC_CANCELED, EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_UNKNOWN
 
 if TYPE_CHECKING:
@@ -61,38 +62,42 @@ class _Job:
 
 
 class New(_Job):
-    def __init__(self, adapter: Adapter, command: Command, root: str):
+    def __init__(self, adapter: Adapter, command: Command, root: str, leave: Leave):
         super().__init__(adapter, root)
-        self.command = command
+        self.command, self.leave = command, leave
         self._begun = threading.Lock()
 
     def withdraw(self) -> bool:
         """Whether it has not left, and now never will."""
         return self._begun.acquire(blocking=False)
 
-    def __call__(self) -> float | None:
+    def __call__(self, rest: Rest) -> float | None:
         if not self._begun.acquire(blocking=False):
             return None  # withdrawn
-        again = self._send()
+        again = self._send(rest)
         if again is not None:
             self._begun.release()
         return again
 
-    def _send(self) -> float | None:
+    def _send(self, rest: Rest) -> float | None:
         adapter, route = self.adapter, self.adapter.routes[self.root]
-        scale = adapter.by_index[self.command.instrument]
+        scale, begun = adapter.by_index[self.command.instrument], stamp()
         if self.stale:
             a = Answer(REFUSED, None, f"it waited for more than {PATIENCE_S:.0f} s to be sent")
         else:
             try:
-                a = adapter.orders.call("post", "/orders", wire.new_order(self.command, scale, self.root, adapter.extended()))
+                body = wire.new_order(self.command, scale, self.root, adapter.extended())
+                a = rest.call("post", "/orders", body, self.leave)
             except BadInput as e:
                 a = Answer(REFUSED, None, str(e))
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
         route.posting = None
+        if a.outcome == WITHHELD:
+            return None
         if a.outcome == DONE:
+            self.leave.left(self.root, begun, rest.session.prepared, rest.session.written)
             route.order_id = route.order_id or a.body["id"]
             if a.body["status"] == "rejected":
                 adapter.tell(self.root, EXEC_REJECTED, "rejected at once")
@@ -111,20 +116,21 @@ class New(_Job):
 class _Request(_Job):
     """A cancel or a replace: while it has no answer, a look-up says nothing about it."""
 
-    def __init__(self, adapter: Adapter, root: str):
+    def __init__(self, adapter: Adapter, root: str, leave: Leave | None):
         super().__init__(adapter, root)
+        self.leave = leave
         self.route = adapter.routes.setdefault(root, Route())
         self.route.asking += 1
 
-    def __call__(self) -> float | None:
-        again = self._send()
+    def __call__(self, rest: Rest) -> float | None:
+        again = self._send(rest)
         if again is None:
             self.route.asking -= 1
         return again
 
 
 class Cancel(_Request):
-    def _send(self) -> float | None:
+    def _send(self, rest: Rest) -> float | None:
         adapter, route = self.adapter, self.route
         if not route.order_id:
             posting = route.posting
@@ -135,26 +141,26 @@ class Cancel(_Request):
                     return None
                 return 0.02  # it is on its way: the answer brings the id
             with contextlib.suppress(NoAnswer):
-                adapter.looked(self.root)
+                adapter.looked(self.root, rest)
             if not route.order_id:
                 adapter.look(self.root)
                 return None
-        a = adapter.cancels.call("delete", f"/orders/{route.order_id}")
+        a = rest.call("delete", f"/orders/{route.order_id}", leave=self.leave)
         if a.outcome in (LATER, UNKNOWN):  # asking twice for a cancellation does no harm
             return a.after_s or 0.5
         if a.outcome == UNAUTHORIZED:
             adapter.unauthorized(a)
-        elif a.outcome != DONE:
+        elif a.outcome not in (DONE, WITHHELD):
             adapter.look(self.root)
         return None
 
 
 class Replace(_Request):
-    def __init__(self, adapter: Adapter, command: Command, root: str, new_id: str):
-        super().__init__(adapter, root)
+    def __init__(self, adapter: Adapter, command: Command, root: str, new_id: str, leave: Leave):
+        super().__init__(adapter, root, leave)
         self.command, self.new_id = command, new_id
 
-    def _send(self) -> float | None:
+    def _send(self, rest: Rest) -> float | None:
         adapter, route = self.adapter, self.route
         if not route.order_id and route.posting is not None:
             return 0.02
@@ -165,13 +171,13 @@ class Replace(_Request):
             )
             return None
         body = wire.replacement(self.command, scale, route.cum, self.new_id)
-        a = adapter.orders.call("patch", f"/orders/{route.order_id}", body)
+        a = rest.call("patch", f"/orders/{route.order_id}", body, self.leave)
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
         if a.outcome in (UNKNOWN, DUPLICATE):
             adapter.look(self.root)
-        elif a.outcome != DONE:
+        elif a.outcome not in (DONE, WITHHELD):
             adapter.tell(self.root, EXEC_REPLACE_REJECTED, a.text)
             if a.outcome == UNAUTHORIZED:
                 adapter.unauthorized(a)
@@ -185,7 +191,7 @@ class Look(_Job):
         super().__init__(adapter, root)
         self.tries, self.sure = 0, time.monotonic() + SETTLE_S
 
-    def __call__(self) -> float | None:
+    def __call__(self, rest: Rest) -> float | None:
         again = self._ask()
         if again is None:
             self.adapter.routes[self.root].looking = False

@@ -6,7 +6,11 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from replay.live.alpaca.rest import Rest
 
 
 class Bucket:
@@ -40,25 +44,55 @@ class Bucket:
             self._tokens, self._at = 0.0, self.clock()
 
 
+class Turn:
+    """Requests of a lane leave in the order of their jobs, whichever of its threads does them."""
+
+    __slots__ = ("_before", "_passed")
+
+    def __init__(self, before: Turn | None = None):
+        self._before = before and before._passed
+        self._passed = threading.Event()
+
+    def wait(self) -> None:
+        """Wait until the job before this has sent, or will not send."""
+        if self._before is not None:
+            self._before.wait()
+            self._before = None
+
+    def over(self) -> None:
+        """This one has sent, or will not."""
+        self._passed.set()
+
+
+Job = Callable[
+    ["Rest"], "float | None"
+]  #: called with the client to use; None: done, else seconds after which it wants to be called again
+
+
 class Lane:
-    """A thread that does jobs one at a time, in order of when they are due, each behind a token.
+    """Threads that do jobs in order of when they are due, each behind a token: one thread for each of `rests`, which nobody else uses.
+    While one waits for an answer the next sends; what is to be done again later lets others go ahead. `failed` is told what a job
+    raised."""
 
-    A job is called and gives None when it is done, or the seconds after which it wants to be called again: others go on meanwhile.
-    """
-
-    def __init__(self, name: str, bucket: Bucket | None, reserve: float):
-        self.bucket, self.reserve = bucket, reserve
-        self._due: list[tuple[float, int, Callable[[], float | None]]] = []
+    def __init__(
+        self, name: str, rests: Sequence[Rest], bucket: Bucket | None, reserve: float, failed: Callable[[Exception], None]
+    ):
+        self.rests, self.bucket, self.reserve, self.failed = rests, bucket, reserve, failed
+        self._due: list[tuple[float, int, Job]] = []
         self._count = itertools.count()
         self._wake = threading.Condition()
-        self._open, self._busy = True, False
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._open, self._busy, self._turn = True, 0, Turn()
+        self._turn.over()
+        self._threads = [
+            threading.Thread(target=self._work, args=(rest,), name=f"{name} {k}", daemon=True) for k, rest in enumerate(rests)
+        ]
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
-    def put(self, job: Callable[[], float | None], after_s: float = 0.0) -> None:
+    def put(self, job: Job, after_s: float = 0.0) -> None:
         """Do `job`, at the earliest in `after_s`."""
         with self._wake:
             heapq.heappush(self._due, (time.monotonic() + after_s, next(self._count), job))
@@ -71,28 +105,41 @@ class Lane:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Give up what waits; the job that runs ends within its timeout."""
+        """Give up what waits; a job that runs ends within its timeout."""
         with self._wake:
             self._open = False
-            self._wake.notify()
-        if self._thread.is_alive():
-            self._thread.join(1)
+            self._wake.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(1)
+        for rest in self.rests:
+            rest.close()
 
-    def _next(self) -> Callable[[], float | None] | None:
+    def _next(self) -> tuple[Job, Turn] | None:
         with self._wake:
             while self._open:
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is not None and wait <= 0:
                     wait = self.bucket.wait_s(self.reserve) if self.bucket else 0.0
                     if wait <= 0:
-                        self._busy = True
-                        return heapq.heappop(self._due)[2]
+                        self._busy += 1
+                        self._turn = Turn(self._turn)
+                        return heapq.heappop(self._due)[2], self._turn
                 self._wake.wait(wait)
         return None
 
-    def _work(self) -> None:
-        while (job := self._next()) is not None:
-            again = job()
+    def _work(self, rest: Rest) -> None:
+        if self.bucket is None or self.bucket.wait_s(self.reserve) <= 0:
+            rest.connect()
+        while (found := self._next()) is not None:
+            job, rest.session.turn = found
+            try:
+                again = job(rest)
+            except Exception as e:  # one job that went wrong is not to end the lane
+                again = None
+                self.failed(e)
+            rest.session.turn.over()
             if again is not None:
                 self.put(job, again)
-            self._busy = False
+            with self._wake:
+                self._busy -= 1

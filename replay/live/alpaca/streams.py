@@ -11,17 +11,21 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import msgpack
 from alpaca.data.enums import DataFeed
 from alpaca.data.live import CryptoDataStream, StockDataStream
 from alpaca.trading.stream import TradingStream
+from websockets.legacy.client import WebSocketClientProtocol
 
 from replay.live.broker import Link
+from replay.live.hops import stamp
 
-#: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
+LISTEN_S = 5.0  #: between two looks whether to stop
 STOP_S, CANCELS = 1.5, 3  #: how long one end of a connection is waited for, and how often its task is told to end
+#: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
 SOCKET = {"ping_interval": 10, "ping_timeout": 20, "max_queue": 4096, "max_size": 1 << 24}
 HOPELESS = ("auth failed", "failed to authenticate", "insufficient subscription", "not authenticated")
 DATA, UPDATES = "market data", "order updates"
@@ -29,6 +33,31 @@ DATA, UPDATES = "market data", "order updates"
 # what the SDK logs goes to `Link`; its tracebacks would carry what was sent, keys included
 logging.getLogger("alpaca").addHandler(logging.NullHandler())
 logging.getLogger("alpaca").propagate = False
+
+
+class Socket(WebSocketClientProtocol):
+    """The SDK's websocket. Where `each` is set it is called with every message, at once, and when its last byte came from the socket:
+    `recv` takes two more tasks and four turns of the loop, as much CPU as everything else about a message."""
+
+    def __init__(self, *a, **kw):
+        super().__init__(*a, **kw)
+        self.each: Callable[[bytes | str, int], None] | None = None
+        self._got, self._pieces = 0, deque()
+
+    def data_received(self, data: bytes) -> None:
+        self._got += len(data)
+        self._pieces.append((self._got, stamp()))
+        super().data_received(data)
+
+    async def read_message(self):
+        while True:
+            message = await super().read_message()
+            read, pieces = self._got - len(self.reader._buffer), self._pieces
+            while len(pieces) > 1 and pieces[0][0] < read:
+                pieces.popleft()
+            if self.each is None or message is None:
+                return message
+            self.each(message, pieces[0][1])
 
 
 class _Telling:
@@ -55,15 +84,39 @@ class _Telling:
 
 
 class _Market:
-    async def _dispatch(self, msg: dict) -> None:
-        kind = msg.get("T")
-        if kind == "error":
-            text = f"{msg.get('msg')} ({msg.get('code')})"
-            self.on_link(Link(self.label, False, text, msg.get("code") in (402, 409, 410)))
-        elif kind == "subscription":
-            self.on_link(Link(self.label, True))
-        else:
-            self.on_message(msg)
+    async def _consume(self) -> bool:
+        """Until the connection ends, which raises; True where it fell mute. As the SDK's, but messages are dealt with where they are read."""
+        ws, loop = self._ws, asyncio.get_running_loop()
+        self._data_received, self._newest = False, loop.time()
+        while ws.messages:
+            self._frame(ws.messages.popleft(), stamp())
+        ws.each = self._frame
+        while not ws.transfer_data_task.done():
+            if not self._stop_stream_queue.empty():
+                self._stop_stream_queue.get(timeout=1)
+                await self.close()
+                return False
+            wait = LISTEN_S
+            if self._data_timeout is not None:
+                wait = min(wait, self._newest + self._data_timeout - loop.time())
+                if wait <= 0:
+                    await self.close()
+                    return True
+            await asyncio.wait([ws.transfer_data_task], timeout=wait)
+        await ws.ensure_open()
+        return False
+
+    def _frame(self, data: bytes | str, heard: int) -> None:
+        for msg in msgpack.unpackb(data):
+            kind = msg.get("T")
+            if kind == "error":
+                text = f"{msg.get('msg')} ({msg.get('code')})"
+                self.on_link(Link(self.label, False, text, msg.get("code") in (402, 409, 410)))
+            elif kind == "subscription":
+                self.on_link(Link(self.label, True))
+            else:
+                self._data_received, self._newest = True, self._loop.time()
+                self.on_message(msg, heard)
 
 
 class Stocks(_Telling, _Market, StockDataStream):
@@ -89,7 +142,8 @@ async def _never(_: object) -> None:
 
 
 class Streams:
-    """Both streams in their thread. `on_market` and `on_update` are called there with each message, `on_link` with each change."""
+    """Both streams in their thread. `on_market` is called there with each message and when it was heard, `on_update` with each message,
+    `on_link` with each change."""
 
     def __init__(
         self,
@@ -106,7 +160,7 @@ class Streams:
         crypto=False,
         mute_s=None,
     ):
-        common = {"raw_data": True, "websocket_params": dict(SOCKET)}
+        common = {"raw_data": True, "websocket_params": {**SOCKET, "create_protocol": Socket}}
         self.updates = Updates(key, secret, paper=paper, url_override=updates_url, **common)
         self.updates.told(UPDATES, on_update, on_link)
         self.updates.subscribe_trade_updates(_never)
@@ -150,6 +204,10 @@ class Streams:
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call from the streams' own thread, which this must be called from; 0: once what has been received is dealt with."""
         self._loop.call_soon(call) if seconds == 0 else self._loop.call_later(seconds, call)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call from the streams' own thread; from any thread."""
+        self._loop.call_soon_threadsafe(call)
 
     def reconnect(self, label: str) -> None:
         """Break a connection, so that the SDK makes it anew."""

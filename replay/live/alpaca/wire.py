@@ -239,12 +239,15 @@ def new_order(c: Command, s: Scale, cl_ord_id: str, extended: bool) -> dict:
     """The body of POST /orders. Raises `BadInput` for what this broker has no order for."""
     if c.flags & T.POST_ONLY:
         raise BadInput("post-only orders are not known to Alpaca: leave the flag out")
+    crypto = s.instrument.base is not None
+    if crypto and (c.tif == T.FOK or c.type == T.STOP):
+        raise BadInput("crypto pairs have no fill-or-kill and no plain stop orders at Alpaca: use IOC, or a stop with a limit")
     body = {
         "symbol": s.instrument.symbol,
         "qty": s.qty_text(c.qty),
         "side": "buy" if c.side > 0 else "sell",
         "type": TYPES[c.type],
-        "time_in_force": TIFS[c.tif],
+        "time_in_force": "gtc" if crypto and c.tif == T.DAY else TIFS[c.tif],  # a market that never closes has no days
         "client_order_id": cl_ord_id,
     }
     if c.type in (T.LIMIT, T.STOP_LIMIT):
