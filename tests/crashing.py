@@ -72,6 +72,7 @@ class Venue:
     def __init__(self, memory: Memory, now: Callable[[], int]):
         self.orders, self.due, self.sent, self.killed = dict(memory.orders), list(memory.due), memory.sent, memory.killed
         self.now, self.broken, self.strangers = now, False, None
+        self.leaving: list[tuple] = []
 
     def memory(self) -> Memory:
         return Memory(dict(self.orders), tuple(self.due), self.sent, self.killed)
@@ -83,7 +84,12 @@ class Venue:
     def listen(self):
         self.put(Link("market data", True))
 
-    def send(self, commands):
+    def send(self, commands, leave):
+        self.leaving += commands
+
+    def let(self):
+        """The journal is durable: what waited for that leaves."""
+        commands, self.leaving = self.leaving, []
         for c, name, _ in commands:
             assert not self.broken, "sent after the journal was broken"
             assert not self.killed or c.kind == CMD_CANCEL, "a killed trader sent something new"
@@ -231,6 +237,7 @@ class Life:
         def making():
             durable()
             self.kept = desk.header.seq - desk.header.journal_n
+            self.venue.let()
 
         desk.take, desk.log.durable = taking, making
 

@@ -61,7 +61,7 @@ class Driver:
         self.void = 0
 
     def run(self) -> "Driver":
-        self.engine._start()
+        self.engine.start()
         self.ack(0)
         while True:
             steps = self.steps()

@@ -5,10 +5,13 @@ import time
 
 import crashes
 import numpy as np
+import pyarrow as pa
 import pytest
 from crashing import Life
 
 import replay
+from replay.collect.asked import Span
+from replay.collect.parts import Parts
 from replay.data import store
 from replay.data.session import Session
 from replay.data.synth import equity_day
@@ -191,3 +194,23 @@ def test_a_run_is_whole_or_the_one_before_it(tmp_path, monkeypatch):
             assert number < ends[0] or found[-1], f"operation {number}, {kept}: neither run is there"
             assert folders.get("r", whole[0]) in whole, f"operation {number}, {kept}: half a run stands under its name"
     assert [] in found and [0] in found and [0, 1] in found and found[-1][-1] == 1
+
+
+def test_a_part_of_a_download_that_the_index_names_is_whole(tmp_path):
+    """A crash anywhere leaves each part whole and named, or to be fetched again; what was entered before it stays."""
+    table, span = pa.table({"low": [2.0, 1.0]}), Span(0, 1, "x")
+    disk = SimulatedDisk(tmp_path / "s")
+    parts, ends = Parts(disk), []
+    for symbol in ("A", "B"):
+        parts.write(symbol, "bars", span, table.schema, [table, table])
+        ends.append(len(disk.ops))
+    rng, found = random.Random(1), []
+    for number in range(len(disk.ops) + 1):
+        for kept in (*Kept, *[Kept.SOME] * 4):
+            left = Parts(SimulatedDisk(tmp_path / "left" / str(len(found)), after(survivors(disk.ops[:number], kept, rng))))
+            whole = [left.find(symbol, "bars", span) is not None for symbol in ("A", "B")]
+            assert whole >= [number >= end for end in ends], f"operation {number}, {kept}"
+            left.write("A", "bars", span, table.schema, [table])
+            assert left.find("A", "bars", span).rows == 2 == Parts(left.disk).find("A", "bars", span).rows
+            found.append(whole)
+    assert [False, False] in found and [True, False] in found and found[-1] == [True, True]

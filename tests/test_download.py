@@ -287,8 +287,9 @@ def test_what_is_between_ticks(tmp_path):
     from replay.collect.parts import Parts
     from replay.data.canonical import assemble
     from replay.data.columns import Columns, Reading
+    from replay.live.disk import Disk
 
-    parts, span = Parts(tmp_path), A.Span(0, 1, "x")
+    parts, span = Parts(Disk(tmp_path / "parts")), A.Span(0, 1, "x")
     t = [f"2026-03-02T15:00:0{k}.123456789Z" for k in range(4)]
     quotes = [{"t": t[0], "bp": 189.119, "bs": 3, "ap": 189.131, "as": 200, "bx": "V", "ax": "V", "c": ["R"]}]
     trades = [

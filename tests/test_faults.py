@@ -27,6 +27,7 @@ from replay.runs.config import RunConfig
 from replay.runs.result import Result
 from replay.strategy import load
 from replay.trader.orders import (
+    EXEC_BUST,
     EXEC_CANCELED,
     EXEC_GONE,
     EXEC_NEW,
@@ -91,6 +92,8 @@ def consistent(e):
         if r["flags"] >> 8 == EXEC_TRADE and r.d & 1:
             assert int(r.id) not in fills, "a fill was booked twice"
             fills[int(r.id)] = (int(r.instrument), int(r.side) * int(r.b))
+        elif r["flags"] >> 8 == EXEC_BUST and r.d & 1:
+            fills[int(r.id)] = (int(r.instrument), 0)
     assert len(fills) == e.venue.header.c_fills == h.n_fills
     n = len(e.session.instruments)
     for k in range(n):

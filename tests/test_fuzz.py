@@ -191,7 +191,7 @@ def test_the_plugin(tmp_path):
         "import replay\n\n@replay.faults.swarm('passive_quoting')\ndef test_mine(run, tmp_path):\n    print('ran', run.config.seed)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    command = [sys.executable, "-m", "pytest", "-p", "replay.faults.plugin", "-s", "-q", "--replay-schedules", "3", "--replay-seed", "9"]
+    command = [sys.executable, "-m", "pytest", "-s", "-q", "--replay-schedules", "3", "--replay-seed", "9"]
     done = subprocess.run([*command, str(tmp_path)], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.count("ran") == 3, done.stdout + done.stderr
 

@@ -60,6 +60,7 @@ def feed(desk, journal, first=0, until=None):
         for now, event in zip(frames["now"].tolist(), frames["event"], strict=True):
             desk.take(np.ascontiguousarray(event).tobytes(), now)
     desk.durable()
+    desk.claim()
     return desk
 
 

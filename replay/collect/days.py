@@ -39,8 +39,9 @@ from replay.data.tables import sha256_of_file
 from replay.data.times import utc_text
 from replay.events import EVENT, GAP
 from replay.live.alpaca import wire
-from replay.live.alpaca.adapter import BARS_S
+from replay.live.alpaca.bars import BARS_S
 from replay.live.alpaca.wire import Scale
+from replay.live.disk import Disk
 from replay.live.head import BAR_NS
 from replay.progress import progress
 
@@ -216,7 +217,8 @@ def close_day(folder: Path) -> Session | None:
         rows = np.memmap(spool, EVENT, "r+").view(np.recarray)
     session = _session(rows, maker, folder, sources)
     told_of = {"gaps": [msgspec.structs.asdict(g) for g in maker.gaps], "raw_bytes_cut_off": cut, "clock": maker.began.clock}
-    (folder / RECORDING).write_bytes(msgspec.json.format(msgspec.json.encode(told_of), indent=1) + b"\n")
+    with Disk(folder).replacing(RECORDING) as f:
+        f.write(msgspec.json.format(msgspec.json.encode(told_of), indent=1) + b"\n")
     replace_session(session, folder)
     return session
 

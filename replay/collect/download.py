@@ -17,6 +17,7 @@ from replay.data.columns import Columns, Reading
 from replay.data.session import Session
 from replay.data.store import MANIFEST, read_manifest
 from replay.errors import BadInput
+from replay.live.disk import Disk
 from replay.live.lock import holding
 from replay.progress import progress
 
@@ -66,7 +67,7 @@ class _Job(NamedTuple):
 def download(asked: Asked, source: Source, out: Path, market_hours_only: bool = False) -> Downloaded:
     """Fetch what is missing and save the session into `out`. Raises `BadInput`; what is finished then, or when interrupted, stays."""
     with holding(out):
-        parts = Parts(out)
+        parts = Parts(Disk(out / "parts"))
         if asked.period and not (out / MANIFEST).exists() and parts.asked is not None and _resumes(parts.asked, asked):
             asked = parts.asked  # begun earlier and not finished: its own times, so that its parts fit
         known = source.check(asked)
@@ -144,5 +145,6 @@ def _stated(asked: Asked, known: dict[str, object], low: float) -> dict[str, obj
 def replace_session(session: Session, folder: Path) -> None:
     """Save into a folder that may hold an earlier session of the same recording; a folder with a manifest is a whole session all along."""
     if (folder / MANIFEST).exists() and read_manifest(folder).sha256 != session.manifest.sha256:
-        (folder / MANIFEST).unlink()
+        Disk(folder).remove(MANIFEST)
+        Disk(folder).sync_names()
     session.save(folder)

@@ -10,8 +10,6 @@ happened. A line that a crash cut off is none. The later line counts where two n
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,7 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from replay.collect.asked import Asked, Span, step_text
+from replay.data.tables import sha256_of_file
 from replay.errors import BadInput
+from replay.live.disk import Disk
 
 INDEX = "index.jsonl"
 
@@ -44,10 +44,10 @@ class _Line(msgspec.Struct, omit_defaults=True):
 
 
 class Parts:
-    """See the module. Raises `BadInput` where the folder holds another download, or cannot be written."""
+    """See the module; `disk` is the folder of the parts. Raises `BadInput` where it holds another download."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder / "parts"
+    def __init__(self, disk: Disk):
+        self.disk, self.folder = disk, disk.folder
         self.asked: Asked | None = None
         self._done: dict[str, Part] = {}
         for line in self._lines():
@@ -76,8 +76,7 @@ class Parts:
         if part is None or (part.start, part.end) != (span.start, span.end):
             return None
         try:
-            with self.path(part).open("rb") as f:
-                return part if hashlib.file_digest(f, "sha256").hexdigest() == part.sha256 else None
+            return part if sha256_of_file(self.path(part)) == part.sha256 else None
         except FileNotFoundError:
             return None
 
@@ -85,38 +84,32 @@ class Parts:
         """Write a part, page by page, and enter it."""
         file = _file(symbol, name, span)
         path = self.folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = path.with_name(path.name + ".part")
+        self.disk.make()
+        disk = self.disk.within(path.parent.name)
+        disk.make()
         rows, low = 0, 0.0
-        try:
-            with pq.ParquetWriter(tmp, schema, compression="zstd") as out:
-                for page in pages:
-                    out.write_table(page)
-                    rows += len(page)
-                    low = min((x for x in (low, _lowest(page)) if x > 0), default=0.0)
-            with tmp.open("rb+") as f:
-                sha256 = hashlib.file_digest(f, "sha256").hexdigest()
-                os.fsync(f.fileno())
-            os.replace(tmp, path)
-        finally:
-            tmp.unlink(missing_ok=True)
-        part = Part(file, span.start, span.end, rows, sha256, low)
+        with disk.replacing(path.name) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as out:
+            for page in pages:
+                out.write_table(page)
+                rows += len(page)
+                low = min((x for x in (low, _lowest(page)) if x > 0), default=0.0)
+        part = Part(file, span.start, span.end, rows, sha256_of_file(path), low)
         self._append(_Line(part=part))
         self._done[file] = part
         return part
 
     def _append(self, line: _Line) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / INDEX).open("ab") as f:
-            cut = f.tell() and not self._ends_in_newline()
-            f.write(b"\n" * cut + msgspec.json.encode(line) + b"\n")
-            f.flush()
-            os.fsync(f.fileno())
-
-    def _ends_in_newline(self) -> bool:
-        with (self.folder / INDEX).open("rb") as f:
-            f.seek(-1, os.SEEK_END)
-            return f.read() == b"\n"
+        disk = self.disk
+        disk.make()
+        file = disk.open(INDEX)
+        try:
+            held = disk.read(INDEX)
+            cut = bool(held) and not held.endswith(b"\n")
+            disk.append(file, b"\n" * cut + msgspec.json.encode(line) + b"\n")
+            disk.sync(file)
+        finally:
+            disk.close(file)
+        disk.sync_names()
 
     def _lines(self) -> Iterator[_Line]:
         try:

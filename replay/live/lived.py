@@ -42,7 +42,7 @@ class Lived:
 
     def __post_init__(self) -> None:
         self.feed = SimpleNamespace(ours=self.session.events)
-        self.venue = SimpleNamespace(header=SimpleNamespace(local_i=len(self.session.events)))
+        self.venue = SimpleNamespace(header=SimpleNamespace(local_i=len(self.session.events), c_spared=0))
 
     @property
     def digest(self) -> str:

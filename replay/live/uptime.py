@@ -22,8 +22,8 @@ class Uptime(msgspec.Struct):
     """ns. `at` is the time up to which was counted; since then the market is `open`, on trading day `day`, and the trader `able`.
 
     >>> u = Uptime()
-    >>> for now, is_open, able in ((0, True, False), (MINUTE, True, True), (10 * MINUTE, True, True), (12 * MINUTE, False, True)):
-    ...     u.count(now, is_open, 20260302, able)
+    >>> for now, is_open, able in ((1, True, False), (2, True, True), (11, True, True), (13, False, True)):
+    ...     u.count(now * MINUTE, is_open, 20260302, able)
     >>> u.open_ns // MINUTE, u.tradable_ns // MINUTE, u.share == 11 / 12
     (12, 11, True)
     """
