@@ -106,7 +106,9 @@ class Engine:
         self._frames = np.zeros(FRAME_ROWS, T.FRAME) if journal else None
         self._keeps_inputs, self._inputs = journal, []
         self._handlers = wire(self.trader, self.strategies, None, self._frames)
-        self.loop = entry_of(loop.run)  #: what drives trader and venue; the fuzzer puts one that looks at every input in its place
+        self.loop = entry_of(
+            loop.run
+        )  #: what drives trader and venue; the fuzzer puts one that looks at every input in its place
         self.started = self.stopped = False
         self._raised: BaseException | None = None
         self._start_ns = m.start_ns - 1

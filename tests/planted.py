@@ -51,7 +51,9 @@ def found(name: str, schedules: int, interpreted: bool = True) -> tuple[int, str
             file, was, instead = BUGS[name]
             path = Path(folder) / "replay" / file
             text = path.read_text()
-            assert text.count(was) == 1, f"{name}: its text stands {text.count(was)} times in {file}: correct tests/planted_bugs.py"
+            assert text.count(was) == 1, (
+                f"{name}: its text stands {text.count(was)} times in {file}: correct tests/planted_bugs.py"
+            )
             path.write_text(text.replace(was, instead))
         environment = os.environ | {"PYTHONPATH": folder, "REPLAY_CACHE": f"{folder}/cache", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, __file__, "--hunt", "--schedules", str(schedules)]

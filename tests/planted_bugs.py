@@ -142,23 +142,39 @@ BY_THE_FUZZERS_AUTHOR = {
         "        p.cost += (notional - closed_notional) - cost_out\n",
         "        p.cost += (notional - closed_notional) - cost_out + (1 if closed < abs(p.qty) else 0)\n",
     ),
-    "fees are not taken from cash": ("trader/ledger.py", "    c.cash -= amount\n    c.fees += amount\n", "    c.fees += amount\n"),
+    "fees are not taken from cash": (
+        "trader/ledger.py",
+        "    c.cash -= amount\n    c.fees += amount\n",
+        "    c.fees += amount\n",
+    ),
     "equity forgets a fee": ("trader/ledger.py", "    h.equity -= in_base(c, amount)\n", ""),
     "the floor is not looked at after a fill": (
         "trader/step.py",
         "        watch(tb, h)\n        # a flattener",
         "        # a flattener",
     ),
-    "a peak does not raise the floor": ("trader/risk.py", "    h.peak = h.equity\n    set_floor(tb, h)\n", "    h.peak = h.equity\n"),
+    "a peak does not raise the floor": (
+        "trader/risk.py",
+        "    h.peak = h.equity\n    set_floor(tb, h)\n",
+        "    h.peak = h.equity\n",
+    ),
     "a timer stays": ("trader/step.py", "            pop_timer(tb, h)\n", "            pass\n"),
-    "the newest timer first": ("trader/intents.py", "        if heap[up].ts <= when:", "        if heap[up].ts <= when - 1000000000000:"),
+    "the newest timer first": (
+        "trader/intents.py",
+        "        if heap[up].ts <= when:",
+        "        if heap[up].ts <= when - 1000000000000:",
+    ),
     "slots are taken too soon": (
         "trader/oms.py",
         "    return o.exposed != 0 or o.request != NO_REQUEST\n",
         "    return False\n",
     ),
     "a freed slot leaves its list": ("trader/oms.py", "        table[o.next].prev = o.prev\n", "        pass\n"),
-    "self-trade is not looked for": ("trader/risk.py", "    if crosses_own(tb, h, v, side, px, kind):\n        return R.SELF_TRADE\n", ""),
+    "self-trade is not looked for": (
+        "trader/risk.py",
+        "    if crosses_own(tb, h, v, side, px, kind):\n        return R.SELF_TRADE\n",
+        "",
+    ),
     "orders after the end of the data": (
         "trader/risk.py",
         "    if h.mode == DRAIN:\n        return R.SESSION_OVER\n",

@@ -175,7 +175,9 @@ def test_the_decorator(tmp_path, monkeypatch):
         assert run.orders == run.result.summary.orders
         assert run.orders < 5, "too busy"
 
-    with pytest.raises(AssertionError, match=r"(?s)the test failed: too busy.*again: replay run --config \.replay-fuzz/schedule-1-\d+\.toml"):
+    with pytest.raises(
+        AssertionError, match=r"(?s)the test failed: too busy.*again: replay run --config \.replay-fuzz/schedule-1-\d+\.toml"
+    ):
         bad()
 
     @replay.faults.swarm(FRAGILE.source, session=DAY, schedules=200)

@@ -97,7 +97,7 @@ class Recorder:
             TappedCrypto(key, secret, **common) if self.crypto else TappedStocks(key, secret, feed=DataFeed(order.feed), **common)
         )
         self._stream.heard = self._heard
-        self._stream.told(DATA, lambda message: None, self._on_link)
+        self._stream.told(DATA, lambda message, heard: None, self._on_link)
 
     # --- from outside ---------------------------------------------------------------------------------------------------------
     def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The SDK's market-data streams, overheard: every frame of the server as it came, before the SDK looks at it."""
+"""The SDK's market-data streams, overheard: every frame of the server as it came, before anything looks at it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,20 @@ import time
 from collections.abc import Awaitable, Callable
 
 from replay.live.alpaca.streams import Crypto, Stocks
-
-Heard = Callable[[int, bytes], Awaitable[bool]]
-NOTHING = b"\x90"  #: a frame without messages
-
-
-class _Tap:
-    """Stands before a websocket; what is received goes to `heard` first, with the time. The SDK gets what that says is not the market's:
-    it would decode the rest once more, for nobody."""
-
-    def __init__(self, ws, heard: Heard):
-        self._ws, self._heard = ws, heard
-
-    async def recv(self) -> bytes:
-        data = await self._ws.recv()
-        return NOTHING if await self._heard(time.time_ns(), data) else data
-
-    def __getattr__(self, name: str):
-        return getattr(self._ws, name)
+from replay.live.hops import stamp
 
 
 class _Tapped:
-    """Mixed into a stream; `heard` is set before it runs."""
+    """Mixed into a stream; `heard` is set before it runs. It gets every frame and when it came, and says whether it is the market's
+    alone: the stream would decode that once more, for nobody. While it waits, for its disk say, no further frame is read."""
 
-    heard: Heard
+    heard: Callable[[int, bytes], Awaitable[bool]]
 
-    async def _connect(self) -> None:
-        await super()._connect()
-        self._ws = _Tap(self._ws, self.heard)
+    async def _consume(self) -> bool:
+        while True:
+            data = await self._ws.recv()
+            if not await self.heard(time.time_ns(), data):
+                self._frame(data, stamp())
 
 
 class TappedStocks(_Tapped, Stocks):
