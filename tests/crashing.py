@@ -73,6 +73,7 @@ class Venue:
         self.orders, self.due, self.sent, self.killed = dict(memory.orders), list(memory.due), memory.sent, memory.killed
         self.now, self.broken, self.strangers = now, False, None
         self.leaving: list[tuple] = []
+        self.skipped: dict[str, int] = {}
 
     def memory(self) -> Memory:
         return Memory(dict(self.orders), tuple(self.due), self.sent, self.killed)
@@ -88,7 +89,7 @@ class Venue:
         self.leaving += commands
 
     def let(self):
-        """The journal is durable: what waited for that leaves."""
+        """What was sent may leave."""
         commands, self.leaving = self.leaving, []
         for c, name, _ in commands:
             assert not self.broken, "sent after the journal was broken"
@@ -221,6 +222,8 @@ class Life:
         self._watch()
         self.desk.log.segment_bytes = SEGMENT_BYTES
         self.runner = Runner(self.desk, self.venue, head.run_id, NEVER, self.clock)
+        let = self.runner._let
+        self.runner._let = lambda leave: (let(leave), self.venue.let())
         self.desk.__enter__()
         self.venue.start(self.runner.inbox.put)
         self.runner._begin()
@@ -237,7 +240,6 @@ class Life:
         def making():
             durable()
             self.kept = desk.header.seq - desk.header.journal_n
-            self.venue.let()
 
         desk.take, desk.log.durable = taking, making
 
