@@ -27,6 +27,7 @@ from requests.auth import _basic_auth_str
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 
+from replay.errors import UNREADABLE
 from replay.live.alpaca.lanes import Turn
 from replay.live.broker import Leave
 from replay.live.hops import stamp
@@ -190,7 +191,7 @@ def once(call: Callable[..., object], path: str, data: dict | None) -> Answer:
         return judge(e.status_code, _headers(e), str(e._error))
     except NotConnected:
         return Answer(LATER, None, NO_CONNECTION, 1.0)
-    except (HTTPException, OSError, EOFError, ValueError, zlib.error) as e:  # the connection broke, or an answer that is no JSON
+    except (HTTPException, OSError, EOFError, zlib.error, *UNREADABLE) as e:  # the connection broke, or an answer that is no JSON
         return Answer(UNKNOWN, None, type(e).__name__)
 
 
@@ -231,9 +232,13 @@ def _wait_s(headers: Mapping[str, str]) -> float:
 
 
 def sentence(text: str) -> str:
-    """The message of an error body that may be JSON, HTML or nothing."""
+    """The message of an error body that may be JSON, HTML or nothing.
+
+    >>> sentence('{"message": "no"}'), sentence("<html>"), sentence("[" * 100_000)
+    ('no', '', '')
+    """
     try:
         said = json.loads(text)
-    except ValueError:
+    except UNREADABLE:
         return ""
     return str(said.get("message", ""))[:200] if isinstance(said, dict) else ""
