@@ -124,7 +124,7 @@ def local_state(url: str | None, key: str, secret: str) -> dict:
         return {}
     try:
         headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
-        answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
+        answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5, allow_redirects=False)
         return answer.json() if answer.status_code == 200 else {}
     except requests.RequestException as e:
         raise BadInput(f"{url}: no server answers there ({type(e).__name__}): start it, or correct the address") from None
