@@ -56,6 +56,10 @@ class NotConnected(Exception):
     """There is no connection: nothing was sent."""
 
 
+class Redirected(HTTPException):
+    """The answer points elsewhere. It is not followed, and what became of the request is not known."""
+
+
 class Session:
     """What the SDK's client sends by, in the place of `requests.Session`, whose preparing of a request took longer than everything else
     on the way: one connection kept open, a timeout on everything, no retries, no redirects. One request at a time.
@@ -118,6 +122,8 @@ class Session:
             raise
         if got.will_close:
             connection.close()
+        if 300 <= got.status < 400:  # somebody between us and the broker: the keys go nowhere else
+            raise Redirected
         out.status_code, out.reason, out.headers = got.status, got.reason, CaseInsensitiveDict(got.headers.items())
         return out
 
@@ -162,7 +168,10 @@ class Rest:
     def call(self, method: str, path: str, data: dict | None = None, leave: Leave | None = None) -> Answer:
         """One request, once; its first byte leaves when `leave` says so. Never raises for what the network or the broker does."""
         self.session.leave = leave
-        return once(getattr(self.client, method), path, data)
+        a = once(getattr(self.client, method), path, data)
+        if a.outcome == DONE and a.body is None and method != "delete":
+            return Answer(UNKNOWN, None, "an empty answer")
+        return a
 
     def connect(self) -> None:
         """Make the connection, so that the first request need not."""
