@@ -2,7 +2,7 @@
 
 - a block with a file name (```python fade.py) is written to that file; other python blocks are executed, one namespace a document;
 - console blocks run each ``$ replay ...``; the lines under it must be among what it prints, up to a ``…``; a line
-  ``error: ...`` is what it must print to stderr, with exit code 2;
+  ``error: ...`` is what it must print to stderr, with exit code 2; a line ``FAIL ...`` is printed with exit code 1;
 - sh blocks are the README's two commands, which .ci/run executes.
 """
 
@@ -85,7 +85,8 @@ def _run(command, shown, monkeypatch, capsys):
         cli.main()
     out, err = capsys.readouterr()
     wanted = "".join(f"{line}\n" for line in shown if line.startswith("error: "))
-    assert (stop.value.code, err) == (2 if wanted else 0, wanted), command
+    failed = any(line.startswith("FAIL ") for line in shown)
+    assert (stop.value.code, err) == (2 if wanted else int(failed), wanted), command
     printed = [line.rstrip() for line in (out + err).splitlines()]
     for line in shown:
         start, cut, _ = line.rstrip().partition("…")

@@ -1,5 +1,10 @@
 """The runner over a broker that is a script: no sockets, no threads but its own, every order of events."""
 
+import json
+import os
+import queue
+import socket
+import stat
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +19,7 @@ from replay.live import broker as B
 from replay.live import recovery, reports
 from replay.live.broker import Books, Control, Execution, Failed, Hours, Link, Looked, Row, Seen, Update
 from replay.live.clock import Clock
+from replay.live.control import SOCKET, Door
 from replay.live.desk import Desk, pack
 from replay.live.disk import Disk
 from replay.live.head import head_of, manifest_of
@@ -469,3 +475,24 @@ def test_a_full_disk(tmp_path, monkeypatch):
     assert "No space left" in run.r.problem and len(run.broker.sent) == 1
     assert len(run.broker.pulled) == 2 and run.broker.sent[0][1] in run.broker.pulled
     run.desk.__exit__(None, None, None)
+
+
+def test_the_door_is_the_owners_and_takes_any_line(tmp_path):
+    """Its socket is nobody else's, whatever the umask; what is no word is answered, and the door stays open."""
+    mask, put = os.umask(0), queue.SimpleQueue()
+    try:
+        door = Door(tmp_path, put.put)
+    finally:
+        assert os.umask(mask) == 0
+    try:
+        assert stat.S_IMODE((tmp_path / SOCKET).stat().st_mode) == 0o600
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(str(tmp_path / SOCKET))
+        with peer, peer.makefile("rw") as lines:
+            for said in ("", "7", "[]", "[" * 4000, '{"do": []}', '{"do": "buy"}', '{"do": {"kill": 1}}'):
+                lines.write(said + "\n")
+                lines.flush()
+                assert "expected" in json.loads(lines.readline())["error"], said
+        assert put.empty()
+    finally:
+        door.close()

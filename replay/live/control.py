@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
 from replay.events import OP_HALT, OP_KILL, OP_RESUME
 from replay.live.broker import Control
 
@@ -28,9 +28,12 @@ class Door:
         self.path, self.put = folder / SOCKET, put
         self.path.unlink(missing_ok=True)  # the lock says that nobody else listens
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _short(self.path) as name:
-            self._server.bind(name)
-        os.chmod(self.path, 0o600)
+        mask = os.umask(0o177)  # from its first moment nobody else may connect
+        try:
+            with _short(self.path) as name:
+                self._server.bind(name)
+        finally:
+            os.umask(mask)
         self._server.listen()
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
@@ -51,9 +54,9 @@ class Door:
     def _answer(self, line: str) -> dict:
         try:
             word = json.loads(line)["do"]
-        except (ValueError, KeyError, TypeError):
+        except (*UNREADABLE, KeyError, TypeError):
             return {"error": 'expected {"do": "kill"}'}
-        if word not in OPS:
+        if not isinstance(word, str) or word not in OPS:
             return {"error": f"expected one of {', '.join(OPS)}, got {word!r}"}
         answer: queue.SimpleQueue = queue.SimpleQueue()
         self.put(Control(OPS[word], word, answer.put))

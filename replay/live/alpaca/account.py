@@ -124,11 +124,12 @@ def local_state(url: str | None, key: str, secret: str) -> dict:
         return {}
     try:
         headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
-        answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5)
-        return answer.json() if answer.status_code == 200 else {}
+        answer = requests.get(f"{url.rstrip('/')}/replay/v1/state", headers=headers, timeout=5, allow_redirects=False)
+        said = answer.json() if answer.status_code == 200 else {}
+        return said if isinstance(said, dict) else {}
     except requests.RequestException as e:
         raise BadInput(f"{url}: no server answers there ({type(e).__name__}): start it, or correct the address") from None
-    except ValueError:
+    except UNREADABLE:
         return {}
 
 

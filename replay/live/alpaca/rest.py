@@ -27,6 +27,7 @@ from requests.auth import _basic_auth_str
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 
+from replay.errors import UNREADABLE
 from replay.live.alpaca.lanes import Turn
 from replay.live.broker import Leave
 from replay.live.hops import stamp
@@ -53,6 +54,10 @@ class Withheld(Exception):
 
 class NotConnected(Exception):
     """There is no connection: nothing was sent."""
+
+
+class Redirected(HTTPException):
+    """The answer points elsewhere. It is not followed, and what became of the request is not known."""
 
 
 class Session:
@@ -117,6 +122,8 @@ class Session:
             raise
         if got.will_close:
             connection.close()
+        if 300 <= got.status < 400:  # somebody between us and the broker: the keys go nowhere else
+            raise Redirected
         out.status_code, out.reason, out.headers = got.status, got.reason, CaseInsensitiveDict(got.headers.items())
         return out
 
@@ -161,7 +168,10 @@ class Rest:
     def call(self, method: str, path: str, data: dict | None = None, leave: Leave | None = None) -> Answer:
         """One request, once; its first byte leaves when `leave` says so. Never raises for what the network or the broker does."""
         self.session.leave = leave
-        return once(getattr(self.client, method), path, data)
+        a = once(getattr(self.client, method), path, data)
+        if a.outcome == DONE and a.body is None and method != "delete":
+            return Answer(UNKNOWN, None, "an empty answer")
+        return a
 
     def connect(self) -> None:
         """Make the connection, so that the first request need not."""
@@ -190,7 +200,7 @@ def once(call: Callable[..., object], path: str, data: dict | None) -> Answer:
         return judge(e.status_code, _headers(e), str(e._error))
     except NotConnected:
         return Answer(LATER, None, NO_CONNECTION, 1.0)
-    except (HTTPException, OSError, EOFError, ValueError, zlib.error) as e:  # the connection broke, or an answer that is no JSON
+    except (HTTPException, OSError, EOFError, zlib.error, *UNREADABLE) as e:  # the connection broke, or an answer that is no JSON
         return Answer(UNKNOWN, None, type(e).__name__)
 
 
@@ -231,9 +241,13 @@ def _wait_s(headers: Mapping[str, str]) -> float:
 
 
 def sentence(text: str) -> str:
-    """The message of an error body that may be JSON, HTML or nothing."""
+    """The message of an error body that may be JSON, HTML or nothing.
+
+    >>> sentence('{"message": "no"}'), sentence("<html>"), sentence("[" * 100_000)
+    ('no', '', '')
+    """
     try:
         said = json.loads(text)
-    except ValueError:
+    except UNREADABLE:
         return ""
     return str(said.get("message", ""))[:200] if isinstance(said, dict) else ""

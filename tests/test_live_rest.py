@@ -1,0 +1,66 @@
+"""Answers that no broker gives: what stands between us and it may."""
+
+import contextlib
+import http.server
+import threading
+
+import pytest
+
+pytest.importorskip("alpaca")
+
+from replay.errors import BadInput  # noqa: E402
+from replay.live.alpaca import account, rest  # noqa: E402
+
+
+@contextlib.contextmanager
+def answering(status, body=b"", **headers):
+    """A server with one answer to everything; yields its address and what it was asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append((self.command, self.path))
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_keys_follow_no_redirect(status):
+    with answering(200, b"{}") as (elsewhere, theirs), answering(status, Location=f"{elsewhere}/v2/account") as (url, ours):
+        with pytest.raises(BadInput, match="Redirected: check the keys, the address"):
+            account.enter("KEY", "SECRET", url=url)
+        with contextlib.closing(rest.Rest("KEY", "SECRET", True, url)) as r:
+            for method in ("get", "post", "patch", "delete"):
+                assert r.call(method, "/orders", {}).outcome == rest.UNKNOWN
+        assert len(ours) >= 6 and theirs == []
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff"])
+def test_an_order_whose_answer_is_none_is_not_known(body):
+    with answering(200, body) as (url, _), contextlib.closing(rest.Rest("KEY", "SECRET", True, url)) as r:
+        assert r.call("post", "/orders", {}).outcome == rest.UNKNOWN
+        with pytest.raises(BadInput):
+            account.enter("KEY", "SECRET", url=url)
+
+
+def test_a_cancel_has_no_body():
+    with answering(204) as (url, _), contextlib.closing(rest.Rest("KEY", "SECRET", True, url)) as r:
+        assert r.call("delete", "/orders/1").outcome == rest.DONE
