@@ -57,6 +57,8 @@ EVERYTHING = Plan(
         Fault(kind="report_slow", from_="+3h", to="+4h", factor=Decimal(100)),
         Fault(kind="reject", share=Decimal("0.1")),
         Fault(kind="pull", at="+200m", share=Decimal("0.7")),
+        Fault(kind="pause", from_="+270m", to="+280m"),
+        Fault(kind="crash", at="+300m", delay="10m"),
     ),
 )  # fmt: skip
 
