@@ -55,6 +55,8 @@ EVERYTHING = Plan(
         Fault(kind="report_slow", from_="+3h", to="+4h", factor=Decimal(100)),
         Fault(kind="reject", share=Decimal("0.1")),
         Fault(kind="pull", at="+200m", share=Decimal("0.7")),
+        Fault(kind="pause", from_="+270m", to="+280m"),
+        Fault(kind="crash", at="+300m", delay="10m"),
     ),
 )  # fmt: skip
 
@@ -176,6 +178,76 @@ def test_rejected_and_pulled():
     consistent(e)
     pulled = {int(x.a) for x in e.faults_struck()}
     assert pulled == {int(r.a) for r in reports(e) if r["flags"] >> 8 == EXEC_CANCELED and r.a in pulled}
+
+
+class Minutes(replay.Strategy):
+    """A timer at each of the first forty minutes."""
+
+    def on_start(self, ctx):
+        for k in range(1, 41):
+            ctx.timer(ctx.now + 1 + k * 60 * 10**9, k)
+
+
+AWAY = 3600 * 10**9, 4800 * 10**9  # of the two tests that follow, from the start
+
+
+def heard(e):
+    """When each input reached the trader, from the start, and the row."""
+    start = e.session.manifest.start_ns
+    frames = e.journal().frames
+    return list(zip((frames["now"] - start).tolist(), np.ascontiguousarray(frames["event"]).view(ev.EVENT).ravel(), strict=True))
+
+
+def test_a_pause_holds_everything_back():
+    """Nothing is taken and nothing sent while it lasts; nothing is lost, and timers fire at its end."""
+    e = engine(one("pause", from_="+1h", to="+80m"), every=1, journal=True).run()
+    consistent(e)
+    taken = heard(e)
+    assert not [t for t, _ in taken if AWAY[0] <= t < AWAY[1]] and sum(t == AWAY[1] for t, _ in taken) > 50
+    market = [x for _, x in taken if x["kind"] in (ev.QUOTE, ev.TRADE)]
+    assert len(market) == np.isin(e.session.events.kind, (ev.QUOTE, ev.TRADE)).sum()
+    assert np.all(np.diff([int(x["ts_event"]) for x in market if x["instrument"] == 0]) >= 0), "in order"
+    assert any(x.a for x in e.faults_struck()) and not [r for r in reports(e) if r["flags"] >> 8 == EXEC_UNKNOWN]
+
+
+def test_a_crash_is_come_back_from():
+    """Away for twenty minutes: rows are gone and said to be, reports are looked up at the return, what was sent went on."""
+    e = engine(one("crash", at="+1h", delay="20m"), every=1, journal=True).run()
+    consistent(e)
+    taken = heard(e)
+    assert not [t for t, _ in taken if AWAY[0] <= t < AWAY[1]]
+    first = {}
+    for t, x in taken:
+        if t >= AWAY[1] and x["kind"] in (ev.QUOTE, ev.TRADE):
+            first.setdefault(int(x["instrument"]), int(x["flags"]))
+    assert first and all(flags & ev.GAP for flags in first.values())
+    start = e.session.manifest.start_ns
+    lost = {int(x.a) for x in e.faults_struck() if x.a}
+    unknown = {int(r.a): int(r.ts_recv) - start for r in reports(e) if r["flags"] >> 8 == EXEC_UNKNOWN}
+    assert lost and set(unknown) == lost and set(unknown.values()) == {AWAY[1]}
+    assert [t for t, x in taken if x["kind"] == ev.REPORT and int(x["a"]) in lost and t > AWAY[1] + 10**9], (
+        "the look-up's answers"
+    )
+    sent = [t for r in e.trader.region("orders") if (t := int(r.t_sent) - start) > 0]
+    assert not [t for t in sent if AWAY[0] <= t < AWAY[1]] and max(sent) > AWAY[1], "it trades again"
+
+
+def test_timers_wait_until_we_are_back():
+    """One that is due while we are away fires at the return, once; also where one absence ends in another."""
+    plan = Plan(faults=(Fault(kind="crash", at="+20m", delay="10m"), Fault(kind="pause", from_="+10m", to="+25m")))
+    e = Engine(runs.session("l1"), [load(Minutes)], runs.Profile(**runs.LEGS), faults=plan, journal=True).run()
+    minute = 60 * 10**9
+    fired = [(round(t / minute, 3), int(x["id"])) for t, x in heard(e) if x["kind"] == ev.TIMER]
+    assert fired == [(30 if 10 <= k < 30 else k, k) for k in range(1, 41)]
+
+
+@pytest.mark.parametrize("kind", ["clock_jump", "disk_full", "disk_error", "disk_slow"])
+def test_what_a_replay_has_not(kind):
+    at = {"at": "+1h"} if kind == "clock_jump" else {}
+    with pytest.raises(
+        BadInput, match=f"{kind}: a replay has no (disk|clock to jump): leave it out, or try it live: replay paper --faults"
+    ):
+        engine(one(kind, **at))
 
 
 def test_slow_legs():

@@ -14,6 +14,7 @@ pytest.importorskip("alpaca")
 pytest.importorskip("aiohttp")
 
 import lives  # noqa: E402
+import requests  # noqa: E402
 
 from replay import cli  # noqa: E402
 from replay.data.synth import equity_day  # noqa: E402
@@ -55,6 +56,7 @@ def replay(monkeypatch, capsys, tmp_path):
     (tmp_path / "limits.toml").write_text("max_position = 1000\n")
     (tmp_path / "other.toml").write_text("max_position = 2000\n")
     (tmp_path / "none.toml").write_text("")
+    (tmp_path / "plan.toml").write_text("[[fault]]\nkind = 'disk_full'\n")
 
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["replay", *args])
@@ -94,6 +96,9 @@ def asked(url, /, **kw):
         ({"config": "nowhere.toml"}, "--config nowhere.toml"),
         ({"real_money": "123"}, "the keys are of another account"),
         ({"keys": "nowhere.toml"}, "nowhere.toml"),
+        ({"faults": "nowhere.toml"}, "--faults nowhere.toml"),
+        ({"faults": "plan.toml", "url": None}, "--faults: nothing is broken on purpose at a broker"),
+        ({"faults": "plan.toml", "real_money": "123"}, "--faults: nothing is broken on purpose at a broker"),
     ],
 )
 def test_refused(replay, url, change, words):
@@ -196,3 +201,52 @@ def test_a_supervisor_starts_it_again(replay, market, tmp_path, monkeypatch):
         parent.terminate()
         assert parent.wait(180) == 0, log.read_text()
     assert replay("verify", "journals/x")[1].startswith("identical")
+
+
+def test_a_plan_crashes_it_and_the_supervisor_starts_it_again(replay, market, tmp_path, monkeypatch):
+    """The process kills itself at the planned time, once; what goes on has the same journal, and says whose the other faults are."""
+    monkeypatch.setenv("APCA_API_KEY_ID", "PKPLANNED")
+    (tmp_path / "plan.toml").write_text("[[fault]]\nkind = 'crash'\nat = '+8s'\n[[fault]]\nkind = 'feed_gap'\n")
+    Path("run.toml").write_text('faults = "plan.toml"\n')
+    args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(market, strategy=PINGER, config="run.toml")]
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        parent = subprocess.Popen([*args, "--json", "--supervise"], stdout=file, stderr=subprocess.STDOUT)
+    try:
+        read(log, parent, lambda text: text.count('"stream":"market data","up":true') > 1)
+        text = log.read_text()
+        assert "ended by signal 9; started again in 1 s" in text and '"what":"resumed"' in text
+        assert "feed_gap: left to the server: replay serve --faults" in text and text.count('"kind":"crash"') == 1
+        until = text.count('"what":"report"')
+        read(log, parent, lambda text: text.count('"what":"report"') > until)
+    finally:
+        parent.terminate()
+        assert parent.wait(180) == 0, log.read_text()
+    assert replay("verify", "journals/x")[1].startswith("identical")
+
+
+def test_a_plan_fills_the_disk(replay, market, tmp_path, monkeypatch):
+    """With orders working: nothing new goes out, they are cancelled, the run ends in one line, and can be gone on with."""
+    monkeypatch.setenv("APCA_API_KEY_ID", "PKFULLDISK")
+    headers = lives.HEADERS | {"APCA-API-KEY-ID": "PKFULLDISK"}
+    (tmp_path / "plan.toml").write_text("[[fault]]\nkind = 'disk_full'\nfrom = '+8s'\n")
+    args = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "replay",
+        "paper",
+        *asked(market, strategy=PINGER, faults="plan.toml"),
+        "--json",
+    ]
+    done = subprocess.run(args, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 2 and '"what":"new"' in done.stdout, done.stderr
+    assert done.stderr.count("\n") == 1 and "error: the journal could not be written (No space left on device)" in done.stderr
+
+    def working():
+        return requests.get(f"{market}/v2/orders", headers=headers, params={"status": "open"}, timeout=60).json()
+
+    lives.until(lambda: not working(), 10)
+    v = json.loads(replay("verify", "journals/x", "--json")[1])
+    assert v["identical"]

@@ -9,12 +9,15 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from replay import events as ev
 from replay.data.instruments import Instrument
 from replay.errors import BadInput
 from replay.events import OP_KILL
+from replay.faults import Fault, Plan
+from replay.faults.live import Faults, FaultyDisk
 from replay.live import broker as B
 from replay.live import recovery, reports
 from replay.live.broker import Books, Control, Execution, Failed, Hours, Link, Looked, Row, Seen, Update
@@ -87,10 +90,12 @@ class Script:
         self.stopped = True
 
 
-def desk_of(folder, limits=LIMITS):
+def desk_of(folder, limits=LIMITS, disk=None):
     strategies = [load(STEPS)]
     m = manifest_of("test", [Instrument(symbol="A", tick_size="0.01")], [1000], 1, True)
-    return Desk.new(Disk(folder), head_of(strategies, m, limits, {"USD": Decimal(10_000)}, "script", "A1", 1), strategies, 1)
+    return Desk.new(
+        disk or Disk(folder), head_of(strategies, m, limits, {"USD": Decimal(10_000)}, "script", "A1", 1), strategies, 1
+    )
 
 
 class Run:
@@ -496,3 +501,85 @@ def test_the_door_is_the_owners_and_takes_any_line(tmp_path):
         assert put.empty()
     finally:
         door.close()
+
+
+# --- faults by plan -----------------------------------------------------------------------------------------------------------
+def planned(folder, *faults):
+    """A run under a plan, its books agreed on."""
+    disk = FaultyDisk(folder)
+    run = Run(folder, desk_of(folder, disk=disk))
+    run.desk.starts[0] = msgspec.structs.replace(run.desk.starts[0], now=run.r.clock.now())
+    Faults(Plan(faults=tuple(Fault(**f) for f in faults)), disk).begin(run.r)
+    return run.begin()
+
+
+@pytest.mark.parametrize(("kind", "words"), [("disk_full", "No space left"), ("disk_error", "Input/output error")])
+def test_a_disk_that_fails_by_plan(tmp_path, kind, words):
+    """Nothing new leaves, what works is cancelled, the run ends in one line; it can be gone on with."""
+    run = planned(tmp_path / "j", {"kind": kind, "from_": "+300ms"})
+    run.quote(1)
+    assert len(run.broker.sent) == 1
+    time.sleep(0.4)
+    run.quote(2)
+    assert (
+        words in run.r.problem and "every working order was asked to be cancelled" in run.r.problem and "\n" not in run.r.problem
+    )
+    assert len(run.broker.sent) == 1 and run.broker.sent[0][1] in run.broker.pulled
+    run.desk.__exit__(None, None, None)
+    again = Run(tmp_path / "j", Desk.resume(Disk(tmp_path / "j"), recovery.recover(Disk(tmp_path / "j")), 0))
+    assert again.begin().desk.header.state == 0
+    again.end()
+
+
+def test_a_slow_disk_by_plan(tmp_path):
+    """An order leaves when it is durable, however long that takes."""
+    run = planned(tmp_path / "j", {"kind": "disk_slow", "delay": "200ms"})
+    began = time.monotonic()
+    run.quote(1)
+    assert time.monotonic() - began > 0.2 and len(run.broker.sent) == 1 and not run.r.problem
+    run.desk.log.disk._planned = lambda kind: None
+    run.end()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_the_systems_clock_jumps(tmp_path, back):
+    """Ours does not, whichever way."""
+    run = planned(tmp_path / "j", {"kind": "clock_jump", "at": "+50ms", "delay": "1h", "back": back})
+    before = run.r.clock.now()
+    time.sleep(0.1)
+    run.quote(1)
+    assert abs(run.r.clock.skew_ns() - (-1 if back else 1) * 3600 * 10**9) < 10**9
+    assert 0 < run.r.clock.now() - before < 60 * 10**9 and run.r.status()["clock_skew_ms"]
+    run.quote(2)
+    assert len(run.broker.sent) == 2
+    run.end()
+
+
+def test_a_pause_by_plan(tmp_path):
+    """The thread stands still, and goes on with what waited."""
+    run = planned(tmp_path / "j", {"kind": "pause", "from_": "+50ms", "to": "+400ms"})
+    time.sleep(0.1)
+    began = time.monotonic()
+    run.quote(9)
+    assert 0.15 < time.monotonic() - began < 5
+    run.quote(1)
+    assert len(run.broker.sent) == 1
+    run.end()
+
+
+def test_a_crash_by_plan(tmp_path, monkeypatch):
+    """The process kills itself, once: after a restart the instant is over. An operator's word by plan is one like any other."""
+    killed = []
+    monkeypatch.setattr("os.kill", lambda pid, number: killed.append(number))
+    plan = ({"kind": "crash", "at": "+50ms"}, {"kind": "operator", "at": "+50ms", "act": "halt"}, {"kind": "reject"})
+    run = planned(tmp_path / "j", *plan)
+    assert [line["text"] for line in run.lines if line["what"] == "faults"][
+        -1
+    ] == "reject: left to the server: replay serve --faults"
+    time.sleep(0.1)
+    run.quote(1)
+    assert killed == [9] and run.desk.header.state == HALTED
+    Faults(Plan(faults=tuple(Fault(**f) for f in plan)), run.desk.disk).begin(run.r)
+    run.quote(1)
+    assert killed == [9]
+    run.end()

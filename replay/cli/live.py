@@ -73,6 +73,7 @@ def paper(
     rate_limit: Annotated[int, typer.Option(help="Requests a minute the broker takes; 0: no limit (a local server).", min=0)] = 200,
     real_money: Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Trade real money on this account, whose number must be given.", show_default=False)] = None,
     as_journaled: Annotated[bool, typer.Option("--as-journaled", help="Go on with the journal's own strategy and limits although the files or versions have changed.")] = False,
+    faults: Annotated[Path | None, typer.Option(help="TOML file of what goes wrong with process, clock and disk; only with --url: docs/faults.md.", show_default=False)] = None,
     supervise: Annotated[bool, typer.Option("--supervise", help="Start the run again, on its journal, when its process was killed or crashed.")] = False,
     json: Json = False,
 ) -> int:  # fmt: skip

@@ -38,6 +38,7 @@ class Feed(NamedTuple):
 
 def arrange(session: Session, plan: Plan, recorded: bool) -> Feed:
     """The feed of a session under a plan. Without faults of the feed it is the session itself, not copied. Raises `BadInput`."""
+    plan.of_replay()
     if not plan.of_feed:
         return Feed(session.events, session.events, session.order, _NO_HITS)
     if not recorded:
@@ -54,12 +55,13 @@ def arrange(session: Session, plan: Plan, recorded: bool) -> Feed:
             made.operator(fault, k)
         elif fault.kind.startswith("feed"):
             made.strike(fault, k)
-    return made.feed()
+    away = sorted((f.span(session.manifest), k) for k, f in enumerate(plan.faults) if f.kind in ("pause", "crash"))
+    return made.feed(away)
 
 
 class _Arranger:
     def __init__(self, session: Session, plan: Plan):
-        self.session, self.seed = session, plan.seed
+        self.session, self.seed, self.faults = session, plan.seed, plan.faults
         self.base = session.events
         n = len(self.base)
         self.recv = np.array(self.base.ts_recv)
@@ -69,7 +71,7 @@ class _Arranger:
         self.of_instrument = np.isin(self.base.kind, OF_INSTRUMENT)
         self.extra: list[tuple[np.ndarray, np.ndarray]] = []  # rows for us only, and the message each belongs to
         self.halts: list[np.ndarray] = []  # for both
-        self.marked: list[tuple[np.ndarray, int]] = []
+        self.marked: list[tuple[int, int]] = []  # from when on the next row of an instrument says that some are missing
         self.n_messages = int(self.message[-1]) + 1
         self.hits: list[np.ndarray] = []
 
@@ -104,7 +106,7 @@ class _Arranger:
     def _outage(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
         self.lost[rows] = True
         for i in np.unique(self.base.instrument[rows]):
-            self.marked.append((rows[self.base.instrument[rows] == i], int(i)))
+            self.marked.append((int(self.base.ts_recv[rows[self.base.instrument[rows] == i][-1]]), int(i)))
 
     def _mute(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
         self.recv[rows] = np.maximum(self.recv[rows], end)
@@ -198,8 +200,8 @@ class _Arranger:
         self.hits.append(hits)
 
     # --- put together -------------------------------------------------------------------------------------------------------
-    def feed(self) -> Feed:
-        """The rows in the order they reach us, and the venue's order over them."""
+    def feed(self, away: list[tuple[tuple[int, int], int]]) -> Feed:
+        """The rows in the order they reach us, and the venue's order over them. `away`: from when to when we are, of which fault."""
         end, n = self.session.manifest.end_ns, len(self.base)
         halts = np.concatenate([np.zeros(0, EVENT), *self.halts])
         extra = [(self.base, self.message), *self.extra, (halts, self.n_messages + np.arange(len(halts)))]
@@ -208,10 +210,14 @@ class _Arranger:
         rows["ts_recv"][:n] = self.recv
         lost = np.zeros(len(rows), bool)
         lost[:n] = self.lost
+        came = rows["ts_recv"].copy()
+        for (start, until), k in away:
+            self._absent(rows, lost, start, until, k)
         lost |= rows["ts_recv"] > end  # it would come when the session is over
         kept = np.flatnonzero(~lost)
-        kept = kept[np.lexsort((kept, message[kept], rows["ts_recv"][kept]))]
-        behind = np.flatnonzero(lost & (np.arange(len(rows)) < n))
+        kept = kept[np.lexsort((kept, message[kept], came[kept], rows["ts_recv"][kept]))]
+        number = np.arange(len(rows))
+        behind = np.flatnonzero(lost & ((number < n) | (number >= len(rows) - len(halts))))
         chosen = np.concatenate([kept, behind])
         out = np.ascontiguousarray(rows[chosen]).view(np.recarray)
         of = message[kept]
@@ -226,11 +232,24 @@ class _Arranger:
         hits = np.concatenate([_NO_HITS, *self.hits])
         return Feed(out, out[: len(kept)], order, hits[np.argsort(hits["ts_event"], kind="stable")].view(np.recarray))
 
+    def _absent(self, rows: np.ndarray, lost: np.ndarray, start: int, until: int, k: int) -> None:
+        """We are not there: what would reach us is taken afterwards, or of a crash lost, but for what concerns the whole session."""
+        f, m = self.faults[k], self.session.manifest
+        if f.at is not None and not m.start_ns <= start < m.end_ns:
+            return
+        missed = ~lost & (rows["ts_recv"] >= start) & (rows["ts_recv"] < until)
+        rows["ts_recv"][missed] = until
+        if f.kind == "crash":
+            missed &= np.isin(rows["kind"], OF_INSTRUMENT) & (rows["kind"] != STATUS)
+            lost |= missed
+            self.marked += [(until, int(i)) for i in np.unique(rows["instrument"][missed])]
+        struck = np.flatnonzero(missed[: len(self.base)])
+        first = struck[np.r_[True, np.diff(self.message[struck]) != 0]] if len(struck) else struck
+        self._note(f, k, first, np.diff(np.r_[np.searchsorted(struck, first), len(struck)]))
+
     def _mark_gaps(self, ours: np.recarray) -> None:
         """The first row of an instrument after rows of it that never came says so."""
-        for lost, i in self.marked:
-            after = np.flatnonzero(
-                (ours.instrument == i) & np.isin(ours.kind, OF_INSTRUMENT) & (ours.ts_recv >= self.base.ts_recv[lost[-1]])
-            )
+        for ts, i in self.marked:
+            after = np.flatnonzero((ours.instrument == i) & np.isin(ours.kind, OF_INSTRUMENT) & (ours.ts_recv >= ts))
             if len(after):
                 ours["flags"][after[0]] |= GAP

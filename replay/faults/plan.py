@@ -24,8 +24,19 @@ report_slow     the response leg takes `factor` times as long                   
 report_bust     a fill is taken back, `delay` after we heard of it                                share, delay
 report_correct  a fill's price is corrected by a tick, `delay` after we heard of it               share, delay
 report_garbled  behind a report comes another of a status nobody knows                            share, reports
+pause           we stand still (garbage, a virtual machine): what comes is taken at its end, in order
+crash           we are gone, from `at` on for `delay`: no row reaches us, reports are looked up then      at, delay
 reject          the venue rejects new orders                                                      share
 pull            the venue cancels resting orders of its own accord, `at` one instant              share
+==============  ================================================================================  ===========================
+
+Of a live run alone (`replay paper --faults`), beside `pause`, `crash` and `operator`:
+
+==============  ================================================================================  ===========================
+clock_jump      the system's clock jumps by `delay`, or `back` by it, `at` one instant            at, delay, back
+disk_full       no byte more can be written
+disk_error      what was written cannot be made durable
+disk_slow       making it durable takes `delay` longer                                            delay
 ==============  ================================================================================  ===========================
 """
 
@@ -68,6 +79,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "report_bust": (_SHARE, "delay"),
     "report_correct": (_SHARE, "delay"),
     "report_garbled": (_SHARE, "reports"),
+    "pause": (),
+    "crash": ("at", "delay"),
     "feed_outage": (_SHARE,),
     "feed_gap": (_SHARE,),
     "feed_mute": (_SHARE,),
@@ -82,14 +95,22 @@ KINDS: dict[str, tuple[str, ...]] = {
     "operator": ("at", "act"),
 }
 KIND_NAMES = list(KINDS)
+#: What a replay has not.
+LIVE: dict[str, tuple[str, ...]] = {
+    "clock_jump": ("at", "delay", "back"),
+    "disk_full": (),
+    "disk_error": (),
+    "disk_slow": ("delay",),
+}
+OURS = ("operator", "pause", "crash", *LIVE)  #: at our side: of no symbol
 OF_REQUESTS = (
     V.REQUEST_LOST,
     V.REQUEST_SLOW,
     V.REJECT,
     V.PULL,
 )  #: whose messages are commands; of the others below `N_ORDER` reports
-N_ORDER = V.REPORT_GARBLED + 1
-assert KIND_NAMES.index("pull") == V.PULL and KIND_NAMES.index("report_garbled") == V.REPORT_GARBLED
+N_ORDER = V.CRASH + 1
+assert KIND_NAMES.index("pull") == V.PULL and KIND_NAMES.index("crash") == V.CRASH
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"from_": "from"}):
@@ -113,13 +134,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timeout: str = "5s"
     lookup: str = "1s"
     act: str = "kill"
+    back: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
-        instant = "at" in KINDS[self.kind]
-        whom = () if self.kind == "operator" else (_SYMBOLS,)
-        takes = ("kind", *whom, *(() if instant else ("from_", "to")), *KINDS[self.kind])
+        of_kind = {**KINDS, **LIVE}.get(self.kind)
+        if of_kind is None:
+            raise ValueError(f"kind: expected one of {', '.join([*KINDS, *LIVE])}, got {self.kind!r}")
+        instant = "at" in of_kind
+        whom = () if self.kind in OURS else (_SYMBOLS,)
+        takes = ("kind", *whom, *(() if instant else ("from_", "to")), *of_kind)
         for name, default in zip(self.__struct_fields__[1:], self.__struct_defaults__, strict=True):
             if name not in takes and getattr(self, name) != default:
                 raise ValueError(f"{self.kind} takes no {name.rstrip('_')}: it takes {', '.join(takes[1:]).replace('_', '')}")
@@ -147,7 +170,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def when(self) -> str:
         """Its time, as it was written."""
-        return f"at {self.at}" if self.at else f"{self.from_ or 'start'} to {self.to or 'end'}"
+        lasts = f" for {self.delay}" if self.kind == "crash" else ""
+        return f"at {self.at}{lasts}" if self.at else f"{self.from_ or 'start'} to {self.to or 'end'}"
 
     @property
     def of(self) -> str:
@@ -156,7 +180,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return "times"
         return (
             "messages"
-            if self.kind.startswith("feed")
+            if self.kind.startswith("feed") or self.kind in ("pause", "crash")
             else "reports"
             if self.kind.startswith("report")
             else "requests"
@@ -166,11 +190,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def span(self, m: Manifest) -> tuple[int, int]:
         """Its time in ns: from the first to before the second. Raises `BadInput` where it is empty."""
+        return self.span_from(m.start_ns)
+
+    def span_from(self, start_ns: int) -> tuple[int, int]:
+        """The same, in what starts at `start_ns`."""
         if self.at is not None:
-            at = _moment(self.at, "at", m.start_ns)
-            return at, at + 1
-        start = m.start_ns if self.from_ is None else _moment(self.from_, "from", m.start_ns)
-        end = FOREVER if self.to is None else _moment(self.to, "to", m.start_ns)
+            at = _moment(self.at, "at", start_ns)
+            return at, at + (duration_ns(self.delay, "delay") if self.kind == "crash" else 1)
+        start = start_ns if self.from_ is None else _moment(self.from_, "from", start_ns)
+        end = FOREVER if self.to is None else _moment(self.to, "to", start_ns)
         if end <= start:
             raise BadInput(
                 f"faults: {self.kind} from {self.from_ or 'the start'} to {self.to}: it ends before it begins: correct it"
@@ -258,10 +286,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def of_feed(self) -> bool:
         """Whether some fault is of what reaches us of the market, or of the market itself."""
-        return any(KIND_NAMES.index(f.kind) >= N_ORDER for f in self.faults)
+        return any(KIND_NAMES.index(f.kind) >= V.PAUSE for f in self.faults)
+
+    def of_replay(self) -> None:
+        """Raises `BadInput` for a fault that no replay has."""
+        for f in self.faults:
+            if f.kind in LIVE:
+                what = "clock to jump" if f.kind == "clock_jump" else "disk"
+                raise BadInput(f"faults: {f.kind}: a replay has no {what}: leave it out, or try it live: replay paper --faults")
 
     def windows(self, m: Manifest) -> np.ndarray:
-        """The faults between us and the venue as `V.WINDOW` rows, one for each symbol. Raises `BadInput`."""
+        """The faults between us and the venue as `V.WINDOW` rows, one for each symbol; those in which we are away come first, by their
+        start. Raises `BadInput`."""
         rows = []
         for k, f in enumerate(self.faults):
             kind = KIND_NAMES.index(f.kind)
@@ -278,6 +314,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             rows += [
                 (start, end, kind, k, i, what, f.ppm, ns, int(f.factor * 1000), timeout, lookup) for i in f.instruments(m) or [-1]
             ]
+        rows.sort(key=lambda row: (0, row[0]) if row[2] >= V.PAUSE else (1, 0))
         return np.array(rows, V.WINDOW)
 
 

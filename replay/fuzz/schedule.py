@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from replay.data.session import Session
-from replay.faults.plan import ACTS, KINDS, Fault, Plan
+from replay.faults.plan import ACTS, KINDS, OURS, Fault, Plan
 from replay.runs.config import Chosen, RunConfig
 from replay.trader.limits import Limits
 from replay.trader.specs import duration_ns
@@ -150,7 +150,7 @@ def _plan(draw: random.Random, session: Session, length: int, gap: int, feed_fau
 
 
 def _of_feed(kind: str) -> bool:
-    return kind.startswith("feed") or kind in ("halt", "operator")
+    return kind.startswith("feed") or kind in ("halt", "operator", "pause", "crash")
 
 
 def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: int) -> Fault:
@@ -175,7 +175,7 @@ def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: i
         if name in takes and draw.random() < 0.6:
             values[name] = tuple(draw.sample(known, draw.randint(1, 2)))
     symbols = [i.symbol for i in session.instruments]
-    if kind != "operator" and len(symbols) > 1 and draw.random() < 0.3:
+    if kind not in OURS and len(symbols) > 1 and draw.random() < 0.3:
         values["symbols"] = (draw.choice(symbols),)
     return Fault(kind=kind, **values)
 

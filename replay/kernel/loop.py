@@ -22,7 +22,7 @@ from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
 from replay.venue.bars import open_on_orders
 from replay.venue.book import apply_row
-from replay.venue.faults import ask, spoil_request
+from replay.venue.faults import ask, awake, spoil_request
 from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
 from replay.venue.matching import on_request
@@ -70,11 +70,13 @@ def report_key(vb, v):
 
 
 @hot
-def timer_key(tb, h, v, last):
-    """Key of the earliest timer; timers fire up to the session's end."""
+def timer_key(tb, vb, h, v, last):
+    """Key of the earliest timer; timers fire up to the session's end, and not while the trader is away."""
     if h.n_timers == 0:
         return NEVER
     ts = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0].ts
+    if v.n_away != 0:
+        ts = awake(vb, v, ts)
     return key_of(v, ts, v.class_timer) if ts <= last else NEVER
 
 
@@ -271,15 +273,15 @@ def fire(tb, vb, h, v):
     """The earliest timer fires."""
     apart()
     top = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)[0]
-    own_event(tb, vb, v, TIMER, 0, top.ts, top.timer_id, top.strategy)
+    own_event(tb, vb, v, TIMER, 0, top.ts, awake(vb, v, top.ts), top.timer_id, top.strategy)
 
 
 @fn
-def own_event(tb, vb, v, kind, side, ts, ident, a):
+def own_event(tb, vb, v, kind, side, due, ts, ident, a):
     """An input that is in no recording."""
     apart()
     e = at(vb + v.scratch_at, 1, EVENT)[0]
-    e.ts_event = ts
+    e.ts_event = due
     e.ts_recv = ts
     e.kind = kind
     e.side = side
@@ -379,7 +381,7 @@ def attend(tb, vb, h, v):
 @hot
 def next_other(tb, vb, h, v, last):
     """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there."""
-    other = min(min(report_key(vb, v), timer_key(tb, h, v, last)), request_key(vb, v))
+    other = min(min(report_key(vb, v), timer_key(tb, vb, h, v, last)), request_key(vb, v))
     return min(other, v.opening_key) if v.resting > 0 else other
 
 
@@ -389,7 +391,7 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
     apart()
     i = v.local_i
     if i >= v.ours and h.mode != T.DRAIN:
-        own_event(tb, vb, v, CONTROL, OP_END, h.now, 0, 0)
+        own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
         if h.attend:
             status = attend(tb, vb, h, v)
             if status >= 0:
@@ -402,11 +404,11 @@ def between(tb, vb, h, v, events, n, order, n_local, last):
             sweep(vb, v, events, n, order, v.key)
         return PAUSED
     local = local_key(v, events, n, order)
-    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    soon = min(report_key(vb, v), timer_key(tb, vb, h, v, last))
     if venue_until(vb, v, events, n, order, min(local, soon)) < 0:
         h.fault = FAULT_ROOM
         return STOPPED
-    soon = min(report_key(vb, v), timer_key(tb, h, v, last))
+    soon = min(report_key(vb, v), timer_key(tb, vb, h, v, last))
     if soon >= local:
         if local != NEVER:
             return -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -14,15 +15,16 @@ class Clock:
     True
     """
 
-    def __init__(self) -> None:
-        self._base = time.time_ns() - time.clock_gettime_ns(_STEADY)
+    def __init__(self, wall: Callable[[], int] = time.time_ns) -> None:
+        self.wall = wall  # the system's, which anybody may set
+        self._base = wall() - time.clock_gettime_ns(_STEADY)
 
     def now(self) -> int:
         return self._base + time.clock_gettime_ns(_STEADY)
 
     def skew_ns(self) -> int:
         """How far the system's clock has moved away since the start."""
-        return time.time_ns() - self.now()
+        return self.wall() - self.now()
 
 
 class Lockstep:

@@ -26,6 +26,7 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     policy: str | None = None
     on_stop: str | None = None
     rate_limit: int | None = None
+    faults: str | None = None
 
 
 def load(path: Path) -> Config:
@@ -49,7 +50,7 @@ def merge(ctx, path: Path | None) -> dict:
     for name, value in msgspec.structs.asdict(config).items():
         typed = name in ctx.params and ctx.get_parameter_source(name).name != "DEFAULT"
         if value is not None and not typed:
-            given[name] = Path(value) if name in ("limits", "journal") else value
+            given[name] = Path(value) if name in ("limits", "journal", "faults") else value
     return given
 
 
@@ -67,6 +68,7 @@ def of_paper(o: dict) -> dict:
         "rate_limit",
         "real_money",
         "as_journaled",
+        "faults",
     )
     crypto = o["crypto"] or any("/" in symbol for symbol in o["symbols"])  # no stock is written so
     return {name: o[name] for name in names} | {"crypto": crypto, "policy": str(o["policy"]), "on_stop": str(o["on_stop"])}

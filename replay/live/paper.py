@@ -15,6 +15,8 @@ import numpy as np
 from replay.data.instruments import Instrument
 from replay.data.times import utc_text
 from replay.errors import BadInput
+from replay.faults.live import Faults, FaultyDisk
+from replay.faults.plan import Plan
 from replay.live import open as opening
 from replay.live.clock import Clock, Lockstep
 from replay.live.control import Door
@@ -49,6 +51,7 @@ class Order(msgspec.Struct, kw_only=True):
     rate_limit: int = 200
     real_money: str | None = None
     as_journaled: bool = False
+    faults: Path | None = None
 
 
 @contextlib.contextmanager
@@ -65,10 +68,13 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     with importing():
         from replay.live.alpaca import account
         from replay.live.alpaca.adapter import Alpaca
+    if order.faults and (order.real_money is not None or not order.url):
+        raise BadInput("--faults: nothing is broken on purpose at a broker: name a local server with --url (replay serve)")
+    plan = Plan.load(order.faults) if order.faults else Plan()
     strategies = [load(name, params) for name, params in order.strategies]
     limits = Limits.load(order.limits)
     key, secret = account.keys(order.keys)
-    disk = Disk(order.journal)
+    disk = FaultyDisk(order.journal) if plan.faults else Disk(order.journal)
     disk.make()
     hold_journal(order.journal)
     access = account.enter(
@@ -97,6 +103,8 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
         extended=lambda: not order.crypto and runner.outside_hours,
     )  # fmt: skip
     runner = Runner(desk, broker, head.run_id, settings, clock, told)
+    if plan.faults:
+        Faults(plan, disk).begin(runner)
     return runner
 
 

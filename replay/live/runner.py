@@ -82,6 +82,7 @@ class Runner:
         self.untold = 0  # news that look-ups brought since the stream last told any
         self.due: dict[str, float] = {}
         self.sent = False
+        self.faults: Callable[[], None] | None = None  # of a plan: looked at every turn
 
     # --- life -----------------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -166,6 +167,8 @@ class Runner:
         try:
             if item is not None:
                 self._take(item)
+            if self.faults is not None:
+                self.faults()
             self.fire()
             self._periodic()
             self.desk.tell()

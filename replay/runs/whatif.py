@@ -110,6 +110,7 @@ def _gone_wrong(run: Result, base: Engine) -> Iterator[Variant]:
         plans = [
             ("no market data for 30 s", dark, MINUTE_NS // 2),
             ("nothing in or out for 30 s", dark + lost, MINUTE_NS // 2),
+            ("crash at the worst moment, back after 30 s", [Fault(kind="crash", at=utc_text(at), delay="30s")], MINUTE_NS // 2),
             *plans,
         ]
     for name, faults, blind in plans:

@@ -18,6 +18,7 @@ from replay.venue.latency import arrival, slowed
 from replay.venue.layout import (
     BUST,
     CORRECT,
+    CRASH,
     ENTRY,
     GARBLED,
     LOOK_UP,
@@ -83,6 +84,33 @@ def strikes(vb, v, kind, ts, instrument, what, handle, cum):
     return k
 
 
+# --- the trader is away -----------------------------------------------------------------------------------------------------
+@fn
+def awake(vb, v, ts):
+    """When what comes at `ts` is taken: then, or when the trader is there again."""
+    apart()
+    table = windows(vb, v)
+    for k in range(v.n_away):
+        if table[k].start <= ts < table[k].end:
+            ts = table[k].end
+    return ts
+
+
+@fn
+def away(vb, v, ts):
+    """Index of the window for which what comes at `ts` is not taken then: of a crash before one of a pause; -1 for none."""
+    apart()
+    table = windows(vb, v)
+    found = -1
+    for k in range(v.n_away):
+        w = table[k]
+        if w.start <= ts < w.end:
+            ts = w.end
+            if found < 0 or w.kind == CRASH:
+                found = k
+    return found
+
+
 # --- both ways stay sorted by arrival ---------------------------------------------------------------------------------------
 @fn
 def spare(vb, v, k):
@@ -92,12 +120,13 @@ def spare(vb, v, k):
 
 @fn
 def place_report(vb, v):
-    """Move the newest report to where it belongs by its arrival."""
+    """Move the newest report to where it belongs by its arrival; no report is taken while the trader is away."""
     apart()
     ring = reports(vb, v)
     mask = v.reports_n - 1
     base = vb + v.reports_at
     k = v.report_tail - 1
+    ring[k & mask].ts_recv = awake(vb, v, ring[k & mask].ts_recv)
     when = ring[k & mask].ts_recv
     if k == v.report_head or ring[(k - 1) & mask].ts_recv <= when:
         return
@@ -138,14 +167,15 @@ def spoil_request(vb, v, now):
     lost = strikes(vb, v, REQUEST_LOST, now, r.instrument, r.kind, r.handle, 0)
     if lost >= 0:
         v.request_tail -= 1
-        unanswered(vb, v, windows(vb, v)[lost], now, r.side, r.instrument, r.handle, r.kind)
+        w = windows(vb, v)[lost]
+        unanswered(vb, v, w, now, now + w.timeout, r.side, r.instrument, r.handle, r.kind)
     else:
         place_request(vb, v)
 
 
 @fn
-def unanswered(vb, v, w, ts, side, instrument, handle, request):
-    """No word of an order will come: after the timeout we call it unknown. `request`: the command that was lost, -1 for none."""
+def unanswered(vb, v, w, ts, when, side, instrument, handle, request):
+    """No word of an order will come: at `when` we call it unknown. `request`: the command that was lost, -1 for none."""
     apart()
     if v.report_tail - v.report_head >= v.reports_n - 1:
         v.overrun = 1
@@ -153,7 +183,7 @@ def unanswered(vb, v, w, ts, side, instrument, handle, request):
     e = reports(vb, v)[v.report_tail & (v.reports_n - 1)]
     v.report_tail += 1
     e.ts_event = ts
-    e.ts_recv = ts + w.timeout
+    e.ts_recv = when
     e.kind = REPORT
     e.side = side
     e.flags = EXEC_UNKNOWN << 8
@@ -203,19 +233,21 @@ def spoil_report(vb, v, ts):
     if lost >= 0 and v.n_lost >= v.lost_n - 3:
         v.c_spared += 1  # what is lost is kept for the look-up, and there is no room to
     elif lost >= 0:
-        note(vb, v, windows(vb, v)[lost], ts, e.instrument, what, e.a)
-        side = e.side
-        instrument = e.instrument
-        handle = e.a
-        keep_lost(vb, v)
-        v.said_recv = NOT_SAID
-        unanswered(vb, v, windows(vb, v)[lost], ts, side, instrument, handle, -1)
+        lose(vb, v, windows(vb, v)[lost], ts, ts + windows(vb, v)[lost].timeout)
         return
     late = strikes(vb, v, REPORT_LATE, ts, e.instrument, what, e.a, e.d)
     if late >= 0:
         w = windows(vb, v)[late]
         e.ts_recv += 1 + drawn(v, w, ts, what, e.a, e.d + 1) % w.ns
-    v.said_recv = e.ts_recv
+    gone = away(vb, v, e.ts_recv)
+    if gone >= 0 and windows(vb, v)[gone].kind == CRASH:
+        if v.n_lost < v.lost_n - 3:
+            lose(vb, v, windows(vb, v)[gone], ts, awake(vb, v, e.ts_recv))
+            return
+        v.c_spared += 1
+    elif gone >= 0:
+        note(vb, v, windows(vb, v)[gone], ts, e.instrument, what, e.a)
+    v.said_recv = awake(vb, v, e.ts_recv)
     garbled = strikes(vb, v, REPORT_GARBLED, ts, e.instrument, what, e.a, e.d)
     if what == EXEC_TRADE:
         if not reconsidered(vb, v, REPORT_BUST, BUST, e):
@@ -230,6 +262,20 @@ def spoil_report(vb, v, ts):
     if garbled >= 0:
         again(vb, v).flags = GARBLED << 8
         place_report(vb, v)
+
+
+@fn
+def lose(vb, v, w, ts, when):
+    """The newest report never reaches us: at `when` we call its order unknown, and look it up."""
+    apart()
+    e = reports(vb, v)[(v.report_tail - 1) & (v.reports_n - 1)]
+    side = e.side
+    instrument = e.instrument
+    handle = e.a
+    note(vb, v, w, ts, instrument, e.flags >> 8, handle)
+    keep_lost(vb, v)
+    v.said_recv = NOT_SAID
+    unanswered(vb, v, w, ts, when, side, instrument, handle, -1)
 
 
 @fn

@@ -20,7 +20,7 @@ UNPRINTED = -(1 << 62)  # last price of a book without a print
 IN_BAR, FRESH, SITS_OUT = range(3)
 # what a window of faults does (`replay.venue.faults`)
 REQUEST_LOST, REQUEST_SLOW, REPORT_LOST, REPORT_LATE, REPORT_TWICE, REPORT_SLOW, REJECT, PULL = range(8)
-REPORT_BUST, REPORT_CORRECT, REPORT_GARBLED = range(8, 11)
+REPORT_BUST, REPORT_CORRECT, REPORT_GARBLED, PAUSE, CRASH = range(8, 13)
 # kinds of requests beside the trader's commands: what became of an order; the venue takes orders out, a fill back, or names its price anew
 LOOK_UP, PULL_ALL, BUST, CORRECT = 8, 9, 10, 11
 GARBLED = 31  # an execution type that nobody knows
@@ -155,6 +155,7 @@ HEADER = record(
     ("n_lost", "i8"),
     ("c_spared", "i8"),  # messages that a fault would have struck, had there been room to keep what comes of it
     ("n_hits", "i8"),
+    ("n_away", "i8"),  # windows in which the trader is away: the first of them all, by their start
     # the profile
     ("profile", "i8"),
     ("queue", "i8"),

@@ -163,6 +163,7 @@ def build(
     if n_windows:
         arena.region("windows")[:] = windows
         h.fault_seed = fault_seed
+        h.n_away = np.count_nonzero(windows["kind"] >= V.PAUSE)
         pull_in(arena)
     for row, ns in zip(arena.region("openings"), executing, strict=True):
         row.ns, row.interval = ns, m.bar_intervals_ns.index(ns)

@@ -181,7 +181,13 @@ def timers(cb, c, tb, h, e):
             r = mine[k]
             if fired < 0 or r.ts < mine[fired].ts or (r.ts == mine[fired].ts and r.seq < mine[fired].seq):
                 fired = k
-        if fired < 0 or mine[fired].ts != e.ts_recv or mine[fired].timer_id != e.id or mine[fired].strategy != e.a:
+        if (
+            fired < 0
+            or mine[fired].ts != e.ts_event
+            or e.ts_recv < e.ts_event
+            or mine[fired].timer_id != e.id
+            or mine[fired].strategy != e.a
+        ):
             broke(c, h, B.TIMER_ORDER, e.id, e.ts_recv, 0, -1)
             return
     elif h.timer_seq == c.timer_seq:
