@@ -84,7 +84,6 @@ PROTECTED = {
     # The operator's door: made anew by every process.
     "replay/live/control.py Door.__init__ unlink": 1,
     "replay/live/control.py Door.__init__ bind": 1,
-    "replay/live/control.py Door.__init__ os.chmod": 1,
     "replay/live/control.py Door.close unlink": 1,
     # For people to read, and to count on with: a crash of the machine loses the last second of them, a crash of the process nothing.
     "replay/live/status.py write_status write_bytes": 1,
