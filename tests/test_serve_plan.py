@@ -1,6 +1,7 @@
 """A run's plan of faults through the server: decisions under it equal a replay's, and clients meet what it says, repeatably."""
 
-import json
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from lockstep import Driver
 from runs import LEGS, LIMITS
 from test_live_faults import PINGER, SYMBOLS, settled
 
-from replay.cli.app import main
 from replay.data import synth
 from replay.engine import Engine
 from replay.errors import BadInput
@@ -136,7 +136,7 @@ def test_the_broker_knows_what_its_clients_miss(day):
     with lives.serving(day, faults=plan({"kind": "feed_outage", "from": "+1h"})) as (server, url):
         lives.broker(url, "account")
         lives.control(url, "advance", {"until_ns": day.manifest.start_ns + 7200 * 10**9})
-        latest = json.loads(json.dumps(lives.broker(url, "stocks/quotes/latest", symbols="A")))["quotes"]["A"]
+        latest = lives.broker(url, "stocks/quotes/latest", symbols="A")["quotes"]["A"]
         events = day.events[(day.events.ts_recv <= server.market.now) & (day.events.kind == 1) & (day.events.instrument == 0)]
         assert latest["t"] and server.market.known == int((day.events.ts_recv <= server.market.now).sum()) > server.market.i
         assert len(events)
@@ -159,12 +159,13 @@ def test_refused(day, fault):
     assert "\n" not in str(e.value)
 
 
-def test_refused_at_the_command_line(tmp_path, capsys):
+def test_refused_at_the_command_line(tmp_path):
     day = str(Path(__file__).parents[1] / "fixtures" / "equity-day")
     (tmp_path / "p.toml").write_text("[[fault]]\nkind = 'operator'\nat = '+1h'\n")
     for path in (tmp_path / "p.toml", tmp_path / "none.toml"):
-        assert main(["serve", day, "--port", "0", "--faults", str(path)]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
+        command = [sys.executable, "-m", "replay", "serve", day, "--port", "0", "--faults", str(path)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert (told.returncode, told.stdout) == (2, "") and told.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_the_live_runner_under_a_plan(tmp_path, monkeypatch):
