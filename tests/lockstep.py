@@ -33,7 +33,7 @@ class Driver:
 
     def __init__(self, engine: Engine, batch: int = 1):
         self.engine, self.trader, self.h = engine, engine.trader, engine.trader.header
-        self.server = Server(engine.session, engine.profile, speed="lockstep", strict=False, rate=0)
+        self.server = Server(engine.session, engine.profile, speed="lockstep", strict=False, rate=0, faults=engine.faults)
         self.server.written = lambda connection: None
         self.rest = Rest(self.server)
         self.batch = batch

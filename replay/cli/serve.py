@@ -38,6 +38,7 @@ def serve(
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Serve up to before this time.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random.", show_default="1")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file as for replay run: what it says of the venue and the time.", show_default=False)] = None,
+    faults: Annotated[Path | None, typer.Option(help="TOML file of what goes wrong, by session time: docs/faults.md.", show_default=False)] = None,
     rules: Annotated[Rules, typer.Option(help="alpaca: buying power, short sales, wash trades; open: the venue's own rules only.")] = Rules.alpaca,
     initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash of every account at the start.", show_default="100000, or the file's")] = None,
     rate_limit: Annotated[int, typer.Option(help="Requests a minute of an account; 0: no limit.", min=0)] = 200,
@@ -66,6 +67,7 @@ def serve(
     from decimal import Decimal
 
     from replay.cli.run import chosen
+    from replay.faults.plan import Plan
     from replay.kernel.memory import link
     from replay.runs.config import money
 
@@ -78,6 +80,7 @@ def serve(
         "from_": from_,
         "to": to,
         "seed": seed,
+        "faults": Plan.load(faults) if faults else None,
     }
     wanted = chosen(config, given, named=True)
     capital = money(initial_capital) if initial_capital is not None else wanted.initial_capital if config else Decimal(100_000)
@@ -87,7 +90,16 @@ def serve(
     with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
         link(*KERNELS, progress=lambda _, done, total: told(done, total))
     profile = wanted.profile(data.instruments)
-    server = Server(data, profile, speed=pace, capital=capital, strict=rules is Rules.alpaca, rate=rate_limit, token=token)
+    server = Server(
+        data,
+        profile,
+        speed=pace,
+        capital=capital,
+        strict=rules is Rules.alpaca,
+        rate=rate_limit,
+        token=token,
+        faults=wanted.faults,
+    )
     serve_app.serve(server, host, port, print)
 
 

@@ -244,7 +244,9 @@ class Account:
         elif kind == EXEC_TRADE:
             self._traded(o, r)
         elif kind in (EXEC_CANCELED, EXEC_EXPIRED, EXEC_REJECTED):
-            if kind == EXEC_CANCELED:
+            if kind == EXEC_CANCELED and r.handle in self.venue.pulled:
+                self.venue.pulled.remove(r.handle)
+            elif kind == EXEC_CANCELED:
                 self._asked[r.handle].popleft()
             cancels = kind == EXEC_CANCELED or (kind == EXEC_EXPIRED and o.tif in ("ioc", "fok"))
             self.end(o, "canceled" if cancels else "expired" if kind == EXEC_EXPIRED else "rejected", r)

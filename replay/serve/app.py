@@ -100,6 +100,8 @@ class App:
             headers, refused = self._limit(account)
             if refused is not None:
                 return refused
+            if await self._lost(account, request):
+                return _json(504, {"message": "gateway timeout"})
             try:
                 status, body = await self._call(endpoint, account, request)
             finally:
@@ -107,6 +109,17 @@ class App:
             return await self._late(request, status, body, account, headers)
 
         return answer
+
+    async def _lost(self, account: Account, request: web.Request) -> bool:
+        """Whether the plan's faults keep the request from arriving."""
+        server = self.server
+        server.catch_up()
+        o = account.orders.get(request.match_info.get("id", ""))
+        symbol = server.assets.symbols[o.instrument] if o else ""
+        if request.method == "POST" and server.planned.plan.faults:
+            with contextlib.suppress(ValueError, RecursionError, AttributeError):
+                symbol = str(json.loads(await request.read()).get("symbol"))
+        return server.planned.loses(account, request.method, request.path, symbol, server.market.now)
 
     async def _call(self, endpoint: Callable[[Call], Answer], account: Account, request: web.Request) -> Answer:
         try:
@@ -330,6 +343,8 @@ async def _serve(server: Server, host: str, port: int, say: Callable[[str], None
             said = line
     finally:
         await runner.cleanup()
+        for f in server.planned.told(server.market.feed.hits, server.market.now):
+            say(f"faults    {f['kind']} {f['when']}   struck {f['struck']:,}")
 
 
 def _line(server: Server) -> str:

@@ -29,15 +29,15 @@ def day_start(ns: int) -> int:
 
 def rows_of(market: Market, kind: int, k: int, start: int, end: int) -> np.recarray:
     """Rows of a kind and instrument that have reached clients, with ``start <= ts_event < end``."""
-    parts, hi = [], market.i
+    parts, hi = [], market.known
     while hi > 0:
         lo = max(0, hi - CHUNK)
-        block = market.rows(lo, hi)
+        block = market.record(lo, hi)
         parts.append(block[(block.kind == kind) & (block.instrument == k) & (block.ts_event >= start) & (block.ts_event < end)])
         if int(block.ts_recv[0] if market.recorded else block.ts_event[0]) < start:
             break
         hi = lo
-    return np.concatenate(parts[::-1]).view(np.recarray) if parts else market.rows(0, 0)
+    return np.concatenate(parts[::-1]).view(np.recarray) if parts else market.record(0, 0)
 
 
 def bars(market: Market, k: int, start: int, end: int, step: int) -> Iterator[tuple]:

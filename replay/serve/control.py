@@ -56,7 +56,8 @@ the end), and answers when they are sent. It is what scripted tests want: betwee
 Other endpoints
 ---------------
 - ``GET /replay/v1/state``: ``{"session", "speed", "now_ns", "now", "row", "rows", "seq", "done", "accounts",
-  "market_data", "trade_updates"}``; the last two count streams that are subscribed and that listen;
+  "market_data", "trade_updates", "faults"}``; `market_data` and `trade_updates` count streams that are subscribed and that listen,
+  `faults` says of each of the plan's how many messages it has struck: ``{"kind", "when", "struck"}``;
 - ``GET /replay/v1/latency``: ``{"orders": {client_order_id: [market, first byte]}}``: when the first byte of each order's request came, and
   when the newest market data before that had been written to a socket of its account; ns of the machine's steady clock
   (``CLOCK_MONOTONIC``, Python's ``time.perf_counter_ns``);
@@ -128,6 +129,7 @@ class Control:
             "accounts": [a.number for a in s.accounts.values()],
             "market_data": sum(bool(c.wants) for c in s.data_streams),
             "trade_updates": sum(c.listening for c in s.trade_streams),
+            "faults": s.planned.told(s.market.feed.hits, s.market.now),
         }
 
     def _advance(self, body: dict) -> None:

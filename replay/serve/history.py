@@ -109,15 +109,16 @@ class History:
     def _rows(self, kind: int, k: int, start: int, end: int, most: int) -> np.recarray:
         """The first `most` rows of a kind with ``start <= ts_event <= end`` that have reached clients."""
         market, parts, count, lo = self.market, [], 0, 0
+        known = market.known
         if market.recorded:
-            lo = int(np.searchsorted(market.events.ts_recv[: market.i], start))
-        while lo < market.i and count < most:
-            block = market.rows(lo, min(lo + CHUNK, market.i))
+            lo = int(np.searchsorted(market.record(0, known).ts_recv, start))
+        while lo < known and count < most:
+            block = market.record(lo, min(lo + CHUNK, known))
             match = (block.kind == kind) & (block.instrument == k) & (block.ts_event >= start) & (block.ts_event <= end)
             parts.append(block[match])
             count += len(parts[-1])
             lo += CHUNK
-        return np.concatenate(parts)[:most].view(np.recarray) if parts else market.rows(0, 0)
+        return np.concatenate(parts)[:most].view(np.recarray) if parts else market.record(0, 0)
 
     # --- the newest ----------------------------------------------------------------------------------------------------------
     def latest(self, what: str, names: list[str]) -> dict[str, dict]:

@@ -13,7 +13,10 @@ import numpy as np
 
 from replay.data.session import Session
 from replay.events import BAR, CLEAR, CONTROL, DEPTH, INTENT, LAST, PHASE, QUOTE, SETS_LAST, STATUS, TRADE
+from replay.faults.feed import arrange
+from replay.faults.plan import Plan
 from replay.kernel.memory import entry_of, link
+from replay.serve.planned import Planned
 from replay.serve.venue import KERNELS, NEVER, Report, Venue
 from replay.venue import host
 from replay.venue import layout as V
@@ -47,18 +50,23 @@ class Touch(NamedTuple):
 class Market:
     """See the module. `now` is session time; `i` counts the rows that have reached the clients."""
 
-    def __init__(self, session: Session, profile: Profile):
+    def __init__(self, session: Session, profile: Profile, planned: Planned):
         link(*KERNELS)
-        self.session, self.profile = session, profile
-        self.events = session.events
-        self.n = len(session.events)
+        self.session, self.profile, self.planned = session, profile, planned
+        self.recorded = profile.feed.kind == "recorded"
+        self.feed = arrange(session, planned.plan, self.recorded)
+        self.events = self.feed.ours
+        self.n = len(self.events)
+        self._record: np.recarray | None = None  # what the broker knows, where clients are told something else
+        if planned.plan.of_feed:
+            halts = tuple(f for f in planned.plan.faults if f.kind == "halt")
+            self._record = arrange(session, Plan(faults=halts), True).ours
         self.i = 0
         self.now = session.manifest.start_ns - 1
         self.ended = self.done = False
         self.wake_ns: int | None = None
         self.venues: list[Venue] = []
-        self._feed = venue_setup.build(session.manifest, profile, 16)  # only its feed leg is used
-        self.recorded = profile.feed.kind == "recorded"
+        self._legs = venue_setup.build(session.manifest, profile, 16)  # only its feed leg is used
         self._times = np.zeros(0, np.int64)
         self._times_from = 0
         self._seen: dict[tuple, tuple[int, int]] = {}
@@ -66,7 +74,7 @@ class Market:
 
     def open_venue(self) -> Venue:
         """A venue for one more account, brought to where the market stands."""
-        v = Venue(self.session, self.profile)
+        v = Venue(self.feed, self.profile, self.planned)
         v.reached = v.key(self.now, 7)
         v.advance(v.reached)
         self.venues.append(v)
@@ -79,6 +87,15 @@ class Market:
             return self.events[lo:hi]
         return self.events[self.session.order[lo:hi]]
 
+    @property
+    def known(self) -> int:
+        """How many rows of `record` are the past by now."""
+        return self.i if self._record is None else int(np.searchsorted(self._record.ts_recv, self.now, "right"))
+
+    def record(self, lo: int, hi: int) -> np.recarray:
+        """Rows as they are, whatever a plan makes of those that reach clients."""
+        return self.rows(lo, hi) if self._record is None else self._record[lo:hi]
+
     def times(self, lo: int, hi: int) -> np.ndarray:
         """When they reach clients, ns. `hi` is at most a chunk beyond the cursor."""
         if self.recorded:
@@ -86,14 +103,14 @@ class Market:
         while self._times_from + len(self._times) < hi:
             start = self._times_from + len(self._times)
             more = np.ascontiguousarray(self.rows(start, min(start + CHUNK, self.n)).ts_event)
-            entry_of(host.arrivals)(self._feed.base, V.FEED, more.ctypes.data, len(more))
+            entry_of(host.arrivals)(self._legs.base, V.FEED, more.ctypes.data, len(more))
             keep = max(0, self.i - self._times_from)
             self._times = np.concatenate([self._times[keep:], more])
             self._times_from += keep
         return self._times[lo - self._times_from : hi - self._times_from]
 
     def _key(self, ts: int, rank: str) -> int:
-        return (ts - int(self._feed.header.t0)) << 3 | int(self._feed.header[rank])
+        return (ts - int(self._legs.header.t0)) << 3 | int(self._legs.header[rank])
 
     def _row_key(self) -> int:
         if self.i >= self.n:
@@ -184,10 +201,10 @@ class Market:
     def newest(self, kind: int, instrument: int) -> np.record | None:
         """The newest row of a kind that has reached clients; of trades, one that may set the last price. Phases have no instrument."""
         scanned, found = self._seen.get((kind, instrument), (0, -1))
-        hi = self.i
+        known = hi = self.known
         while hi > scanned:
             lo = max(scanned, hi - CHUNK)
-            block = self.rows(lo, hi)
+            block = self.record(lo, hi)
             match = block.kind == kind
             if kind != PHASE:
                 match &= block.instrument == instrument
@@ -198,8 +215,8 @@ class Market:
                 found = lo + int(hits[-1])
                 break
             hi = lo
-        self._seen[kind, instrument] = (self.i, found)
-        return None if found < 0 else self.rows(found, found + 1)[0]
+        self._seen[kind, instrument] = (known, found)
+        return None if found < 0 else self.record(found, found + 1)[0]
 
     def touch(self, instrument: int) -> Touch:
         """The best bid and ask."""
@@ -211,9 +228,10 @@ class Market:
     def book(self, instrument: int) -> Book:
         """The order book of an instrument that has depth rows."""
         book = self._books.setdefault(instrument, Book())
-        while book.upto < self.i:
-            hi = min(book.upto + CHUNK, self.i)
-            rows = self.rows(book.upto, hi)
+        known = self.known
+        while book.upto < known:
+            hi = min(book.upto + CHUNK, known)
+            rows = self.record(book.upto, hi)
             book.feed(rows[(rows.kind == DEPTH) & (rows.instrument == instrument)])
             book.upto = hi
         return book

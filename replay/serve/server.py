@@ -17,12 +17,14 @@ from replay.data.session import Session
 from replay.data.times import utc_text
 from replay.errors import BadInput
 from replay.events import OPEN, PHASE
+from replay.faults.plan import Plan
 from replay.serve.account import Account
 from replay.serve.bars import BarStream
 from replay.serve.faults import Faults
 from replay.serve.lockstep import Lockstep
 from replay.serve.market import REPORT, ROWS, Market, Step
 from replay.serve.orders import Assets
+from replay.serve.planned import Planned
 from replay.serve.stream import FULL_FRAMES, SLOW_FRAMES, Connection, DataStream, Encoded, TradeStream
 from replay.serve.venue import Venue
 from replay.serve.wire import Encoder
@@ -37,7 +39,8 @@ SPEEDS = ("max", "lockstep")
 
 class Server:
     """Everything a client can see. `speed`: session seconds a second, or ``max`` or ``lockstep``; `token`: the secret every client must
-    present, None where any will do; `rate`: requests a minute of an account, 0 for no limit."""
+    present, None where any will do; `rate`: requests a minute of an account, 0 for no limit;
+    `faults`: what goes wrong, by session time (docs/faults.md). Raises `BadInput`."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Server:
         strict: bool = True,
         rate: int = 200,
         token: str | None = None,
+        faults: Plan = Plan(),
         clock: Callable[[], float] = time.monotonic,
     ):
         if isinstance(speed, str) and speed not in SPEEDS:
@@ -56,7 +60,8 @@ class Server:
         speed = speed if isinstance(speed, str) else float(speed)
         self.session, self.speed, self.capital, self.strict, self.rate = session, speed, capital, strict, rate
         self.token, self.clock = token, clock
-        self.market = Market(session, profile)
+        self.planned = Planned(session, faults)
+        self.market = Market(session, profile, self.planned)
         self.assets = Assets(session.instruments)
         self.accounts: dict[str, Account] = {}  # by key
         self.account_of: dict[Venue, Account] = {}
@@ -116,7 +121,9 @@ class Server:
             return
         self.market.accept(step)
         if step.kind == REPORT:
-            self.account_of[step.venue].on_report(step.report)
+            account = self.account_of[step.venue]
+            account.on_report(step.report)
+            self.planned.spoil(account, self.market.now)
 
     def accept_rows(self, step: Step, n: int) -> None:
         """Let the first `n` rows of a run happen. A phase always comes alone."""
@@ -130,7 +137,8 @@ class Server:
             account.sample()
 
     def dispatch(self) -> None:
-        """What accounts have to send leaves now."""
+        """What accounts have to send leaves now, and what waited for this time reaches their listeners."""
+        self.planned.release(self.market.now)
         for account in self.accounts.values():
             for request in account.outbox:
                 account.venue.send(request, self.market.now)
@@ -215,6 +223,7 @@ class Server:
             self.deliver(step)
         if until_ns is not None and end is None:
             self.market.rest(until_ns)
+            self.dispatch()
 
     async def run(self) -> None:
         """The clock of every speed but lockstep; returns when the session is over."""

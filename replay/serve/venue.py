@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from replay.data.session import Session
 from replay.errors import BadInput
 from replay.events import FEE
+from replay.faults.feed import Feed
 from replay.kernel.memory import entry_of
+from replay.serve.planned import Planned
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, SLOT_BITS, SLOT_MASK
 from replay.venue import bars, fills, host, matching
 from replay.venue import layout as V
@@ -16,7 +17,16 @@ from replay.venue import setup as venue_setup
 from replay.venue.setup import Profile
 
 #: what has to be linked before a venue can run, callees first
-KERNELS = (bars.open_on_orders, matching.on_request, fills.on_level, fills.on_row, host.advance, host.arrives, host.arrivals)
+KERNELS = (
+    bars.open_on_orders,
+    matching.on_request,
+    fills.on_level,
+    fills.on_row,
+    host.advance,
+    host.arrives,
+    host.arrivals,
+    host.sent,
+)
 NEVER = (1 << 63) - 1
 CAPACITY = 4096  #: orders of one account that may be open at once
 
@@ -55,14 +65,14 @@ class Venue:
     `reached` is the key up to which it has gone; a request never arrives before it.
     """
 
-    def __init__(self, session: Session, profile: Profile):
-        self.session = session
-        self.arena = venue_setup.build(session.manifest, profile, CAPACITY)
+    def __init__(self, feed: Feed, profile: Profile, planned: Planned):
+        self.feed, self.planned = feed, planned
+        self.pulled: set[int] = set()  # orders that the venue cancels of its own accord, until the account has heard of it
+        self.arena = venue_setup.build(planned.manifest, profile, CAPACITY, windows=planned.windows, fault_seed=planned.plan.seed)
         self.header = self.arena.header
         self.reached = 0
         self._free = deque(range(CAPACITY))
         self._ordinal = 0
-        self._order = 0 if session.order is None else session.order.ctypes.data
 
     def slots(self) -> int:
         """Orders that may still be opened."""
@@ -94,6 +104,9 @@ class Venue:
             row[name] = getattr(r, name)
         row.flags, row.ts = 0, now
         h.request_tail += 1
+        if len(self.planned.windows):
+            entry_of(host.sent)(self.arena.base, self.reached, now)
+            self._take_hits()
 
     def room(self) -> int:
         """Requests that may still be sent before one arrives."""
@@ -117,16 +130,28 @@ class Venue:
     def advance(self, until: int) -> int:
         """Go forward to key `until`, or to the first report due before it; returns which."""
         call = entry_of(host.advance)
-        events = self.session.events
+        rows, n, order = self.feed.addresses()
         while True:
-            bound = call(self.arena.base, events.ctypes.data, len(events), self._order, until)
+            bound = call(self.arena.base, rows, n, order, until)
+            hits = self._take_hits()
             if self.header.overrun:
                 raise BadInput("the venue had more to report than it has room for: use fewer orders at once")
             if bound >= 0:
                 self.reached = max(self.reached, bound)
                 return bound
-            venue_setup.double_reports(self.arena)
-            self.header = self.arena.header
+            if not hits:
+                venue_setup.double_reports(self.arena)
+                self.header = self.arena.header
+
+    def _take_hits(self) -> int:
+        """Count what struck since the last call."""
+        n = int(self.header.n_hits)
+        if n:
+            hits = self.arena.region("hits")[:n]
+            self.planned.count(hits)
+            self.pulled.update(hits["a"][hits["kind"] == V.PULL].tolist())
+            self.header.n_hits = 0
+        return n
 
     def report_key(self) -> int:
         """The key at which the oldest report reaches the account, `NEVER` where there is none."""

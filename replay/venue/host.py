@@ -9,8 +9,9 @@ import numpy as np
 
 from replay.kernel.loop import venue_until
 from replay.kernel.memory import at, entry
-from replay.venue.latency import arrival
-from replay.venue.layout import header
+from replay.venue.faults import place_request, strikes
+from replay.venue.latency import arrival, slowed
+from replay.venue.layout import ENTRY, REQUEST_SLOW, header, requests, windows
 
 I64 = np.dtype("i8")
 
@@ -25,6 +26,19 @@ def advance(vb, events, n, order, until):
 def arrives(vb, leg, t):
     """When something sent on `leg` at `t` arrives."""
     return arrival(header(vb), leg, t)
+
+
+@entry
+def sent(vb, reached, now):
+    """A request has been put last: a fault may slow it down; none arrives before key `reached`, nor before one that is due sooner."""
+    v = header(vb)
+    r = requests(vb, v)[(v.request_tail - 1) & (v.requests_n - 1)]
+    slow = strikes(vb, v, REQUEST_SLOW, now, r.instrument, r.kind, r.handle, 0)
+    if slow >= 0:
+        r.key = (slowed(v, ENTRY, now, windows(vb, v)[slow].factor) - v.t0) << 3 | v.class_request
+    r.key = max(r.key, reached)
+    place_request(vb, v)
+    return 0
 
 
 @entry

@@ -1,0 +1,193 @@
+"""A run's plan of faults through the server: decisions under it equal a replay's, and clients meet what it says, repeatably."""
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("aiohttp")
+
+import lives
+from lockstep import Driver
+from runs import LEGS, LIMITS
+from test_live_faults import PINGER, SYMBOLS, settled
+
+from replay.data import synth
+from replay.data.times import utc_text
+from replay.engine import Engine
+from replay.errors import BadInput
+from replay.faults import Plan
+from replay.serve.server import Server
+from replay.strategy import load
+from replay.venue.setup import Profile
+
+BUSY = (Path(__file__).parent / "busy.py").read_text().replace(", POST_ONLY)", ")").replace(", REDUCE_ONLY)", ")")
+FEED = [
+    {"kind": "feed_outage", "from": "+10m", "to": "+30m", "symbols": ["A"]},
+    {"kind": "feed_gap", "share": 0.02},
+    {"kind": "feed_mute", "from": "+1h", "to": "+70m"},
+    {"kind": "feed_twice", "share": 0.05},
+    {"kind": "feed_late", "share": 0.05, "delay": "20s"},
+    {"kind": "feed_slow", "share": 0.2},
+    {"kind": "feed_outlier", "share": 0.01, "factor": 2},
+    {"kind": "halt", "from": "+2h", "to": "+130m", "symbols": ["B"]},
+]
+
+
+def plan(*faults, seed=7):
+    return Plan.of({"seed": seed, "fault": list(faults)})
+
+
+@pytest.fixture(scope="module")
+def day():
+    return synth.equity_day(("A", "B"), 2_500, seed=11)
+
+
+@pytest.mark.parametrize("faults", [FEED, *([f] for f in FEED)], ids=["all", *(f["kind"] for f in FEED)])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_decisions_under_faults_of_the_feed_are_those_of_a_replay(day, faults, batch, tmp_path):
+    (tmp_path / "busy_plain_orders.py").write_text(BUSY)
+    build = lambda: Engine(  # noqa: E731
+        day, [load(f"{tmp_path}/busy_plain_orders.py:Busy")], Profile(**LEGS), LIMITS,
+        capital={day.manifest.instruments[0].currency: Decimal(10**6)}, faults=plan(*faults),
+    )  # fmt: skip
+    replayed, driven = build().run(), Driver(build(), batch).run()
+    assert int(replayed.trader.header.n_fills) > 0
+    assert driven.engine.digest == replayed.digest
+    server = driven.server
+    struck = [f["struck"] for f in server.planned.told(server.market.feed.hits, server.market.now)]
+    assert all(struck) or faults is FEED
+
+
+def bought(day, *faults, n=12, seed=7):
+    """Limits that trade at once, one a minute: (what the stream said, how they stand, how often each fault struck)."""
+    import requests
+
+    said = []
+    with lives.serving(day, faults=plan(*faults, seed=seed)) as (server, url):
+        lives.broker(url, "account")
+        account = next(iter(server.accounts.values()))
+        answers = []
+        server.send_update = lambda _, data: said.append((data["event"], data["order"]["client_order_id"]))
+        now = day.manifest.start_ns + 1800 * 10**9
+        lives.control(url, "advance", {"until_ns": now})
+        for k in range(n):
+            body = {"symbol": "A", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day", "client_order_id": str(k)}
+            answers.append(requests.post(f"{url}/v2/orders", headers=lives.HEADERS, json=body, timeout=60).status_code)
+            now += 60 * 10**9
+            lives.control(url, "advance", {"until_ns": now})
+        orders = {o.client_order_id: o.status for o in account.orders.values()}
+        struck = [f["struck"] for f in lives.control(url, "state")["faults"]]
+    return said, orders, struck, answers
+
+
+def test_requests_that_are_lost(day):
+    said, orders, struck, answers = bought(day, {"kind": "request_lost", "share": 0.4, "requests": ["new"]})
+    assert 0 < struck[0] < 12 and answers.count(504) == struck[0] and len(orders) == 12 - struck[0]
+    again = bought(day, {"kind": "request_lost", "share": 0.4, "requests": ["new"]})
+    assert again == (said, orders, struck, answers)
+    assert bought(day, {"kind": "request_lost", "share": 0.4}, seed=8)[3] != answers
+
+
+def test_reports_that_are_lost(day):
+    said, orders, struck, _ = bought(day, {"kind": "report_lost", "reports": ["trade"], "share": 0.5})
+    fills = [o for event, o in said if event == "fill"]
+    assert set(orders.values()) == {"filled"} and 0 < struck[0] < 12 and len(fills) == 12 - struck[0]
+
+
+def test_reports_that_come_twice_late_or_garbled(day):
+    said, orders, struck, _ = bought(day, {"kind": "report_twice", "reports": ["trade"]})
+    assert struck == [12] and all(said.count(("fill", o)) == 2 for o in orders)
+    said, _, struck, _ = bought(day, {"kind": "report_late", "reports": ["new"], "delay": "30s"})
+    assert struck == [12] and said[:2] == [("fill", "0"), ("new", "0")]
+    said, _, struck, _ = bought(day, {"kind": "report_garbled", "reports": ["new"]})
+    assert struck == [12] and said[:3] == [("new", "0"), ("moon_phase", "0"), ("fill", "0")]
+
+
+def test_what_the_venue_does(day):
+    said, orders, struck, _ = bought(day, {"kind": "reject", "share": 0.5})
+    assert 0 < struck[0] < 12 and list(orders.values()).count("rejected") == struck[0]
+    for kind in ("request_slow", "report_slow"):
+        said, orders, struck, _ = bought(day, {"kind": kind, "factor": 1000, "to": "+31m"})
+        assert struck[0] > 0 and set(orders.values()) == {"filled"}
+
+
+def test_pull(day):
+    import requests
+
+    with lives.serving(day, faults=plan({"kind": "pull", "at": "+40m"})) as (_, url):
+        lives.broker(url, "account")
+        start = day.manifest.start_ns
+        lives.control(url, "advance", {"until_ns": start + 1800 * 10**9})
+        body = {"symbol": "A", "qty": "1", "side": "buy", "type": "limit", "limit_price": "1", "time_in_force": "day"}
+        sent = [requests.post(f"{url}/v2/orders", headers=lives.HEADERS, json=body, timeout=60).json()["id"] for _ in range(2)]
+        lives.control(url, "advance", {"until_ns": start + 2400 * 10**9 - 1_500_000})
+        # a cancel that the venue gets after its own: refused, and the order canceled
+        requests.delete(f"{url}/v2/orders/{sent[0]}", headers=lives.HEADERS, timeout=60)
+        lives.control(url, "advance", {"until_ns": start + 2401 * 10**9})
+        assert [lives.broker(url, f"orders/{i}")["status"] for i in sent] == ["canceled", "canceled"]
+        requests.post(f"{url}/v2/orders", headers=lives.HEADERS, json=body, timeout=60)
+        state = lives.control(url, "advance", {})
+        assert state["done"] and state["faults"][0]["struck"] >= 1
+
+
+def test_the_broker_knows_what_its_clients_miss(day):
+    with lives.serving(day, faults=plan({"kind": "feed_outage", "from": "+1h"})) as (server, url):
+        lives.broker(url, "account")
+        lives.control(url, "advance", {"until_ns": day.manifest.start_ns + 7200 * 10**9})
+        latest = lives.broker(url, "stocks/quotes/latest", symbols="A")["quotes"]["A"]
+        assert latest["t"] > utc_text(day.manifest.start_ns + 6600 * 10**9)
+        assert server.market.known == int((day.events.ts_recv <= server.market.now).sum()) > server.market.i
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "operator", "at": "+1h"},
+        {"kind": "report_bust"},
+        {"kind": "report_correct"},
+        {"kind": "halt", "from": "+9h"},
+        {"kind": "pull", "at": "+3d"},
+        {"kind": "reject", "symbols": ["Z"]},
+    ],
+)
+def test_refused(day, fault):
+    with pytest.raises(BadInput, match=fault["kind"]) as e:
+        Server(day, faults=plan(fault))
+    assert "\n" not in str(e.value)
+
+
+def test_refused_at_the_command_line(tmp_path):
+    day = str(Path(__file__).parents[1] / "fixtures" / "equity-day")
+    (tmp_path / "p.toml").write_text("[[fault]]\nkind = 'operator'\nat = '+1h'\n")
+    for path in (tmp_path / "p.toml", tmp_path / "none.toml"):
+        command = [sys.executable, "-m", "replay", "serve", day, "--port", "0", "--faults", str(path)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert (told.returncode, told.stdout) == (2, "") and told.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_the_live_runner_under_a_plan(tmp_path, monkeypatch):
+    pytest.importorskip("alpaca")
+    from replay.live.alpaca import jobs
+
+    monkeypatch.setattr(jobs, "LOOK_S", (0.05, 0.1, 0.2, 0.3))
+    monkeypatch.setattr(jobs, "SETTLE_S", 1.0)
+    faults = plan(
+        {"kind": "request_lost", "share": 0.2, "to": "+60m"},
+        {"kind": "report_lost", "share": 0.2, "to": "+60m"},
+        {"kind": "report_twice", "share": 0.3},
+        {"kind": "feed_outage", "share": 0.1},
+    )
+    session = synth.equity_day(n_events=20_000, seed=4)
+    with (
+        lives.serving(session, speed=60.0, faults=faults) as (server, url),
+        lives.living(lives.order(url, tmp_path, PINGER, SYMBOLS), monkeypatch) as runner,
+    ):
+        with lives.aside(runner) as raised:
+            struck = lambda: [f["struck"] for f in lives.control(url, "state")["faults"]]  # noqa: E731
+            lives.until(lambda: (runner.desk.header.n_fills >= 6 and all(struck())) or raised, 120)
+        assert not raised, raised
+        settled(runner, server)
+    lives.verified(tmp_path / "journal")
