@@ -145,7 +145,6 @@ def test_the_broker_knows_what_its_clients_miss(day):
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": "operator", "at": "+1h"},
         {"kind": "report_bust"},
         {"kind": "report_correct"},
         {"kind": "halt", "from": "+9h"},
@@ -159,9 +158,22 @@ def test_refused(day, fault):
     assert "\n" not in str(e.value)
 
 
+def test_what_is_ours_is_left_to_the_run(day):
+    """One plan for the server and the run: each does its own."""
+    ours = (
+        {"kind": "operator", "at": "+1h"},
+        {"kind": "pause", "from": "+1h", "to": "+2h"},
+        {"kind": "disk_full", "from": "+1h"},
+    )
+    server = Server(day, faults=plan({"kind": "reject"}, *ours))
+    assert server.planned.left == ["disk_full", "operator", "pause"] and [f.kind for f in server.planned.plan.faults] == [
+        "reject"
+    ]
+
+
 def test_refused_at_the_command_line(tmp_path):
     day = str(Path(__file__).parents[1] / "fixtures" / "equity-day")
-    (tmp_path / "p.toml").write_text("[[fault]]\nkind = 'operator'\nat = '+1h'\n")
+    (tmp_path / "p.toml").write_text("[[fault]]\nkind = 'report_bust'\n")
     for path in (tmp_path / "p.toml", tmp_path / "none.toml"):
         command = [sys.executable, "-m", "replay", "serve", day, "--port", "0", "--faults", str(path)]
         told = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -179,7 +179,7 @@ class App:
         try:
             raw = await request.read()
             body = json.loads(raw) if raw else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return _json(400, {"message": "expected JSON"})
         try:
             status, answer, streams = self.control.handle(request.method, request.match_info["what"], body)
@@ -332,6 +332,8 @@ async def _serve(server: Server, host: str, port: int, say: Callable[[str], None
     say(
         f"serving {m.name} ({m.n_events:,} events, {', '.join(server.assets.symbols[:8])}) at {url}, speed {server.speed}; stop with Ctrl-C"
     )
+    if server.planned.left:
+        say(f"faults    {', '.join(server.planned.left)}: left to the run that trades: replay paper --faults")
     said = ""
     try:
         while not stop.is_set() and not (clock.done() and clock.exception()):

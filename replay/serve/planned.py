@@ -14,11 +14,12 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from replay.data.session import Session
 from replay.errors import BadInput
-from replay.faults.plan import MILLION, Plan
+from replay.faults.plan import MILLION, OURS, Plan
 from replay.trader.orders import EXEC_NAMES
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 BY_VENUE = (V.REQUEST_SLOW, V.REPORT_SLOW, V.REJECT, V.PULL)
 UNSERVED = {
-    "operator": "it is ours and not the broker's",
     "report_bust": "the server's accounts know no trade that is taken back",
     "report_correct": "the server's accounts know no trade that is corrected",
 }
@@ -44,18 +44,20 @@ ORDERS = "/v2/orders"
 
 
 class Planned:
-    """A plan over one session. `struck` counts by the index of the fault. Raises `BadInput` for what cannot be served, or never strikes."""
+    """A plan over one session; `plan` is what of it is a broker's, the rest is left to the run that trades (`replay paper --faults`).
+    `struck` counts by the index of the fault. Raises `BadInput` for what cannot be served, or never strikes."""
 
     def __init__(self, session: Session, plan: Plan):
         m = session.manifest
-        self.plan, self.manifest = plan, m
+        self.left = sorted({f.kind for f in plan.faults} & set(OURS))
+        self.plan, self.manifest = msgspec.structs.replace(plan, faults=tuple(f for f in plan.faults if f.kind not in OURS)), m
         self.struck: Counter[int] = Counter()
         self._symbols = [i.symbol for i in m.instruments]
         self._sent: Counter[tuple[str, str]] = Counter()
         self._due: list[tuple[int, int, Account, dict]] = []
         self._number = itertools.count()
         self._spans = []
-        for f in plan.faults:
+        for f in self.plan.faults:
             if f.kind in UNSERVED:
                 raise BadInput(f"faults: {f.kind} is not served: {UNSERVED[f.kind]}: leave it out")
             start, end = f.span(m)
@@ -63,7 +65,7 @@ class Planned:
             if start >= m.end_ns or end <= m.start_ns:
                 raise BadInput(f"faults: {f.kind} {f.when()}: {m.name} has nothing at that time: correct it")
             self._spans.append((start, end))
-        windows = plan.windows(m)
+        windows = self.plan.windows(m)
         self.windows = windows[np.isin(windows["kind"], BY_VENUE)]
 
     def _strikes(self, kind: str, now: int, what: str, symbol: str, *of: object) -> int | None:

@@ -93,7 +93,7 @@ class Server:
 
     def permits(self, secret: str) -> bool:
         """Whether a secret is the token's; without a token any is."""
-        return self.token is None or hmac.compare_digest(secret.encode(), self.token.encode())
+        return self.token is None or hmac.compare_digest(secret.encode(errors="surrogatepass"), self.token.encode())
 
     def admit(self, stream: DataStream, account: Account) -> bool:
         """One market-data connection an account and endpoint."""
