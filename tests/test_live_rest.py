@@ -10,6 +10,8 @@ pytest.importorskip("alpaca")
 
 from replay.errors import BadInput  # noqa: E402
 from replay.live.alpaca import account, rest  # noqa: E402
+from replay.live.alpaca.adapter import Alpaca  # noqa: E402
+from replay.live.alpaca.jobs import Route  # noqa: E402
 
 
 @contextlib.contextmanager
@@ -64,3 +66,16 @@ def test_an_order_whose_answer_is_none_is_not_known(body):
 def test_a_cancel_has_no_body():
     with answering(204) as (url, _), contextlib.closing(rest.Rest("KEY", "SECRET", True, url)) as r:
         assert r.call("delete", "/orders/1").outcome == rest.DONE
+
+
+def test_orders_may_be_sent_while_the_books_are_asked_for():
+    """The books are read in a thread of their own."""
+    adapter = Alpaca.__new__(Alpaca)
+    adapter.routes = {"a": Route(), "b": Route(asking=1)}
+
+    def settled(root):
+        adapter.routes[f"{root} and another"] = Route()
+        return Alpaca.settled(adapter, root)
+
+    adapter.settled = settled
+    assert adapter.quiet() == {"a"}

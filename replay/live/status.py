@@ -23,7 +23,7 @@ FILE = "status.json"
 
 def write_status(r: Runner) -> None:
     """How it stands at the end, into the journal's folder, with the histograms of every hop: {upper end in ns: how many}."""
-    out = {**status_of(r), "hops_ns": {name: h.buckets() for name, h in r.hops.by_name.items()}}
+    out = {**status_of(r), "hops_ns": {name: h.buckets() for name, h in list(r.hops.by_name.items())}}
     (r.desk.disk.folder / FILE).write_bytes(msgspec.json.encode(out))
 
 

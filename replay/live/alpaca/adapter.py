@@ -318,6 +318,10 @@ class Alpaca:
         route = self.routes.get(root)
         return route is None or (route.posting is None and route.asking == 0)
 
+    def quiet(self) -> set[str]:
+        """The orders about which every request has its answer. Meanwhile other threads begin to ask about new ones."""
+        return {root for root in list(self.routes) if self.settled(root)}
+
     def activities(self, after: str, rest: Rest | None = None) -> list[dict]:
         """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
         out: list[dict] = []
@@ -332,7 +336,7 @@ class Alpaca:
     def books(self, cl_ord_ids: list[str]) -> Books:
         """The broker's books, and what became of the orders asked about that are no longer open. Raises `NoAnswer`."""
         asked_ns, account = self.now(), self.get("/account")
-        quiet = {root for root in self.routes if self.settled(root)}
+        quiet = self.quiet()
         earlier = [root for root in cl_ord_ids if root not in self.routes]  # of a process before this one
         raw, query = [], {"status": "open", "limit": PAGE, "direction": "asc", "nested": False}
         while True:
