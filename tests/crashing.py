@@ -82,7 +82,7 @@ class Venue:
         self.put = put
         put(Link("order updates", True))
 
-    def listen(self):
+    def listen(self, behind):
         self.put(Link("market data", True))
 
     def send(self, commands, leave):
@@ -227,7 +227,7 @@ class Life:
         self.desk.__enter__()
         self.venue.start(self.runner.inbox.put)
         self.runner._begin()
-        self.venue.listen()
+        self.venue.listen(self.runner.inbox.qsize)
         self.runner.due = dict.fromkeys(("flush", "durable", "snapshot", "books", "confirm"), 1e18)
 
     def _watch(self) -> None:

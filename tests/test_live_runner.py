@@ -53,7 +53,7 @@ class Script:
         self.put = put
         put(Link("order updates", True))
 
-    def listen(self):
+    def listen(self, behind):
         self.put(Link("market data", True))
 
     def ask(self, cl_ord_ids):
@@ -111,7 +111,7 @@ class Run:
     def begin(self):
         self.broker.start(self.r.inbox.put)
         self.r._begin()
-        self.broker.listen()
+        self.broker.listen(self.r.inbox.qsize)
         self.r.due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18, "confirm": 1e18}
         self.broker.hours()
         return self.say()

@@ -1,5 +1,7 @@
 """Alpaca's messages as ours and back, without the SDK and without sockets."""
 
+import asyncio
+from collections import deque
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -180,3 +182,28 @@ def test_money_and_times():
     assert wire.money("-0.00000001") == -1 and wire.money(Decimal("99.999999999")) == 9_999_999_999
     assert wire.stamp_ns("2026-03-02T09:30:00.000366-05:00") == 1_772_461_800_000_366_000
     assert wire.stamp_ns("2026-03-02T14:30:00Z") == 1_772_461_800_000_000_000 and wire.stamp_ns(STAMP) == NS
+
+
+def test_nothing_more_is_read_while_too_much_waits(monkeypatch):
+    """So that memory stays what it is, and the server waits."""
+    pytest.importorskip("alpaca")
+    from replay.live.alpaca.streams import MOST_BEHIND, Socket
+
+    messages, heard, waiting = iter([b"a", b"b", None]), [], [MOST_BEHIND + 1]
+
+    async def read(self):
+        return next(messages)
+
+    monkeypatch.setattr(Socket.__mro__[1], "read_message", read)
+    s = Socket.__new__(Socket)
+    s._got, s._pieces, s.reader = 0, deque([(0, 1)]), SimpleNamespace(_buffer=b"")
+    s.each, s.behind = (lambda message, at: heard.append(message)), (lambda: waiting[0])
+
+    async def play():
+        task = asyncio.create_task(s.read_message())
+        await asyncio.sleep(0.05)
+        assert heard == [b"a"]
+        waiting[0] = MOST_BEHIND
+        assert await task is None and heard == [b"a", b"b"]
+
+    asyncio.run(play())

@@ -181,8 +181,8 @@ class Broker(Protocol):
     def start(self, put: Callable[[object], None]) -> None:
         """Begin to listen to order updates; everything heard goes to `put`, from any thread."""
 
-    def listen(self) -> None:
-        """Begin to listen to market data."""
+    def listen(self, behind: Callable[[], int]) -> None:
+        """Begin to listen to market data; `behind` says how much of what `put` was given waits: while that is much, nothing more is read."""
 
     def ask(self, cl_ord_ids: list[str]) -> None:
         """Ask for the broker's books and for these orders; `Books` or `Failed` comes through `put`."""

@@ -92,7 +92,7 @@ class Runner:
             try:
                 broker.start(self.inbox.put)
                 self._begin()
-                broker.listen()
+                broker.listen(self.inbox.qsize)
                 now = time.monotonic()
                 s = self.settings
                 self.due = {

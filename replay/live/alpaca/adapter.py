@@ -92,9 +92,9 @@ class Alpaca:
             lane.start()
         self.streams.start()
 
-    def listen(self) -> None:
+    def listen(self, behind: Callable[[], int]) -> None:
         self.streams.subscribe(list(self.scales), self.bars, self.crypto)
-        self.streams.listen()
+        self.streams.listen(behind)
 
     def stop(self) -> None:
         for lane in self.lanes:

@@ -23,6 +23,7 @@ from websockets.legacy.client import WebSocketClientProtocol
 from replay.live.broker import Link
 from replay.live.hops import stamp
 
+MOST_BEHIND, REST_S = 50_000, 0.002  #: events that may wait for the trader before no more are read, and how often it is asked
 LISTEN_S = 5.0  #: between two looks whether to stop
 STOP_S, CANCELS = 1.5, 3  #: how long one end of a connection is waited for, and how often its task is told to end
 #: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
@@ -37,11 +38,13 @@ logging.getLogger("alpaca").propagate = False
 
 class Socket(WebSocketClientProtocol):
     """The SDK's websocket. Where `each` is set it is called with every message, at once, and when its last byte came from the socket:
-    `recv` takes two more tasks and four turns of the loop, as much CPU as everything else about a message."""
+    `recv` takes two more tasks and four turns of the loop, as much CPU as everything else about a message. While `behind` says that too
+    many wait, nothing is read, and the server waits with what it sends."""
 
     def __init__(self, *a, **kw):
         super().__init__(*a, **kw)
         self.each: Callable[[bytes | str, int], None] | None = None
+        self.behind: Callable[[], int] = lambda: 0
         self._got, self._pieces = 0, deque()
 
     def data_received(self, data: bytes) -> None:
@@ -58,6 +61,8 @@ class Socket(WebSocketClientProtocol):
             if self.each is None or message is None:
                 return message
             self.each(message, pieces[0][1])
+            while self.behind() > MOST_BEHIND:
+                await asyncio.sleep(REST_S)
 
 
 class _Telling:
@@ -84,13 +89,15 @@ class _Telling:
 
 
 class _Market:
+    behind: Callable[[], int] = staticmethod(lambda: 0)  #: how much of what was told is not dealt with yet
+
     async def _consume(self) -> bool:
         """Until the connection ends, which raises; True where it fell mute. As the SDK's, but messages are dealt with where they are read."""
         ws, loop = self._ws, asyncio.get_running_loop()
         self._data_received, self._newest = False, loop.time()
         while ws.messages:
             self._frame(ws.messages.popleft(), stamp())
-        ws.each = self._frame
+        ws.each, ws.behind = self._frame, self.behind
         while not ws.transfer_data_task.done():
             if not self._stop_stream_queue.empty():
                 self._stop_stream_queue.get(timeout=1)
@@ -188,8 +195,9 @@ class Streams:
         self._thread.start()
         self._run(self.updates)
 
-    def listen(self) -> None:
-        """Connect for market data."""
+    def listen(self, behind: Callable[[], int]) -> None:
+        """Connect for market data; `behind` says how much of it waits to be dealt with."""
+        self.data.behind = behind
         self._run(self.data)
 
     def send_data(self, message: dict) -> None:
