@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from replay.events import LAST
+from replay.events import EVENT, LAST
 from replay.live.alpaca.streams import Streams
 from replay.live.broker import Row
 from replay.live.hops import stamp
 
+INSTRUMENT = slice(
+    EVENT.fields["instrument"][1], EVENT.fields["instrument"][1] + EVENT["instrument"].itemsize
+)  #: of an event's bytes
 BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 
 
@@ -19,7 +22,11 @@ class Bars:
         self.streams, self.put, self.n = streams, put, n
         self.last = 0  # the close of the newest minute given, ns
         self._minute: list[bytes] = []  # the newest minute, until it is complete
-        self._heard = self._filled = 0  # when the newest bar was heard; the newest close that history gave
+        self._heard = 0  # when the newest bar was heard
+        self._filled, self._given = (
+            0,
+            set(),
+        )  # the newest close that history gave, and whose bars of it: it may not have had all yet
         self._filling, self._late = 0, []  # gaps whose bars are being fetched, and what the stream has brought meanwhile
 
     def hear(self, event: bytes, heard: int) -> None:
@@ -27,7 +34,8 @@ class Bars:
         if self._filling:
             self._late.append((event, heard))
             return
-        if close_of(event) <= self._filled:
+        close = close_of(event)
+        if close < self._filled or (close == self._filled and event[INSTRUMENT] in self._given):
             return
         if self._minute and self._minute[0][:8] != event[:8]:
             self._end()
@@ -54,7 +62,7 @@ class Bars:
         for close, events in sorted(minutes.items()):
             if close > self.last:
                 self._give(close, events, 0)
-                self._filled = close
+                self._filled, self._given = close, {event[INSTRUMENT] for event in events}
         late, self._late = self._late, []
         for event, heard in late:
             self.hear(event, heard)
