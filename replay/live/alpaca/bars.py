@@ -9,9 +9,8 @@ from replay.live.alpaca.streams import Streams
 from replay.live.broker import Row
 from replay.live.hops import stamp
 
-INSTRUMENT = slice(
-    EVENT.fields["instrument"][1], EVENT.fields["instrument"][1] + EVENT["instrument"].itemsize
-)  #: of an event's bytes
+_AT = EVENT.fields["instrument"][1]
+INSTRUMENT = slice(_AT, _AT + EVENT["instrument"].itemsize)  #: of an event's bytes
 BARS_S = 2.0  #: how long the bars of one minute are waited for after the first
 
 
@@ -23,10 +22,8 @@ class Bars:
         self.last = 0  # the close of the newest minute given, ns
         self._minute: list[bytes] = []  # the newest minute, until it is complete
         self._heard = 0  # when the newest bar was heard
-        self._filled, self._given = (
-            0,
-            set(),
-        )  # the newest close that history gave, and whose bars of it: it may not have had all yet
+        self._filled = 0  # the newest close that history gave
+        self._given: set[bytes] = set()  # whose bars of it: history may not have had all yet
         self._filling, self._late = 0, []  # gaps whose bars are being fetched, and what the stream has brought meanwhile
 
     def hear(self, event: bytes, heard: int) -> None:

@@ -89,7 +89,7 @@ class _Telling:
 
 
 class _Market:
-    behind: Callable[[], int] = staticmethod(lambda: 0)  #: how much of what was told is not dealt with yet
+    behind: Callable[[], int]  #: set before it runs: how much of what was told is not dealt with yet
 
     async def _consume(self) -> bool:
         """Until the connection ends, which raises; True where it fell mute. As the SDK's, but messages are dealt with where they are read."""
