@@ -11,8 +11,10 @@ import random
 from decimal import Decimal
 
 import msgspec
+import numpy as np
 
 from replay.data.session import Session
+from replay.events import TRADE
 from replay.faults.plan import ACTS, KINDS, OURS, Fault, Plan
 from replay.runs.config import Chosen, RunConfig
 from replay.trader.limits import Limits
@@ -22,6 +24,7 @@ RANDOM = "replay.fuzz.trader"  #: the source of the random order flow
 REPORTS = ["new", "trade", "canceled", "replaced", "rejected", "expired", "cancel_rejected", "replace_rejected"]
 SECOND = 10**9
 LONGEST_NS = 600 * SECOND
+PLENTY = Decimal(10**7)  #: enough capital for large orders
 FAR_NS = 10**18  #: of drawn legs no end is sure
 
 
@@ -38,14 +41,17 @@ def schedule(base: RunConfig, session: Session, seed: int, number: int, events: 
     start, end = int(rows.ts_recv[first]), int(rows.ts_recv[first + n - 1])
     gap = max(1000, (end - start) // n)
     feed_faults = draw.random() < 0.85 and m.counts.get("order") is None
-    lots = 1 + int(draw.expovariate(0.5))
+    lots, capital = 1 + int(draw.expovariate(0.5)), base.initial_capital
     strategies = base.strategies
     flow = draw.random()
+    if flow < 0.5 and not alone:
+        lots, capital = max(lots, int(_usual_size(rows[first : first + n]) * draw.choice((1, 3, 10)))), max(capital, PLENTY)
     if flow < 0.8 and not alone:
         strategies = (*(() if flow < 0.3 else strategies), _random_trader(draw, lots))
     return msgspec.structs.replace(
         base,
         strategies=strategies,
+        initial_capital=capital,
         latency=_latency(draw, gap, feed_faults),
         limits=base.limits if base.limits != Limits() else _limits(draw, gap, lots * float(m.instruments[0].lot_size)),
         from_=text_of(start),
@@ -65,6 +71,12 @@ def settled_by(config: RunConfig, session: Session) -> int:
     for f in config.faults.faults:
         longest += sum(duration_ns(getattr(f, name), name) for name in ("timeout", "lookup", "delay"))
     return session.manifest.end_ns + min(int(8 * longest), FAR_NS) + SECOND
+
+
+def _usual_size(rows: np.ndarray) -> float:
+    """Median size of the trades among some rows, in lots: orders of as much and more fill in parts."""
+    sizes = rows.b[rows.kind == TRADE]
+    return float(np.median(sizes)) if len(sizes) else 1.0
 
 
 def _random_trader(draw: random.Random, lots: int) -> Chosen:
@@ -158,17 +170,17 @@ def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: i
     start = draw.randint(0, last - 2)
     values: dict[str, object] = {"at": f"+{max(1, start)}ns"} if "at" in takes else {}
     if "at" not in takes:
-        span = min(last - start, max(1, int(length ** draw.random())))
+        span = min(last - start, int(gap * (length / gap) ** draw.random()))
         values = {"from_": f"+{max(1, start)}ns", "to": f"+{max(1, start) + max(1, span)}ns"}
     if "share" in takes:
         values["share"] = Decimal(draw.choice(("0.03", "0.1", "0.3", "0.7", "1")))
     if "delay" in takes:
-        values["delay"] = _ns(draw, 1, 50 * gap)
+        values["delay"] = _ns(draw, gap / 10, 200 * gap)
     if "factor" in takes:
         known = {"feed_outlier": ("0.01", "0.9", "1.1", "20"), "feed_burst": (2, 5, 30)}.get(kind, (2, 5, 30, 300))
         values["factor"] = Decimal(draw.choice(known))
     if "timeout" in takes:
-        values["timeout"], values["lookup"] = _ns(draw, 1, 50 * gap), _ns(draw, 1, 20 * gap)
+        values["timeout"], values["lookup"] = _ns(draw, gap / 100, 50 * gap), _ns(draw, gap / 100, 20 * gap)
     if "act" in takes:
         values["act"] = draw.choice((*ACTS, "resume"))
     for name, known in (("requests", ["new", "cancel", "replace"]), ("reports", REPORTS)):
