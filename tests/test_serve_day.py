@@ -262,6 +262,20 @@ def test_a_scripted_day(at):
     fills = c.get("/account/activities", {"activity_types": "FILL"})
     assert len(fills) == sum(u.event in ("fill", "partial_fill") for u in heard) and fills[0]["activity_type"] == "FILL"
     assert c.get("/account/activities/FILL", {"page_size": 1})[0] == fills[0]
+    for direction, wanted in (("desc", fills), ("asc", fills[::-1])):
+        paged, query = [], {"page_size": 2, "direction": direction}
+        while page := c.get("/account/activities/FILL", query):
+            paged += page
+            query["page_token"] = page[-1]["id"]
+        assert paged == wanted
+    middle = fills[len(fills) // 2]["transaction_time"]
+    times = {how: [f["transaction_time"] for f in c.get("/account/activities/FILL", {how: middle})] for how in ("after", "until")}
+    assert times == {
+        "after": [f["transaction_time"] for f in fills if f["transaction_time"] > middle],
+        "until": [f["transaction_time"] for f in fills if f["transaction_time"] < middle],
+    }
+    assert c.get("/account/activities/FILL", {"date": middle[:10]}) == fills
+    assert c.get("/account/activities/FILL", {"date": "2020-01-01"}) == []
     assert c.get_portfolio_history(GetPortfolioHistoryRequest()).base_value == 100_000
     assert [a.symbol for a in c.get_all_assets(GetAssetsRequest(status="active"))] == ["AAPL", "MSFT"]
     assert c.get_asset("MSFT").shortable is True

@@ -28,13 +28,18 @@ def shrink(
             runs += 1
             told(min(runs, MOST_RUNS), MOST_RUNS)
             found = runner.run(simpler)
-            if found.broken and found.broken.rule == outcome.broken.rule:
+            if _same(found, outcome):
                 config, outcome = simpler, found
                 break
         else:
             return config, outcome
         if runs >= MOST_RUNS:
             return config, outcome
+
+
+def _same(found: Outcome, outcome: Outcome) -> bool:
+    """Whether both broke the same; a slice that is refused before it begins is not what a strategy raised."""
+    return found.broken is not None and (found.broken.rule, found.inputs > 0) == (outcome.broken.rule, outcome.inputs > 0)
 
 
 def _simpler(config: RunConfig, outcome: Outcome, runner: Runner) -> Iterator[RunConfig]:
@@ -96,7 +101,7 @@ def _moved(f: Fault, by: int) -> Fault | None:
 
 
 def _plainer(config: RunConfig) -> Iterator[RunConfig]:
-    for name in ("latency", "fill", "order_capacity", "commission", "seed"):
+    for name in ("latency", "fill", "order_capacity", "commission", "seed", "initial_capital"):
         default = getattr(RunConfig(), name)
         if getattr(config, name) != default:
             yield _with(config, **{name: default}, **({"queue": "risk_averse"} if name == "fill" else {}))

@@ -48,7 +48,9 @@ class Account:
         self.by_client_id: dict[str, Order] = {}
         self.outbox: list[Request] = []
         self.updates: deque[dict] = deque()
-        self.fills: list[dict] = []  # account activities
+        self.fills: list[dict] = []  # account activities, oldest first
+        self.filled_ns: list[int] = []  # when each was made
+        self.fill_of: dict[str, int] = {}  # place of each by its id
         self.history: list[tuple[int, Decimal]] = []  # equity by session time
         self.market_ns = 0  # steady clock: when market data was last written to a socket of this account
         self.configuration = {
@@ -221,11 +223,15 @@ class Account:
             self._asked[o.handle].append("amend")
             self._send(CMD_REPLACE, o, o.base + qty, o.limit_px, o.stop_px)
 
-    def working(self) -> list[Order]:
-        """Orders that may still trade, oldest first: not the legs of an entry that has not been filled, nor what is to replace another."""
+    def open_orders(self) -> list[Order]:
+        """Orders that have not ended, oldest first."""
         for ident in [ident for ident, o in self._open.items() if o.ended]:
             del self._open[ident]
-        return [o for o in self._open.values() if self._replacing.get(o.handle) is not o and not (o.entry and not o.handle)]
+        return list(self._open.values())
+
+    def working(self) -> list[Order]:
+        """Orders that may still trade, oldest first: not the legs of an entry that has not been filled, nor what is to replace another."""
+        return [o for o in self.open_orders() if self._replacing.get(o.handle) is not o and not (o.entry and not o.handle)]
 
     def on_open(self) -> None:
         """The session opens: what was accepted before is routed."""
@@ -289,9 +295,12 @@ class Account:
 
     def _activity(self, o: Order, r: Report, done: bool) -> None:
         i = self.assets.instruments[o.instrument]
+        ident = f"{utc_text(r.ts)[:19].translate(str.maketrans('', '', '-T:'))}000::{self.uuid()}"
+        self.fill_of[ident] = len(self.fills)
+        self.filled_ns.append(r.ts)
         self.fills.append(
             {
-                "id": f"{utc_text(r.ts)[:19].translate(str.maketrans('', '', '-T:'))}000::{self.uuid()}",
+                "id": ident,
                 "activity_type": "FILL",
                 "transaction_time": utc_text(r.ts),
                 "type": "fill" if done else "partial_fill",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from replay.serve.orders import ENDED, Order, rounded, view
 from replay.serve.server import Server
 from replay.serve.ticket import number
 
+DAY_NS = 86_400 * 10**9
 PERIODS = {"D": 1, "W": 7, "M": 31, "A": 366}
 
 
@@ -59,7 +61,7 @@ class Rest:
         after, until = (self._time(q.get(name)) for name in ("after", "until"))
         chosen = [
             o
-            for o in c.account.orders.values()
+            for o in (c.account.open_orders() if status == "open" else c.account.orders.values())
             if (status == "all" or (o.status in ENDED) == (status == "closed"))
             and (not symbols or o.instrument in symbols)
             and (q.get("side") in (None, "", "buy" if o.side > 0 else "sell"))
@@ -172,15 +174,19 @@ class Rest:
 
     def activities(self, c: Call) -> Answer:
         kinds = (c.args.get("type") or c.query.get("activity_types") or "FILL").split(",")
-        found = list(c.account.fills) if "FILL" in kinds else []
-        if c.query.get("direction", "desc") != "asc":
-            found.reverse()
-        token = c.query.get("page_token")
-        if token:
-            ids = [f["id"] for f in found]
-            found = found[ids.index(token) + 1 :] if token in ids else []
-        size = c.query.get("page_size", "100")
-        return 200, found[: int(size) if size.isdigit() else 100]
+        a, q = c.account, c.query
+        after, until, day = (self._time(q.get(name)) for name in ("after", "until", "date"))
+        first = max(0 if after is None else bisect_right(a.filled_ns, after), 0 if day is None else bisect_left(a.filled_ns, day))
+        end = min(len(a.fills) if t is None else bisect_left(a.filled_ns, t) for t in (until, day and day + DAY_NS))
+        if "FILL" not in kinds:
+            end = first
+        size = min(int(q.get("page_size", "100")), 100) if q.get("page_size", "100").isdigit() else 100
+        place = a.fill_of.get(q["page_token"], end) if q.get("page_token") else None
+        if q.get("direction", "desc") == "asc":
+            first = first if place is None else max(first, place + 1)
+            return 200, a.fills[first : min(end, first + size)]
+        end = end if place is None else min(end, place)
+        return 200, a.fills[max(first, end - size) : end][::-1]
 
     def portfolio_history(self, c: Call) -> Answer:
         a = c.account

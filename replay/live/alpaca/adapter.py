@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from replay.data.times import utc_text
 from replay.errors import BadInput
 from replay.events import GAP
 from replay.live import broker as B
@@ -323,9 +324,10 @@ class Alpaca:
         return {root for root in list(self.routes) if self.settled(root)}
 
     def activities(self, after: str, rest: Rest | None = None) -> list[dict]:
-        """Every fill of the account after a time, oldest first. Raises `NoAnswer`."""
+        """Every fill of the account since a time (text), oldest first. Raises `NoAnswer`."""
         out: list[dict] = []
-        query = {"after": after, "direction": "asc", "page_size": ACTIVITIES}
+        earlier = utc_text(wire.stamp_ns(after) - 10**9)[:19] + "Z"  # whole seconds are asked for, and what is later than they
+        query = {"after": earlier, "direction": "asc", "page_size": ACTIVITIES}
         while True:
             page = self.get("/account/activities/FILL", query, rest)
             out += page
@@ -354,7 +356,7 @@ class Alpaca:
             else:
                 ours.append(o)
         filled = [o for o in ours if float(o["filled_qty"]) or o.get("replaces")]
-        activities = self.activities(min(o["created_at"] for o in filled)[:10] + "T00:00:00Z") if filled else None
+        activities = self.activities(min(o["created_at"] for o in filled)) if filled else None
         opened = []
         for o in ours:
             root = str(parse(o["client_order_id"])._replace(seq=0))
