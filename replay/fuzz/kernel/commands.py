@@ -219,7 +219,15 @@ def on_new(cb, c, tb, h, r):
 
 
 @fn
-def on_request(cb, c, h, r, replacing):
+def reduces(cb, c, tb, h, o, lots):
+    """Whether `lots` of an order, beside the others that work on its side, only make the position smaller."""
+    pos = held(cb, c)[o.instrument].qty
+    others = working(cb, c, tb, h, o.instrument, -1, o.side) - may_trade(cb, c, tb, h, o, False)
+    return o.side * pos < 0 and lots + others <= abs(pos)
+
+
+@fn
+def on_request(cb, c, tb, h, r, replacing):
     """A cancel or replace went out."""
     apart()
     o = orders(cb, c)[r.a & SLOT_MASK]
@@ -235,6 +243,8 @@ def on_request(cb, c, h, r, replacing):
         broke(c, h, B.KILLED, r.b, c.reason, r.a, r.instrument)
     if r.b <= o.cum:
         broke(c, h, B.DEAD_REQUEST, r.b, o.cum, r.a, r.instrument)
+    if c.state == T.HALTED and r.b >= o.qty and not reduces(cb, c, tb, h, o, r.b - o.cum):
+        broke(c, h, B.HALTED, r.b, o.qty, r.a, r.instrument)
     o.request = T.REPLACING
     o.new_qty = r.b
     o.new_px = r.d if o.type == T.STOP else r.c
@@ -289,7 +299,7 @@ def on_output(cb, c, tb, h, e, rows, n_rows, left):
             if kind == OUT_NEW:
                 on_new(cb, c, tb, h, r)
             else:
-                on_request(cb, c, h, r, kind == OUT_REPLACE)
+                on_request(cb, c, tb, h, r, kind == OUT_REPLACE)
         if kind <= OUT_REFUSED or kind == OUT_STATE or (kind == OUT_REPORT and r.d & 1):
             decided = True
     commands = at(tb + h.commands_at, h.commands_n, T.COMMAND)

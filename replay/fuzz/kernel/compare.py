@@ -116,6 +116,8 @@ def positions(cb, c, tb, h, instrument):
             broke(c, h, B.POSITION, p.qty, m.qty, 0, instrument)
         if s > 0 and (p.buying != m.buying or p.selling != m.selling):
             broke(c, h, B.EXPOSURE, p.buying - p.selling, m.buying - m.selling, 0, instrument)
+        if p.cost != m.cost:
+            broke(c, h, B.COST, p.cost, m.cost, 0, instrument)
         if p.fees != m.fees or (s > 0 and p.cash != m.cash):
             broke(c, h, B.CASH, p.fees, m.fees, 0, instrument)
         most_held = T.limits(tb, h)[s * n + instrument].max_position

@@ -46,6 +46,8 @@ def look(cb, c, tb, vb, h, e):
     c.was_digest = h.digest
     if h.state != c.state:
         broke(c, h, B.TRADER_STATE, h.state, c.state, 0, -1)
+    if c.spike and c.state == T.ACTIVE:
+        broke(c, h, B.REJECTIONS, c.n_rejected, T.limits(tb, h)[0].reject_spike, e.a, e.instrument)
     order_rows(cb, c, tb, h, 0)
     if e.instrument < c.n_instruments and e.kind != CONTROL:
         positions(cb, c, tb, h, e.instrument)

@@ -21,7 +21,7 @@ from replay.events import (
 from replay.events import HALTED as MARKET_STOPPED
 from replay.fuzz.kernel import rules as B
 from replay.fuzz.kernel.layout import N_STATES, execs, held, live, markets, orders
-from replay.kernel.fixed import money
+from replay.kernel.fixed import money, mul_div
 from replay.kernel.memory import apart, at, fn, hot
 from replay.trader.layout import (
     ACTIVE,
@@ -35,6 +35,7 @@ from replay.trader.layout import (
     STOP,
     STOP_LIMIT,
     instruments,
+    limits,
 )
 from replay.trader.layout import orders as trader_orders
 from replay.trader.orders import (
@@ -115,12 +116,36 @@ def book(cb, c, i, o, qty, px):
     paid = money(px, o.side * qty, i.num, i.den)
     for k in range(2):
         p = held(cb, c)[(0 if k == 0 else (1 + o.strategy) * c.n_instruments) + o.instrument]
+        p.cost += cost_of(p, i, o.side * qty, px)
         p.qty += o.side * qty
         p.cash -= paid
         if qty > 0:
             p.fills += 1
     c.cash -= paid
     o.cum += qty
+
+
+@fn
+def cost_of(p, i, signed, px):
+    """What `signed` lots at `px` change in the cost of a position: what closes takes its share along, what opens adds its own."""
+    closed = min(abs(signed), abs(p.qty)) if p.qty * signed < 0 else 0
+    opened = signed - (closed if signed > 0 else -closed)
+    share = mul_div(p.cost, closed, abs(p.qty)) if closed > 0 else 0
+    paid = money(px, signed, i.num, i.den)
+    return paid - money(px, signed - opened, i.num, i.den) - share if opened != 0 else -share
+
+
+@fn
+def rejected(cb, c, tb, h):
+    """The venue rejected an order: so many within the window, and the trader must not go on."""
+    apart()
+    times = at(cb + c.rejected_at, c.rejected_n, I64)
+    times[c.n_rejected & (c.rejected_n - 1)] = h.now
+    c.n_rejected += 1
+    l = limits(tb, h)[0]
+    most_ = l.reject_spike
+    if 0 < most_ <= min(c.n_rejected, c.rejected_n):
+        c.spike = h.now - times[(c.n_rejected - most_) & (c.rejected_n - 1)] <= l.reject_window_ns
 
 
 @fn
@@ -248,6 +273,8 @@ def on_report(cb, c, tb, h, e, entry_ns):
             o.request = NO_REQUEST
         state = CANCELED if kind == EXEC_CANCELED or kind == EXEC_GONE else EXPIRED
         end(cb, c, o, REJECTED if kind == EXEC_REJECTED else state, told)
+        if kind == EXEC_REJECTED:
+            rejected(cb, c, tb, h)
 
 
 @fn
@@ -267,6 +294,7 @@ def on_fee(cb, c, e):
 def on_input(cb, c, tb, h, e, entry_ns):
     """One input of the trader."""
     apart()
+    c.spike = 0
     kind = e.kind
     if kind == REPORT:
         on_report(cb, c, tb, h, e, entry_ns)

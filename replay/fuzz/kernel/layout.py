@@ -37,7 +37,7 @@ ORDER = record(
 )
 EXEC = record(("id", "i8"), ("handle", "i8"), ("qty", "i8"), ("px", "i8"))
 #: What an account, or a strategy, holds of an instrument. Row 0 + instrument: the account; then one block a strategy.
-HELD = record(("qty", "i8"), ("buying", "i8"), ("selling", "i8"), ("cash", "i8"), ("fees", "i8"), ("fills", "i8"))
+HELD = record(("qty", "i8"), ("buying", "i8"), ("selling", "i8"), ("cash", "i8"), ("cost", "i8"), ("fees", "i8"), ("fills", "i8"))
 MARKET_VIEW = record(
     ("bid_px", "i8"),
     ("bid_sz", "i8"),
@@ -88,6 +88,8 @@ HEADER = record(
     ("timer_seq", "i8"),
     ("n_sent", "i8"),
     ("n_messages", "i8"),
+    ("n_rejected", "i8"),
+    ("spike", "i8"),  # the newest input was a rejection too many
     ("n_hits", "i8"),
     ("n_feed_hits", "i8"),
     ("cash", "i8"),
@@ -107,6 +109,7 @@ HEADER = record(
             "timers",
             "sent",
             "messages",
+            "rejected",
             "execs",
             "struck",
             "arrived",
@@ -159,6 +162,7 @@ def regions(orders: int, strategies: int, instruments: int, execs: int) -> dict[
         "timers": (TIMER, 256),
         "sent": (I64, 1 << 10),
         "messages": (I64, 1 << 10),
+        "rejected": (I64, 1 << 10),
         "execs": (EXEC, execs),
         "struck": (I64, N_KINDS * N_STATES),
         "arrived": (I64, N_EXECS * N_STATES),
