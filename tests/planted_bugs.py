@@ -16,7 +16,7 @@ BY_A_STRANGER = {
     "a granted replace keeps the old price": (REPORTS, "    o.px = px\n    if o.type == STOP:", "    if o.type == STOP:"),
     "rejections are not counted": (REPORTS, "            on_reject(tb, h)", "            h.c_rejected += 0"),
     "unknown is taken for accepted": (REPORTS, "o.state = PARTIAL if to == ACCEPTED and o.cum > 0 else to", "o.state = PARTIAL if o.cum > 0 else ACCEPTED"),
-    "a refused cancel frees the exposure": (REPORTS, "        return on_refused_request(tb, h, o, CANCELING)", "        expose(tb, h, o, 0)\n        return on_refused_request(tb, h, o, CANCELING)"),
+    "an answered request frees the exposure": (REPORTS, "    else:\n        answered(tb, h, o)\n", "    else:\n        answered(tb, h, o)\n        expose(tb, h, o, 0)\n"),
     "the cumulative quantity is the last one": (REPORTS, "    o.cum += qty\n    o.paid", "    o.cum = qty\n    o.paid"),
     "an impossible report does not halt": (REPORTS, "    halt(tb, h, reason)\n    return False", "    return False"),
     "a finished order takes a second fill for nothing": (REPORTS, "    book_fill(tb, h, o, e.id, e.b, e.c)\n    if TERMINAL", "    if not TERMINAL[o.state]:\n        book_fill(tb, h, o, e.id, e.b, e.c)\n    if TERMINAL"),
@@ -67,7 +67,7 @@ BY_A_STRANGER = {
     "an excess is flattened again and again": (GROUPS, "        leg.group_qty += lots\n", ""),
     "the flattener doubles the position": (GROUPS, "    side = -1 if v.pos > 0 else 1", "    side = 1 if v.pos > 0 else -1"),
     # intents
-    "an intent sent twice is two orders": (INTENTS, "            if rows[row].content == content:\n                return rows[row].answer", "            if rows[row].content == content + 1:\n                return rows[row].answer"),
+    "an intent sent twice is two orders": (INTENTS, "        if rows[row].intent_id == intent_id:\n            if", "        if rows[row].intent_id == intent_id and rows[row].content != content:\n            if"),
     "a replaced quantity is asked of risk without what has traded": (INTENTS, "o.side, qty - o.cum, limit_px", "o.side, 1, limit_px"),
 }  # fmt: skip
 

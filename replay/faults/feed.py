@@ -53,6 +53,8 @@ def arrange(session: Session, plan: Plan, recorded: bool) -> Feed:
             made.halt(fault, k)
         elif fault.kind == "operator":
             made.operator(fault, k)
+        elif fault.kind == "intent_twice":
+            made.intent_twice(fault, k)
         elif fault.kind.startswith("feed"):
             made.strike(fault, k)
     away = sorted((f.span(session.manifest), k) for k, f in enumerate(plan.faults) if f.kind in ("pause", "crash"))
@@ -192,6 +194,16 @@ class _Arranger:
         row["kind"], row["side"], row["flags"] = CONTROL, ACTS[f.act], LAST
         self._more(row, np.zeros(1, I64))
         self._hit(f, k, at, len(m.instruments), 1)
+
+    def intent_twice(self, f: Fault, k: int) -> None:
+        """An order that is no strategy's reaches us, and again."""
+        m = self.session.manifest
+        at = f.span(m)[0]
+        for ts in (at, at + duration_ns(f.delay, "delay")):
+            if m.start_ns <= ts < m.end_ns:
+                row = f.intent(k, len(m.instruments), ts)
+                self._more(row, np.zeros(1, I64))
+                self._hit(f, k, ts, int(row["instrument"][0]), 1)
 
     def _hit(self, f: Fault, k: int, ts: int, instrument: int, rows: int) -> None:
         hits = np.zeros(1, EVENT)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from replay.faults.disk import broken, full
 from replay.faults.plan import ACTS, OURS, Fault, Plan
-from replay.live.broker import Control
+from replay.live.broker import Control, Row
 from replay.live.disk import Disk
 from replay.trader.specs import duration_ns
 
@@ -78,6 +78,7 @@ class Faults:
         self.runner = runner
         runner.clock.wall = lambda: time.time_ns() + self.ahead_ns
         self._due = [d for f in self.plan.faults if f.kind in OURS if (d := _Due(*f.span_from(start), f)).end > now]
+        self._due += [d._replace(start=d.start + d.ns) for d in self._due if d.fault.kind == "intent_twice"]
         self._due = [d for d in self._due if d.fault.at is None or d.start >= now]  # an instant before us is over
         others = sorted({f.kind for f in self.plan.faults} - set(OURS))
         if others:
@@ -97,6 +98,9 @@ class Faults:
                 os.kill(os.getpid(), signal.SIGKILL)
             elif f.kind == "operator":
                 self.runner.inbox.put(Control(ACTS[f.act], f.act))
+            elif f.kind == "intent_twice":
+                n = len(self.runner.desk.build.manifest.instruments)
+                self.runner.inbox.put(Row(f.intent(self.plan.faults.index(f), n, now).tobytes()))
             else:
                 self.ahead_ns += -d.ns if f.back else d.ns
 

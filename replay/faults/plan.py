@@ -15,6 +15,7 @@ feed_outlier    we see a quote with prices times `factor`                       
 feed_burst      a message reaches us `factor` times in one instant                                share, factor
 halt            the venue halts trading, and says so
 operator        somebody at our side kills, halts, resumes or cancels all, `at` one instant                act
+intent_twice    somebody else at our side orders a lot at the market, and the order comes again after `delay`  at, delay
 request_lost    a request never reaches the venue                                                 share, requests, timeout, lookup
 request_slow    the entry leg takes `factor` times as long                                        share, requests, factor
 report_lost     a report (and its fee) never reaches us                                           share, reports, timeout, lookup
@@ -30,7 +31,7 @@ reject          the venue rejects new orders                                    
 pull            the venue cancels resting orders of its own accord, `at` one instant              share
 ==============  ================================================================================  ===========================
 
-Of a live run alone (`replay paper --faults`), beside `pause`, `crash` and `operator`:
+Of a live run alone (`replay paper --faults`), beside `pause`, `crash`, `operator` and `intent_twice`:
 
 ==============  ================================================================================  ===========================
 clock_jump      the system's clock jumps by `delay`, or `back` by it, `at` one instant            at, delay, back
@@ -54,7 +55,8 @@ import numpy as np
 from replay.data.manifest import Manifest
 from replay.data.times import ns_of
 from replay.errors import UNREADABLE, BadInput
-from replay.events import OP_CANCEL_ALL, OP_HALT, OP_KILL, OP_RESUME
+from replay.events import EVENT, INTENT, LAST, OP_CANCEL_ALL, OP_HALT, OP_KILL, OP_RESUME
+from replay.trader import layout as T
 from replay.trader.orders import EXEC_NAMES
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
@@ -93,6 +95,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "feed_burst": (_SHARE, "factor"),
     "halt": (),
     "operator": ("at", "act"),
+    "intent_twice": ("at", "delay"),
 }
 KIND_NAMES = list(KINDS)
 #: What a replay has not.
@@ -102,7 +105,7 @@ LIVE: dict[str, tuple[str, ...]] = {
     "disk_error": (),
     "disk_slow": ("delay",),
 }
-OURS = ("operator", "pause", "crash", *LIVE)  #: at our side: of no symbol
+OURS = ("operator", "intent_twice", "pause", "crash", *LIVE)  #: at our side: of no symbol
 OF_REQUESTS = (
     V.REQUEST_LOST,
     V.REQUEST_SLOW,
@@ -176,7 +179,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def of(self) -> str:
         """What it strikes."""
-        if self.kind in ("halt", "operator"):
+        if self.kind in ("halt", "operator", "intent_twice"):
             return "times"
         return (
             "messages"
@@ -212,6 +215,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if symbol not in known:
                 raise BadInput(f"faults: {self.kind}: no symbol {symbol!r} in {m.name}: it has {', '.join(known[:20])}")
         return [known.index(symbol) for symbol in self.symbols]
+
+    def intent(self, k: int, n_instruments: int, ts: int) -> np.ndarray:
+        """The order from outside of an `intent_twice` that is the plan's `k`-th fault, as an event at `ts`: the instrument and the side go
+        round with `k`."""
+        row = np.zeros(1, EVENT)
+        row["ts_event"] = row["ts_recv"] = ts
+        row["kind"], row["side"], row["flags"], row["instrument"] = INTENT, 1 if k % 2 == 0 else -1, LAST, k // 2 % n_instruments
+        row["id"], row["a"], row["d"] = k + 1, 1, T.MARKET | T.DAY << 4
+        return row
 
     @property
     def ppm(self) -> int:

@@ -162,7 +162,7 @@ def _plan(draw: random.Random, session: Session, length: int, gap: int, feed_fau
 
 
 def _of_feed(kind: str) -> bool:
-    return kind.startswith("feed") or kind in ("halt", "operator", "pause", "crash")
+    return kind.startswith("feed") or kind in ("halt", "operator", "intent_twice", "pause", "crash")
 
 
 def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: int) -> Fault:

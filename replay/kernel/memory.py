@@ -56,7 +56,7 @@ def _sources_hash() -> str:
     ):
         h.update(name.encode())
     h.update(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
-    for part in ("kernel", "venue", "trader"):
+    for part in ("kernel", "venue", "trader", "fuzz/kernel"):
         for path in sorted((PACKAGE / part).glob("*.py")):
             h.update(path.read_bytes())
     h.update((PACKAGE / "events.py").read_bytes())

@@ -177,7 +177,39 @@ def crosses(cb, c, h, o):
 
 
 @fn
-def on_new(cb, c, tb, h, r):
+def once(cb, c, h, o, ident):
+    """An intent from outside is one order, however often it comes."""
+    apart()
+    known = at(cb + c.intents_at, c.intents_n, I64)
+    for k in range(min(c.n_intents, c.intents_n)):
+        if known[k] == ident:
+            broke(c, h, B.INTENT_TWICE, ident, 0, o.handle, o.instrument)
+    known[c.n_intents & (c.intents_n - 1)] = ident
+    c.n_intents += 1
+
+
+@fn
+def flattening(cb, c, tb, h, o, e):
+    """The engine's own order closes the position after a kill; or, behind a report of one leg of a pair, trades back what both have traded
+    too much, after which the pair is as large as that."""
+    apart()
+    pos = held(cb, c)[o.instrument].qty
+    if o.flags & T.REDUCE_ONLY:
+        if o.side * pos >= 0 or o.qty > abs(pos):
+            broke(c, h, B.FLATTENED, o.side * o.qty, pos, o.handle, o.instrument)
+    elif e.kind == REPORT:
+        leg = orders(cb, c)[e.a & SLOT_MASK]
+        other = orders(cb, c)[leg.sibling & SLOT_MASK]
+        if leg.handle != e.a or other.handle != leg.sibling:
+            return  # the flattener itself has the slot of a leg
+        for k in range(2):
+            x = T.orders(tb, h)[(e.a if k == 0 else leg.sibling) & SLOT_MASK]
+            if x.group_qty != leg.cum + other.cum:
+                broke(c, h, B.FLATTENED, x.group_qty, leg.cum + other.cum, o.handle, o.instrument)
+
+
+@fn
+def on_new(cb, c, tb, h, r, e):
     """An order went out."""
     apart()
     slot = r.a & SLOT_MASK
@@ -212,6 +244,10 @@ def on_new(cb, c, tb, h, r):
     engines = o.flags & T.ENGINE
     if c.state == T.KILLED and not engines:
         broke(c, h, B.KILLED, o.qty, c.reason, o.handle, o.instrument)
+    if engines:
+        flattening(cb, c, tb, h, o, e)
+    if r.id != 0:
+        once(cb, c, h, o, r.id)
     if not engines and not o.exit and not (o.second and known.group == T.OCO_LEG):
         allowed(cb, c, tb, h, o)
     live(cb, c)[c.n_live] = slot
@@ -253,7 +289,7 @@ def on_request(cb, c, tb, h, r, replacing):
 
 
 @fn
-def on_state(c, h, r, e):
+def on_state(cb, c, tb, h, r, e):
     """The trader says that it halted, is killed or goes on. What lifts what: a person everything; a new day a daily loss."""
     apart()
     to = r.side
@@ -262,7 +298,10 @@ def on_state(c, h, r, e):
         if not (e.kind == PHASE and e.side == OPEN and c.reason == R.DAILY_LOSS and to == T.ACTIVE):
             broke(c, h, B.UNLATCHED, c.reason, to, 0, -1)
     if c.state == T.HALTED and to == T.ACTIVE and not person:
-        if not (c.reason == R.STALE_FEED and e.kind < REPORT) and c.reason != R.REJECTION_SPIKE:
+        spike = c.reason == R.REJECTION_SPIKE and c.n_rejected > 0
+        newest = at(cb + c.rejected_at, c.rejected_n, I64)[(c.n_rejected - 1) & (c.rejected_n - 1)]
+        over = spike and h.now - newest >= T.limits(tb, h)[0].reject_window_ns
+        if not (c.reason == R.STALE_FEED and e.kind < REPORT) and not over:
             broke(c, h, B.UNLATCHED, c.reason, to, 0, -1)
     c.state = to
     c.reason = r.id
@@ -289,7 +328,7 @@ def on_output(cb, c, tb, h, e, rows, n_rows, left):
         r = at(rows + 64 * k, 1, EVENT)[0]
         kind = r.kind
         if kind == OUT_STATE:
-            on_state(c, h, r, e)
+            on_state(cb, c, tb, h, r, e)
         if kind >= OUT_NEW and kind <= OUT_REPLACE:
             if not same_command(tb, h, n, r, 1 + kind - OUT_NEW):
                 broke(c, h, B.NOT_SAID, n, kind, r.a, r.instrument)
@@ -297,7 +336,7 @@ def on_output(cb, c, tb, h, e, rows, n_rows, left):
             at(cb + c.messages_at, c.messages_n, I64)[c.n_messages & (c.messages_n - 1)] = h.now
             c.n_messages += 1
             if kind == OUT_NEW:
-                on_new(cb, c, tb, h, r)
+                on_new(cb, c, tb, h, r, e)
             else:
                 on_request(cb, c, tb, h, r, kind == OUT_REPLACE)
         if kind <= OUT_REFUSED or kind == OUT_STATE or (kind == OUT_REPORT and r.d & 1):

@@ -40,6 +40,20 @@ def order_rows(cb, c, tb, h, instrument):
 
 
 @fn
+def pair(cb, c, tb, h):
+    """A fill of one leg with which the pair has traded all that it may: the other is finished, or being cancelled."""
+    apart()
+    leg = orders(cb, c)[c.traded & SLOT_MASK]
+    other = orders(cb, c)[leg.sibling & SLOT_MASK]
+    if c.traded == 0 or leg.handle != c.traded or leg.sibling == 0 or other.handle != leg.sibling or finished(other.state):
+        return
+    table = T.orders(tb, h)
+    x = table[other.handle & SLOT_MASK]
+    if leg.cum + other.cum >= x.group_qty and x.request != T.CANCELING and x.waiting != T.CANCELING:
+        broke(c, h, B.PAIR, leg.cum + other.cum, x.group_qty, other.handle, other.instrument)
+
+
+@fn
 def excess(cb, c, tb, h, o, lots):
     """Of the `lots` an order counts with, those that no limit keeps us from. Once one leg of a pair has traded, the other is being
     cancelled or made smaller; where it trades first, the excess is flattened. The engine's own orders close a position while the
@@ -168,6 +182,8 @@ def floor(c, tb, h):
         lowest = max(lowest, c.peak - l.max_drawdown)
     if l.max_drawdown_share > 0:
         lowest = max(lowest, c.peak - mul_div(max(c.peak, 0), l.max_drawdown_share, 1_000_000))
+    if h.peak < c.peak:
+        broke(c, h, B.FLOOR, h.peak, c.peak, 0, -1)
     if h.equity < lowest and c.state != T.KILLED:
         broke(c, h, B.FLOOR, h.equity, lowest, 0, -1)
 

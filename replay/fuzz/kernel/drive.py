@@ -5,7 +5,7 @@ from __future__ import annotations
 from replay.events import CONTROL, EVENT, FEE, REPORT, TIMER
 from replay.fuzz.kernel import rules as B
 from replay.fuzz.kernel.commands import on_output
-from replay.fuzz.kernel.compare import account, floor, order_rows, positions, seen, settled, structure, timers
+from replay.fuzz.kernel.compare import account, floor, order_rows, pair, positions, seen, settled, structure, timers
 from replay.fuzz.kernel.inputs import broke, on_input, rebase
 from replay.fuzz.kernel.layout import N_STATES, header, live, markets, orders
 from replay.kernel.loop import DONE, DRAIN_OUTPUT, run
@@ -49,6 +49,7 @@ def look(cb, c, tb, vb, h, e):
     if c.spike and c.state == T.ACTIVE:
         broke(c, h, B.REJECTIONS, c.n_rejected, T.limits(tb, h)[0].reject_spike, e.a, e.instrument)
     order_rows(cb, c, tb, h, 0)
+    pair(cb, c, tb, h)
     if e.instrument < c.n_instruments and e.kind != CONTROL:
         positions(cb, c, tb, h, e.instrument)
         seen(cb, c, tb, h, e)

@@ -163,6 +163,7 @@ def on_trade(cb, c, tb, h, o, e, entry_ns):
         return  # heard before
     if o.state == FILLED or o.state == REJECTED or o.cum + e.b > most(o) or e.b <= 0:
         return  # it cannot be: the trader counts it, which is found
+    c.traded = o.handle
     x.id = e.id
     x.handle = o.handle
     x.qty = e.b
@@ -295,6 +296,7 @@ def on_input(cb, c, tb, h, e, entry_ns):
     """One input of the trader."""
     apart()
     c.spike = 0
+    c.traded = 0
     kind = e.kind
     if kind == REPORT:
         on_report(cb, c, tb, h, e, entry_ns)

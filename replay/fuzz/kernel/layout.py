@@ -89,6 +89,8 @@ HEADER = record(
     ("n_sent", "i8"),
     ("n_messages", "i8"),
     ("n_rejected", "i8"),
+    ("n_intents", "i8"),
+    ("traded", "i8"),  # the order of which the newest input was a new fill, 0 for none
     ("spike", "i8"),  # the newest input was a rejection too many
     ("n_hits", "i8"),
     ("n_feed_hits", "i8"),
@@ -110,6 +112,7 @@ HEADER = record(
             "sent",
             "messages",
             "rejected",
+            "intents",
             "execs",
             "struck",
             "arrived",
@@ -163,6 +166,7 @@ def regions(orders: int, strategies: int, instruments: int, execs: int) -> dict[
         "sent": (I64, 1 << 10),
         "messages": (I64, 1 << 10),
         "rejected": (I64, 1 << 10),
+        "intents": (I64, 64),
         "execs": (EXEC, execs),
         "struck": (I64, N_KINDS * N_STATES),
         "arrived": (I64, N_EXECS * N_STATES),
