@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from drive import Trader
 
+from replay.events import OP_END, OP_KILL
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader.limits import Limits
@@ -185,6 +186,16 @@ def test_after_a_kill_only_the_flattener_trades():
     t.fill(take, 10, 110)
     t.control(1)
     assert new(t.fill(stop, 6, 94)) == [] and int(t.position().qty) == -6
+    t.check()
+
+
+def test_after_a_kill_the_other_leg_is_cancelled_not_made_smaller():
+    t, take, stop = bracketed()
+    t.control(OP_KILL)
+    t.control(OP_END)  # what is killed is not asked again to go
+    t.report(stop, O.EXEC_CANCEL_REJECTED)  # too soon for the venue
+    left = asked(t.fill(take, 4, 110))
+    assert [o for o in left if o[0] != "cancel"] == [] and t.order(stop).request == T.CANCELING
     t.check()
 
 

@@ -88,9 +88,9 @@ def balance(tb, h, leg):
     other = orders(tb, h)[k]
     left = leg.group_qty - leg.cum - other.cum
     if not TERMINAL[other.state]:
-        if left <= 0 or (leg.state == CANCELED and leg.cum < leg.group_qty):
-            cancel(tb, h, other)  # done, or one leg was cancelled: the pair goes together. One that was rejected or has expired
-            # leaves the other working: the position it protects is still there
+        if left <= 0 or h.state == KILLED or (leg.state == CANCELED and leg.cum < leg.group_qty):
+            cancel(tb, h, other)  # done, killed, or one leg was cancelled: the pair goes together. One that was rejected or has
+            # expired leaves the other working: the position it protects is still there
         elif leg.cum > 0 and other.qty > other.cum + left:
             replace(tb, h, other, other.cum + left, wanted_px(other))
         expose(tb, h, other, worst(tb, h, other))
