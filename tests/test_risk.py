@@ -48,6 +48,27 @@ def test_a_small_limit_is_a_limit():
     refused(t, t.limit(1, 100), R.MAX_ORDER_NOTIONAL, 101 * CENT, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    {
+        "max_order_notional": R.MAX_ORDER_NOTIONAL,
+        "max_position_notional": R.MAX_POSITION_NOTIONAL,
+        "max_position_share": R.MAX_POSITION_SHARE,
+        "max_gross": R.MAX_GROSS,
+        "max_net": R.MAX_NET,
+        "max_leverage": R.BUYING_POWER,
+        "max_risk_per_trade": R.RISK_PER_TRADE,
+        "max_risk_share": R.RISK_PER_TRADE,
+    }.items(),
+)
+def test_the_smallest_limit_there_is_binds(name, code):
+    t = trader()
+    t.arena.region("limits")[0][name] = 1  # of what is counted, not of dollars
+    refused(t, t.bracket(10_000, 100, 110, 50), code)
+    t.arena.region("limits")[0][name] = 0
+    passed(t.bracket(10_000, 100, 110, 50))
+
+
 def test_order_notional():
     t = trader(max_order_notional=D("10.10"))
     passed(t.market(10))
@@ -145,6 +166,16 @@ def test_exposure_without_quotes_uses_what_is_known():
     refused(t, t.limit(11, 100, instrument=1), R.MAX_GROSS, 111 * MONEY, 110 * MONEY)
     t = trader(quote=False, max_gross=D("110"))
     refused(t, t.limit(100, 100), R.NO_REFERENCE)
+
+
+def test_a_one_sided_book_is_worth_its_mark():
+    t = trader(2, max_gross=D("202"))
+    t.bought(100, 101, instrument=1)
+    t.quote(bid=1, ask=102, ask_sz=0, instrument=1)
+    passed(t.limit(99, 101))
+    refused(t, t.limit(2, 101), R.MAX_GROSS, 201 * 101 * CENT, 202 * MONEY)
+    t.quote(bid=300, bid_sz=0, ask=302, instrument=1)
+    refused(t, t.limit(2, 101), R.MAX_GROSS, 201 * 101 * CENT, 202 * MONEY)
 
 
 @pytest.mark.parametrize("name", ["max_gross", "max_net", "max_leverage"])
@@ -318,6 +349,50 @@ def test_crossed_and_gapped_refuse_only_what_adds_risk():
     refused(t, t.market(-1), R.GAPPED)  # the position is spoken for
     t.quote()
     assert t.view().gapped == 0
+
+
+def test_a_lot_on_each_side_is_enough_to_be_crossed():
+    t = trader()
+    t.quote(bid=103, bid_sz=1, ask=102, ask_sz=1)
+    refused(t, t.market(1), R.CROSSED)
+    t = trader(max_quote_age_s=5)
+    refused(t, t.at(6).limit(1, 100), R.STALE_FEED)
+    for sizes in ((0, 1), (1, 0)):
+        t.quote(100, sizes[0], 102, sizes[1])
+        assert t.status == ("halted", "stale_feed")
+    t.quote(100, 1, 102, 1)
+    assert t.status == ("active", "stale_feed")
+
+
+def test_limits_of_each_instrument_and_strategy():
+    t = trader(3, strategies=2)
+    table = t.arena.region("limits")
+    table.max_order_qty[:] = 0
+    for k in range(3):
+        for s in (-1, 0, 1):
+            row = (1 + s) * 3 + k
+            table[row]["max_position"] = 4
+            for s2 in (0, 1):
+                for k2 in range(3):
+                    if k2 == k and s in (-1, s2):
+                        refused(t, t.limit(5, 100, instrument=k2, strategy=s2), R.MAX_POSITION, 5, 4)
+                    else:
+                        t.cancel(passed(t.limit(5, 100, instrument=k2, strategy=s2)))
+                        t.report(t.sent[-1].handle, O.EXEC_CANCELED)
+            table[row]["max_position"] = 0
+
+
+def test_positions_of_each_instrument_and_strategy():
+    t = trader(3, strategies=2)
+    t.bought(4, 100, instrument=1, strategy=1)
+    table = t.arena.region("limits")
+    table["max_position"][3:] = 5  # of strategies
+    for k in range(3):
+        for s in (0, 1):
+            if (k, s) == (1, 1):
+                refused(t, t.limit(2, 100, instrument=k, strategy=s), R.MAX_POSITION, 6, 5)
+            else:
+                passed(t.limit(5, 100, instrument=k, strategy=s))
 
 
 def test_locked_is_not_crossed():
