@@ -213,3 +213,7 @@ def test_a_transfer_of_what_there_is_not_halts():
         transfer(t, CENT, **bad)
         assert (t.status, int(t.h.c_illegal)) == (("halted", "illegal_report"), 1)
         t.check()
+    for currency in (-1, len(t.fields["currencies"])):
+        t, _ = trader()
+        t.step(ev.ACCOUNT, 0, ident=0, a=currency, b=CENT)
+        assert (t.status, int(t.h.c_illegal)) == (("halted", "illegal_report"), 1)

@@ -429,3 +429,66 @@ def test_a_late_fill_of_an_order_whose_slot_is_taken_is_known_or_halts():
     t, old = recycled()
     t.report(old + (1 << 40), O.EXEC_CANCELED)  # never sent
     assert t.status == ("halted", "unknown_order")
+    t, old = recycled()
+    t.report(old & T.SLOT_MASK, O.EXEC_CANCELED)  # no order ever had this handle
+    assert t.status == ("halted", "unknown_order") and int(t.h.c_unknown) == 1 and int(t.h.c_late) == 0
+    t, old = recycled()
+    t.report(old, O.N_EXECS)  # a status nobody knows
+    assert t.status == ("halted", "unknown_order")
+
+
+def test_the_newest_order_may_be_the_forgotten_one():
+    t = Trader(capacity=16)
+    t.quote()
+    newest = t.limit(1, 100)
+    t.arena.region("orders")[newest & T.SLOT_MASK].handle = 0
+    t.report(newest, O.EXEC_CANCELED)
+    assert t.status[0] == "active" and int(t.h.c_late) == 1
+
+
+def test_what_is_odd_is_counted_once():
+    def counts(t):
+        return {name: int(t.h[name]) for name in ("c_illegal", "c_unknown", "c_duplicate", "c_late", "c_too_late", "c_busts")}
+
+    t = Trader()
+    t.quote()
+    none = dict.fromkeys(counts(t), 0)
+    h = t.limit(5, 100)
+    t.ack(h)
+    t.ack(h)
+    assert counts(t) == none | {"c_duplicate": 1}
+    t.fill(h, 2, 100, exec_id=7)
+    t.fill(h, 2, 100, exec_id=7)
+    assert counts(t) == none | {"c_duplicate": 2}
+    t.report(h, O.EXEC_CORRECT, 2, 100, exec_id=7)  # nothing new in it
+    assert counts(t) == none | {"c_duplicate": 3}
+    t.report(h, O.EXEC_REPLACED, 3, 99)  # nobody asked
+    t.report(h, O.EXEC_CANCEL_REJECTED)
+    t.report(h, O.EXEC_REPLACE_REJECTED)
+    assert counts(t) == none | {"c_duplicate": 6}
+    t.report(h, O.EXEC_UNKNOWN)
+    t.report(h, O.EXEC_UNKNOWN)
+    assert counts(t) == none | {"c_duplicate": 7}
+    t.report(h, O.EXEC_CANCELED, cum=2)
+    t.report(h, O.EXEC_CANCELED, cum=2)
+    assert counts(t) == none | {"c_duplicate": 8}
+    t.report(h, O.EXEC_CANCEL_REJECTED)
+    assert counts(t) == none | {"c_duplicate": 8, "c_too_late": 1}
+    t.report(h, O.N_EXECS)
+    assert counts(t) == none | {"c_duplicate": 8, "c_too_late": 1, "c_unknown": 1, "c_illegal": 1}
+    t.check()
+
+
+def test_what_a_correction_leaves():
+    t = Trader()
+    t.quote()
+    h = t.limit(5, 100)
+    t.fill(h, 2, 100, exec_id=7)
+    t.report(h, O.EXEC_CORRECT, 1, 100, exec_id=7)
+    assert t.state(h) == "PARTIAL" and int(t.view().buying) == 4 and int(t.position().fills) == 3
+    t.report(h, O.EXEC_BUST, exec_id=7)
+    assert t.state(h) == "ACCEPTED" and int(t.view().buying) == 5 and int(t.position().fills) == 4
+    t.report(h, O.EXEC_CORRECT, 3, 100, exec_id=7)
+    assert t.state(h) == "PARTIAL" and int(t.view().buying) == 2 and int(t.position().fills) == 5
+    assert int(t.h.c_busts) == 3
+    t.check()

@@ -385,12 +385,15 @@ def test_limits_of_each_instrument_and_strategy():
 def test_positions_of_each_instrument_and_strategy():
     t = trader(3, strategies=2)
     t.bought(4, 100, instrument=1, strategy=1)
+    t.bought(2, 100, instrument=1, strategy=0)
     table = t.arena.region("limits")
     table["max_position"][3:] = 5  # of strategies
     for k in range(3):
         for s in (0, 1):
             if (k, s) == (1, 1):
                 refused(t, t.limit(2, 100, instrument=k, strategy=s), R.MAX_POSITION, 6, 5)
+            elif (k, s) == (1, 0):
+                refused(t, t.limit(4, 100, instrument=k, strategy=s), R.MAX_POSITION, 6, 5)
             else:
                 passed(t.limit(5, 100, instrument=k, strategy=s))
 
