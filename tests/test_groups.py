@@ -221,6 +221,14 @@ def test_held_children_can_be_given_up_one_by_one():
     assert int(t.h.c_flatten) == 0 and int(t.position().qty) == 0
 
 
+def test_the_child_that_was_not_given_up_counts():
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    assert t.cancel(int(t.order(entry).sibling)) == 0
+    assert t.fill(entry, 4, 100) == [] and int(t.view().selling) == 4
+    t.check()
+
+
 def test_oco():
     t = trader()
     t.bought(10, 102)
