@@ -92,3 +92,24 @@ def test_no_journal_kept():
     engine = Engine(equity_day(n_events=500), [load("ema_cross")]).run()
     with pytest.raises(BadInput, match="journal=True"):
         engine.journal()
+
+
+class Tired(Strategy):
+    """Raises at its third quote, where it is told to."""
+
+    ready: bool = False
+    seen: int = 0
+
+    def on_quote(self, ctx, q):
+        self.seen += 1
+        if self.ready and self.seen == 3:
+            raise RuntimeError("enough")
+
+
+def test_a_strategy_that_raises_when_it_is_stepped_again():
+    engine = Engine(equity_day(n_events=200, seed=2), [load(Tired)], journal=True).run()
+    journal = engine.journal()
+    assert verify(journal).identical
+    again = journal._replace(build=journal.build._replace(strategies=[load(Tired, {"ready": True})]))
+    with pytest.raises(BadInput, match="a strategy raised in on_quote at input"):
+        verify(again)

@@ -1,5 +1,6 @@
 """The durable journal: whatever happens to its files, what is trusted is a prefix of what was written, and it is said where it ends."""
 
+import re
 import shutil
 
 import desks
@@ -8,12 +9,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from replay import State, Strategy
 from replay.errors import BadInput
+from replay.events import EVENT
 from replay.journal import Stepper
 from replay.live import recovery, snapshots
 from replay.live.desk import Desk
 from replay.live.disk import Disk
-from replay.live.log import BATCH, Log, Reader, segment_name
+from replay.live.log import BATCH, HASH, HEAD, HEADER, MAGIC, MARK, SEGMENT, START, Log, Reader, segment_name
+from replay.live.log import _seal as seal_of
+from replay.strategy import load
+from replay.trader.layout import FRAME
+
+
+class Hoarder(Strategy):
+    """Keeps one number where it is known."""
+
+    known: State[int] = 0
+
+    def on_quote(self, ctx, q):
+        self.known += 1
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +277,152 @@ def test_an_empty_folder_is_begun_once(run, tmp_path):
     desks.write(tmp_path / "j", run[1], until=10)
     with pytest.raises(BadInput, match="holds a journal already"):
         desks.write(tmp_path / "j", run[1], until=10)
+
+
+def forged(folder, change):
+    """Write the journal's blocks anew, each as `change(kind, frames, outputs, payload)` has it, None to leave it out, with hashes that fit:
+    somebody wrote it who knows the format."""
+    path = folder / segment_name(1)
+    data, out, chain, at = path.read_bytes(), b"", bytes(HASH), 0
+    while at < len(data):
+        _, kind, frames, outputs, length, _ = HEADER.unpack_from(data, at)
+        payload = data[at + HEADER.size : at + HEADER.size + length]
+        at += HEADER.size + length
+        block = change(kind, frames, outputs, payload)
+        if block is not None:
+            kind, frames, outputs, payload = block
+            head = HEADER.pack(MAGIC, kind, frames, outputs, len(payload), bytes(HASH))[:-HASH]
+            chain = seal_of(chain, head, payload)
+            out += head + chain + payload
+    path.write_bytes(out)
+    return Disk(folder)
+
+
+def instead(which, payload=None, **more):
+    """A change of every block of one kind."""
+
+    def change(kind, frames, outputs, old):
+        if kind != which:
+            return kind, frames, outputs, old
+        new = payload(old) if payload else old
+        return None if new is None else (more.get("kind", kind), more.get("frames", frames), more.get("outputs", outputs), new)
+
+    return change
+
+
+def test_a_forged_journal_changes_nothing(short, tmp_path):
+    target = copy(short[0], tmp_path)
+    before = (target / segment_name(1)).read_bytes()
+    forged(target, lambda *block: block)
+    assert (target / segment_name(1)).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (instead(HEAD, lambda p: None), "no readable head"),
+        (instead(HEAD, lambda p: b"{"), "head"),
+        (instead(HEAD, lambda p: p.replace(b"{", b"[", 1)), "head"),
+    ],
+)
+def test_a_head_that_cannot_be_read(short, tmp_path, change, what):
+    disk = forged(copy(short[0], tmp_path), change)
+    with pytest.raises(BadInput, match=what):
+        recovery.read_head(disk)
+    with pytest.raises(BadInput):
+        recovery.recover(disk)
+
+
+def spoiled(payload):
+    """A batch whose first input is of the hundredth instrument."""
+    frames = np.frombuffer(payload[: FRAME.itemsize], FRAME).copy()
+    event = frames["event"].view(EVENT)
+    event["instrument"] = 99
+    return frames.tobytes() + payload[FRAME.itemsize :]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (instead(START, lambda p: b"no json"), "start record cannot be read"),
+        (instead(BATCH, spoiled), "of an instrument or a kind that the run does not have"),
+        (instead(MARK, lambda p: b"[]"), "mark record cannot be read"),
+    ],
+)
+def test_a_journal_that_no_run_wrote_is_refused(run, tmp_path, change, what):
+    desks.write(tmp_path / "j", run[1], until=1_500).close()
+    disk = forged(tmp_path / "j", change)
+    with pytest.raises(BadInput, match=what):
+        recovery.recover(disk)
+        recovery.verify(disk)
+
+
+def other_output(payload):
+    """The last output record of a batch, where it has one, says something else."""
+    return payload[:-1] + bytes([payload[-1] ^ 1])
+
+
+def test_outputs_that_the_inputs_do_not_give(short, tmp_path):
+    seen = []
+
+    def change(kind, frames, outputs, payload):
+        if kind == BATCH and outputs and not seen:
+            seen.append(frames)
+            payload = other_output(payload)
+        return kind, frames, outputs, payload
+
+    disk = forged(copy(short[0], tmp_path), change)
+    assert seen
+    with pytest.raises(BadInput, match="says other things than the journal holds"):
+        recovery.recover(disk)
+    verdict = recovery.verify(disk)
+    assert not verdict.identical and str(verdict).startswith("DIFFERENT: output record")
+
+
+def test_a_mark_and_a_snapshot_of_another_state(run, tmp_path):
+    desks.write(tmp_path / "j", run[1], snapshot_every=1_000).close()
+    disk = forged(copy(tmp_path / "j", tmp_path), instead(MARK, lambda p: re.sub(rb'"digest":-?[0-9]+', b'"digest":1', p)))
+    verdict = recovery.verify(disk)
+    assert not verdict.identical and "the digest or the state at input" in verdict.difference
+    held = snapshots.read_all(Disk(tmp_path / "j"))[0][0]
+    other = bytearray(held.arena)
+    other[-1] ^= 1
+    held.arena = bytes(other)
+    (tmp_path / "j" / held.name).unlink()
+    snapshots.write(Disk(tmp_path / "j"), held)
+    verdict = recovery.verify(Disk(tmp_path / "j"))
+    assert not verdict.identical and "not the state the inputs lead to" in verdict.difference
+
+
+def test_blocks_where_none_belongs(short, tmp_path):
+    disk = forged(copy(short[0], tmp_path, "a"), instead(START, lambda p: p, kind=SEGMENT))
+    reader = Reader(disk)
+    list(reader)
+    assert "a segment's first block in another's place" in reader.fault
+    disk = forged(copy(short[0], tmp_path, "b"), instead(BATCH, lambda p: p, frames=1_000))
+    reader = Reader(disk)
+    list(reader)
+    assert "1000 inputs and" in reader.fault
+
+
+def test_a_stop_stands_behind_the_snapshot(run, tmp_path):
+    desk = desks.write(tmp_path / "j", run[1], snapshot_every=1_000)
+    desk.note("hello", who="me")
+    desk.stop()
+    desk.close()
+    r = recovery.recover(Disk(tmp_path / "j"))
+    assert r.stopped and (int(r.trader.header.digest), r.trader.digest()) == (int(desk.header.digest), desk.trader.digest())
+    assert [n["what"] for n in recovery.notes(Disk(tmp_path / "j"))].count("hello") == 1
+
+
+def test_a_journal_without_a_market_is_no_session(run, tmp_path):
+    desks.write(tmp_path / "j", run[1], until=0).close()
+    with pytest.raises(BadInput, match="holds no market data"):
+        recovery.session_of(Disk(tmp_path / "j"))
+
+
+def test_a_strategy_that_keeps_state_of_its_own_has_no_snapshot():
+    s = load(Hoarder)
+    assert snapshots.plain_state([s]) == [{"known": 0}]
+    s.instance.elsewhere = 1
+    assert snapshots.plain_state([s]) is None

@@ -43,10 +43,6 @@ class Block(NamedTuple):
     outputs: np.ndarray
     payload: bytes
 
-    def json(self) -> dict:
-        """The payload of a block that is not a BATCH."""
-        return msgspec.json.decode(self.payload)
-
 
 class Place(NamedTuple):
     """Where a journal ends: `chain` is the hash of its last block."""
