@@ -201,10 +201,11 @@ def flattening(cb, c, tb, h, o, e):
         leg = orders(cb, c)[e.a & SLOT_MASK]
         other = orders(cb, c)[leg.sibling & SLOT_MASK]
         if leg.handle != e.a or other.handle != leg.sibling:
-            return  # the flattener itself has the slot of a leg
+            return  # what was sent since has the slot of a leg
         for k in range(2):
-            x = T.orders(tb, h)[(e.a if k == 0 else leg.sibling) & SLOT_MASK]
-            if x.group_qty != leg.cum + other.cum:
+            handle = e.a if k == 0 else leg.sibling
+            x = T.orders(tb, h)[handle & SLOT_MASK]
+            if x.handle == handle and x.group_qty != leg.cum + other.cum:
                 broke(c, h, B.FLATTENED, x.group_qty, leg.cum + other.cum, o.handle, o.instrument)
 
 
