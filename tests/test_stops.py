@@ -105,6 +105,16 @@ def test_the_harder_halt_stays():
     assert t.status == ("killed", "manual")  # 100 s after the first
 
 
+def test_of_two_halts_the_harder_stays():
+    t = trader(reject_spike=1)
+    h = t.limit(1, 100)
+    t.control(ev.OP_HALT)
+    t.report(h, O.EXEC_REJECTED)
+    assert t.status == ("halted", "manual") and int(t.h.halts) == 1  # not by hand any more, time would lift it
+    t.at(10_000).quote()
+    assert t.status == ("halted", "manual")
+
+
 def test_an_illegal_report_halts_until_somebody_resumes():
     t = trader(max_quote_age_s=5)
     assert t.at(6).limit(1, 100) == -R.STALE_FEED
