@@ -253,7 +253,7 @@ def test_collar():
     passed(t.limit(1, 196))
     passed(t.limit(1, 204))
     refused(t, t.limit(1, 205), R.COLLAR, 250, 200)
-    refused(t, t.limit(1, 100_200), R.COLLAR, 5_000_000, 200)
+    refused(t, t.limit(1, 1_000), R.COLLAR, 40_000, 200)
     t.quote(bid=196, ask=204)
     passed(t.market(1))
     t.quote(bid=195, ask=205)
