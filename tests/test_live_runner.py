@@ -31,7 +31,7 @@ from replay.live.runner import Runner, Settings
 from replay.strategy import load
 from replay.trader import layout as T
 from replay.trader import orders as O
-from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, HALTED, KILLED
+from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, HALTED, KILLED, MARKET
 from replay.trader.limits import Limits
 
 STEPS = str(Path(__file__).with_name("steps.py"))
@@ -582,4 +582,14 @@ def test_a_crash_by_plan(tmp_path, monkeypatch):
     Faults(Plan(faults=tuple(Fault(**f) for f in plan)), run.desk.disk).begin(run.r)
     run.quote(1)
     assert killed == [9]
+    run.end()
+
+
+def test_an_order_from_outside_by_plan_is_one_order(tmp_path):
+    run = planned(tmp_path / "j", {"kind": "intent_twice", "at": "+50ms", "delay": "60ms"})
+    for _ in range(3):
+        time.sleep(0.1)
+        run.quote(1)
+    kinds = [line["kind"] for line in run.lines if line["what"] == "fault"]
+    assert kinds == ["intent_twice"] * 2 and [c.type for c, *_ in run.broker.sent].count(MARKET) == 1
     run.end()

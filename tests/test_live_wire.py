@@ -16,6 +16,7 @@ from replay.data.instruments import Instrument
 from replay.errors import BadInput
 from replay.live import broker as B
 from replay.live.alpaca import wire
+from replay.live.alpaca.adapter import Alpaca
 from replay.live.alpaca.wire import Scale, Unknown
 from replay.live.desk import Command
 from replay.trader import layout as T
@@ -207,3 +208,39 @@ def test_nothing_more_is_read_while_too_much_waits(monkeypatch):
         assert await task is None and heard == [b"a", b"b"]
 
     asyncio.run(play())
+
+
+def test_the_books_hold_the_fills_of_orders_that_were_replaced():
+    """What an open order's predecessor traded is older than the order itself; no fill that matters is left unasked for."""
+    adapter = Alpaca.__new__(Alpaca)
+    adapter.run_id, adapter.routes, adapter.now = "5f00ab12cd", {}, lambda: 0
+    adapter.scales = {"A": Scale(0, Instrument(symbol="A", tick_size="0.01"))}
+    common = {"symbol": "A", "side": "buy", "qty": "10", "limit_price": "1.00", "filled_avg_price": "1.00"}
+    orders = {
+        "first": {"id": "first", "client_order_id": "5f00ab12cd-1-100000", "status": "replaced", "filled_qty": "4", "created_at": "2026-03-02T14:31:00.2Z"},
+        "second": {"id": "second", "client_order_id": "5f00ab12cd-1-100000-1", "status": "partially_filled", "filled_qty": "1", "created_at": "2026-03-02T16:00:00Z", "replaces": "first"},
+        "other": {"id": "other", "client_order_id": "5f00ab12cd-1-200001", "status": "partially_filled", "filled_qty": "2", "created_at": "2026-03-02T15:00:00Z"},
+    }  # fmt: skip
+    fills = [
+        ("first", "4", "2026-03-02T14:31:00.9Z"),
+        ("other", "2", "2026-03-02T15:00:00Z"),
+        ("second", "1", "2026-03-02T16:00:01Z"),
+    ]
+    fills = [
+        {"id": o, "order_id": o, "qty": n, "cum_qty": n, "price": "1.00", "transaction_time": t, "symbol": "A"}
+        for o, n, t in fills
+    ]
+
+    def get(path, query=None, rest=None):
+        if path == "/account":
+            return {"cash": "0"}
+        if path == "/account/activities/FILL":
+            return [f for f in fills if wire.stamp_ns(f["transaction_time"]) > wire.stamp_ns(query["after"])]
+        if path == "/orders":
+            return [orders["second"] | common, orders["other"] | common]
+        return [] if path == "/positions" else orders[path.removeprefix("/orders/")] | common
+
+    adapter.get = get
+    opened = {s.order_id: s for s in adapter.books([]).open}
+    assert [(f.qty, f.cum) for f in opened["second"].fills] == [(4, 4), (1, 5)] and opened["second"].cum == 5
+    assert [(f.qty, f.cum) for f in opened["other"].fills] == [(2, 2)]

@@ -268,6 +268,7 @@ def test_a_scripted_day(at):
             paged += page
             query["page_token"] = page[-1]["id"]
         assert paged == wanted
+        assert c.get("/account/activities/FILL", {"page_token": "of nobody", "direction": direction}) == []
     middle = fills[len(fills) // 2]["transaction_time"]
     times = {how: [f["transaction_time"] for f in c.get("/account/activities/FILL", {how: middle})] for how in ("after", "until")}
     assert times == {

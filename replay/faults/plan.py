@@ -98,6 +98,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "intent_twice": ("at", "delay"),
 }
 KIND_NAMES = list(KINDS)
+OF_FEED = KIND_NAMES[KIND_NAMES.index("pause") :]  #: of what reaches us of the market, of the market itself, or of us
 #: What a replay has not.
 LIVE: dict[str, tuple[str, ...]] = {
     "clock_jump": ("at", "delay", "back"),
@@ -298,7 +299,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def of_feed(self) -> bool:
         """Whether some fault is of what reaches us of the market, or of the market itself."""
-        return any(KIND_NAMES.index(f.kind) >= V.PAUSE for f in self.faults)
+        return any(f.kind in OF_FEED for f in self.faults)
 
     def of_replay(self) -> None:
         """Raises `BadInput` for a fault that no replay has."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from replay.data.session import Session
 from replay.events import TRADE
-from replay.faults.plan import ACTS, KINDS, OURS, Fault, Plan
+from replay.faults.plan import ACTS, KINDS, OF_FEED, OURS, Fault, Plan
 from replay.runs.config import Chosen, RunConfig
 from replay.trader.limits import Limits
 from replay.trader.specs import duration_ns
@@ -29,7 +29,8 @@ FAR_NS = 10**18  #: of drawn legs no end is sure
 
 
 def schedule(base: RunConfig, session: Session, seed: int, number: int, events: int, alone: bool = False) -> RunConfig:
-    """Schedule `number` of `seed`: a slice of about `events` rows of the session, with `base`'s strategies, capital and commission.
+    """Schedule `number` of `seed`: a slice of about `events` rows of the session, with `base`'s strategies and commission, and its capital, or more where
+    orders are large.
 
     Limits are drawn where `base` has none. Unless `alone`, most have random orders beside the strategies', or instead of them.
     """
@@ -156,13 +157,9 @@ def _limits(draw: random.Random, gap: int, size: float) -> Limits:
 def _plan(draw: random.Random, session: Session, length: int, gap: int, feed_faults: bool) -> Plan:
     """A random subset of the kinds at random rates, over before the slice is."""
     rate = draw.choice((0.05, 0.15, 0.4))
-    kinds = [k for k in KINDS if (feed_faults or not _of_feed(k)) and draw.random() < rate]
+    kinds = [k for k in KINDS if (feed_faults or k not in OF_FEED) and draw.random() < rate]
     faults = [_fault(draw, kind, session, length, gap) for kind in kinds for _ in range(draw.choice((1, 1, 2)))]
     return Plan(seed=draw.randint(0, 1 << 40), faults=tuple(faults)) if faults else Plan()
-
-
-def _of_feed(kind: str) -> bool:
-    return kind.startswith("feed") or kind in ("halt", "operator", "intent_twice", "pause", "crash")
 
 
 def _fault(draw: random.Random, kind: str, session: Session, length: int, gap: int) -> Fault:

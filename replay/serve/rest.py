@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from replay.data.hours import DAY_NS
 from replay.serve import history as history_module
 from replay.serve.account import Account
 from replay.serve.calendar import Calendar, local, ns_of_text
@@ -17,7 +18,6 @@ from replay.serve.orders import ENDED, Order, rounded, view
 from replay.serve.server import Server
 from replay.serve.ticket import number
 
-DAY_NS = 86_400 * 10**9
 PERIODS = {"D": 1, "W": 7, "M": 31, "A": 366}
 
 
@@ -176,16 +176,21 @@ class Rest:
         kinds = (c.args.get("type") or c.query.get("activity_types") or "FILL").split(",")
         a, q = c.account, c.query
         after, until, day = (self._time(q.get(name)) for name in ("after", "until", "date"))
-        first = max(0 if after is None else bisect_right(a.filled_ns, after), 0 if day is None else bisect_left(a.filled_ns, day))
-        end = min(len(a.fills) if t is None else bisect_left(a.filled_ns, t) for t in (until, day and day + DAY_NS))
-        if "FILL" not in kinds:
-            end = first
+        token, rising = q.get("page_token"), q.get("direction", "desc") == "asc"
+        if "FILL" not in kinds or (token and token not in a.fill_of):
+            return 200, []
+        first, end = 0, len(a.fills)
+        if after is not None:
+            first = bisect_right(a.filled_ns, after)
+        if until is not None:
+            end = bisect_left(a.filled_ns, until)
+        if day is not None:
+            first, end = max(first, bisect_left(a.filled_ns, day)), min(end, bisect_left(a.filled_ns, day + DAY_NS))
+        if token:  # the last of the page before
+            first, end = (max(first, a.fill_of[token] + 1), end) if rising else (first, min(end, a.fill_of[token]))
         size = min(int(q.get("page_size", "100")), 100) if q.get("page_size", "100").isdigit() else 100
-        place = a.fill_of.get(q["page_token"], end) if q.get("page_token") else None
-        if q.get("direction", "desc") == "asc":
-            first = first if place is None else max(first, place + 1)
+        if rising:
             return 200, a.fills[first : min(end, first + size)]
-        end = end if place is None else min(end, place)
         return 200, a.fills[max(first, end - size) : end][::-1]
 
     def portfolio_history(self, c: Call) -> Answer:

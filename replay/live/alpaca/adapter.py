@@ -355,12 +355,13 @@ class Alpaca:
                 where.append(f"order {o['client_order_id']} {o['side']} {o['qty']} {o['symbol']}")
             else:
                 ours.append(o)
-        filled = [o for o in ours if float(o["filled_qty"]) or o.get("replaces")]
-        activities = self.activities(min(o["created_at"] for o in filled)) if filled else None
+        filled = [o["created_at"] for o in ours if float(o["filled_qty"])]
+        activities = self.activities(min(filled)) if filled else None
         opened = []
         for o in ours:
             root = str(parse(o["client_order_id"])._replace(seq=0))
-            opened.append(self.seen(o, root in quiet or root not in self.routes, activities))
+            known = None if o.get("replaces") else activities  # one it replaced is older, and so are its fills
+            opened.append(self.seen(o, root in quiet or root not in self.routes, known))
         roots = {s.cl_ord_id for s in opened}
         looked = [self.looked(root) for root in cl_ord_ids if root not in roots]
         if any(found.seen is None and found.cl_ord_id in earlier for found in looked):
