@@ -1,5 +1,6 @@
 """`replay paper` and its companions: everything wrong is one line, before anything is sent; no key is ever shown."""
 
+import contextlib
 import json
 import os
 import signal
@@ -184,23 +185,30 @@ def test_a_run_from_another_terminal(replay, market, tmp_path):
     assert KEY not in (tmp_path / "log").read_text() and SECRET not in (tmp_path / "log").read_text()
 
 
+@contextlib.contextmanager
+def supervised(replay, tmp_path, args):
+    """A run under its supervisor: (its log, the supervisor). It ends well, and its journal verifies."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *args, "--json", "--supervise"]
+    with open(log, "w") as file:
+        parent = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        yield log, parent
+    finally:
+        parent.terminate()
+        assert parent.wait(180) == 0, log.read_text()
+    assert replay("verify", "journals/x")[1].startswith("identical")
+
+
 def test_a_supervisor_starts_it_again(replay, market, tmp_path, monkeypatch):
     """The process that trades is killed with SIGKILL: another goes on with its journal; SIGTERM ends both in order."""
     monkeypatch.setenv("APCA_API_KEY_ID", "PKSUPERVISED")
-    args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(market, strategy=PINGER), "--json", "--supervise"]
-    log = tmp_path / "log"
-    with open(log, "w") as file:
-        parent = subprocess.Popen(args, stdout=file, stderr=subprocess.STDOUT)
-    try:
+    with supervised(replay, tmp_path, asked(market, strategy=PINGER)) as (log, parent):
         for k in range(2):
             read(log, parent, lambda text, k=k: text.count('"stream":"market data","up":true') > k)
             if k == 0:
                 os.kill(int(Path("journals/x/lock").read_text()), signal.SIGKILL)
         assert "ended by signal 9; started again in 1 s" in log.read_text() and '"what":"resumed"' in log.read_text()
-    finally:
-        parent.terminate()
-        assert parent.wait(180) == 0, log.read_text()
-    assert replay("verify", "journals/x")[1].startswith("identical")
 
 
 def test_a_plan_crashes_it_and_the_supervisor_starts_it_again(replay, market, tmp_path, monkeypatch):
@@ -208,21 +216,13 @@ def test_a_plan_crashes_it_and_the_supervisor_starts_it_again(replay, market, tm
     monkeypatch.setenv("APCA_API_KEY_ID", "PKPLANNED")
     (tmp_path / "plan.toml").write_text("[[fault]]\nkind = 'crash'\nat = '+8s'\n[[fault]]\nkind = 'feed_gap'\n")
     Path("run.toml").write_text('faults = "plan.toml"\n')
-    args = [sys.executable, "-W", "ignore", "-m", "replay", "paper", *asked(market, strategy=PINGER, config="run.toml")]
-    log = tmp_path / "log"
-    with open(log, "w") as file:
-        parent = subprocess.Popen([*args, "--json", "--supervise"], stdout=file, stderr=subprocess.STDOUT)
-    try:
+    with supervised(replay, tmp_path, asked(market, strategy=PINGER, config="run.toml")) as (log, parent):
         read(log, parent, lambda text: text.count('"stream":"market data","up":true') > 1)
         text = log.read_text()
         assert "ended by signal 9; started again in 1 s" in text and '"what":"resumed"' in text
         assert "feed_gap: left to the server: replay serve --faults" in text and text.count('"kind":"crash"') == 1
         until = text.count('"what":"report"')
         read(log, parent, lambda text: text.count('"what":"report"') > until)
-    finally:
-        parent.terminate()
-        assert parent.wait(180) == 0, log.read_text()
-    assert replay("verify", "journals/x")[1].startswith("identical")
 
 
 def test_a_plan_fills_the_disk(replay, market, tmp_path, monkeypatch):
