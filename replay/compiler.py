@@ -44,7 +44,7 @@ WHOLE = ("market", "limit", "stop", "stop_limit", "bracket", "oco", "cancel", "c
 
 _HEADER = """# generated from {name}; do not edit
 from replay.events import BAR_DT, CUSTOM_DT, DEPTH_DT, QUOTE_DT, REPORT_DT, TIMER_DT, TRADE_DT
-from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, noted as noted_, pure as pure_, record as record_, whole as whole_
+from replay.kernel.memory import at as at_, entry as entry_, fn as fn_, hot as hot_, noted as noted_, pure as pure_, record as record_, whole as whole_
 from replay.trader import context as ctx_
 from replay.trader.layout import F64 as float_, I64 as int_, header as header_, within as within_
 from replay.trader.output import FAULT_STRATEGY as FAULT_STRATEGY_
@@ -251,7 +251,7 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
         for a in m.args.args:
             a.annotation = None
         m.args.args[1:1] = [ast.arg("each_"), ast.arg("self_at_")]
-        text = "@fn_\n" + ast.unparse(ast.fix_missing_locations(m))
+        text = ("@hot_\n" if m.name in hooks else "@fn_\n") + ast.unparse(ast.fix_missing_locations(m))
         above = sum(part.count("\n") + 1 for part in out)
         made, was = ([n for n in ast.walk(tree) if isinstance(n, ast.stmt)] for tree in (ast.parse(text).body[0], m))
         places |= {above + a.lineno: f"{path} line {first + b.lineno - 1}" for a, b in zip(made, was, strict=True)}

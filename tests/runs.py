@@ -73,6 +73,10 @@ def engine(name):
         "hft": Profile(name="hftbacktest", queue="power2", queue_n=2.0, **LEGS),
         "slow": Profile(entry=Leg("constant", 1_200_000_000_000)),  # what is sent in the last twenty minutes meets a closed venue
         "feed": Profile(**LEGS, feed=Leg("lognormal", 500_000, 0.4)),
+        # reports that always take as long, more and less than the feed: rows need not be merged by key, and some must be
+        "late": Profile(entry=Leg("constant", 1_000_000), response=Leg("constant", 2_000_000_000)),
+        "far": Profile(name="realistic", **LEGS | {"feed": Leg("constant", 2_000_000_000)}),  # several rows are ahead of us
+        "soon": Profile(entry=Leg("constant", 1_000_000), response=Leg("constant", 50_000)),
     }[more[0] if more else ""]
     return Engine(
         session(level), strategies, profile, LIMITS, capital={session(level).manifest.instruments[0].currency: Decimal(10**6)}

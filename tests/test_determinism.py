@@ -22,6 +22,11 @@ RUNS = [
     "l1-busy-feed",
     "bars-busy",
     "bars-busy-feed",
+    "l1-busy-late",
+    "l2-busy-late",
+    "l2-passive-soon",
+    "bars-busy-late",
+    "l1-busy-far",
     "w4-sma",
 ]
 

@@ -140,9 +140,8 @@ def book_walk(rows_at, n, words_at, gaps_at, lots_at, sizes_at, base, t):
     words = at(words_at, 2 * n, I64)
     gaps = at(gaps_at, n, I64)
     lots = at(lots_at, 256, I64)
-    sizes = at(sizes_at, 2 * SPAN, I64)
-    bids = sizes[:SPAN]
-    asks = sizes[SPAN:]
+    bids = at(sizes_at, SPAN, I64)
+    asks = at(sizes_at + 8 * SPAN, SPAN, I64)
     bid = SPAN // 2
     ask = bid + 1
     _fill(rows[0], t, DEPTH, 0, SNAPSHOT, 0, 1, 0, 0, CLEAR, 0)

@@ -4,8 +4,9 @@ reaching us, and timers.
 Everything has a key ``(t - t0) << 3 | class``; the lowest goes first, the classes at equal times come from the venue profile. Our
 side and the venue's touch only through requests and reports, and each takes at least 1 ns. So while no order of ours rests at the
 venue, its book is needed only when a request arrives: it is then brought forward in one sweep, and our side runs on without
-merging the two streams row by row. With orders resting, rows are merged strictly by key. Both give the same result: what the
-venue does with a row depends on rows and requests before it, and nothing else.
+merging the two streams row by row. With orders resting, the venue sees rows before anything they cause can reach us: usually
+each one as it reaches us, being at hand then. Every way gives the same result: what the venue does with a row depends on rows
+and requests before it, and nothing else.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ def key_of(v, t, rank):
 def row_address(events, order, i):
     """The i-th row in venue order."""
     return events + 64 * (at(order, i + 1, I64)[i] if order != 0 else i)
+
+
+@hot
+def quickest(v):
+    """How long any report takes at least, ns: what the venue does so late before something reaches us cannot be known to us then."""
+    return max(v.latency[V.RESPONSE], 1) if v.mode[V.RESPONSE] != V.LOGNORMAL and v.windows_n == 0 else 1
 
 
 @hot
@@ -328,6 +335,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
     class_local = v.class_local
     stretch = min(limit, i + STRETCH)
     table = V.books(vb, v)
+    wait = quickest(v) - 1
     while True:
         if i == stretch:
             if v.resting == 0:
@@ -342,11 +350,23 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
         local = (t - t0) << 3 | class_local
         if e.kind > DEPTH and (e.kind == CONTROL or e.kind == INTENT):
             local = key_of(v, t, v.class_control)
-        if v.resting > 0 and local < bound and venue_key(v, events, n, order) < local:
-            if merge(vb, v, events, n, order, local) < 0:
-                h.fault = FAULT_ROOM
-                return STOPPED
-            bound = min(bound, report_key(vb, v))
+        if v.resting > 0 and local < bound:
+            if v.venue_i == i and order == 0 and key_of(v, e.ts_event, v.class_data) < local:
+                # the venue sees the row just before we do, and it is at hand
+                prefetch(address + AHEAD)
+                v.venue_i = i + 1
+                tail = v.report_tail
+                feed_row(vb, v, table[e.instrument], e, address)
+                if v.report_tail != tail:
+                    if full(v):
+                        h.fault = FAULT_ROOM
+                        return STOPPED
+                    bound = min(bound, report_key(vb, v))
+            if local < bound and venue_key(v, events, n, order) < (local >> 3) - wait << 3:
+                if merge(vb, v, events, n, order, local) < 0:
+                    h.fault = FAULT_ROOM
+                    return STOPPED
+                bound = min(bound, report_key(vb, v))
         if local >= bound:
             return -1
         if v.venue_i == i and v.resting == 0 and order == 0:

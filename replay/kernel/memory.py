@@ -82,7 +82,7 @@ else:  # the host process imported numba first: its setting is read once, so it 
 
     _config.CACHE_DIR = str(KERNEL_CACHE / "numba")
 
-from numba import carray, cfunc, config, njit, types  # noqa: E402
+from numba import cfunc, config, njit, types  # noqa: E402
 from numba.core.errors import TypingError  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
@@ -126,14 +126,6 @@ def structure(dtype: np.dtype) -> type[ctypes.Structure]:
     assert ctypes.sizeof(made) == dtype.itemsize
     _kept.append(dtype)
     return made
-
-
-@intrinsic
-def _pointer(typingctx, address):
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(address), codegen
 
 
 @intrinsic
@@ -206,10 +198,7 @@ if JIT:
         kept = types.unliteral(x)
         return kept(kept), lambda context, builder, signature, args: args[0]
 
-    @hot
-    def at(address, n, dtype):
-        """`n` records of `dtype` at `address`."""
-        return carray(_pointer(address), n, dtype)
+    from replay.kernel.records import rows_at as at
 
     @hot
     def call3(address, a, b, c):

@@ -41,13 +41,12 @@ def sync(base, b, l, side):
         b.ask_sz = size
 
 
-@fn
+@hot
 def display_level(base, h, b, e):
     """An L2 row: set, remove or clear. Returns the size that was at its price.
 
     At the end of a message a crossed book is put right: the newer side is true, what it crosses on the other is gone.
     """
-    apart()
     instrument = e.instrument
     if e.c == CLEAR:
         return _clear(base, h, b, e)
