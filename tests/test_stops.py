@@ -330,6 +330,19 @@ def test_a_flattener_does_not_wait_for_tombstones():
     t.check()
 
 
+def test_a_kill_leaves_room_for_cancels_in_a_nearly_full_outbox():
+    t = trader(3, flatten=True, capacity=16)  # 32 commands, 16 of them for cancels
+    for k in (1, 2):
+        t.bought(30, 102, instrument=k)
+    h = t.limit(1, 90)
+    t.h.cmd_n = 13  # not taken yet: with the cancel and two flatteners 16
+    left = kill(t)[13:]
+    assert [c.handle for c in left if c.kind == T.CMD_CANCEL] == [h]
+    assert news(left) == [(0, 0, -1, 100), (0, 1, -1, 30)] and int(t.h.c_flatten) == 2
+    assert news(t.at(1).quote(instrument=2)) == [(0, 2, -1, 30)]
+    t.check()
+
+
 def test_flattening_is_tried_again_on_market_data():
     t = trader(2, flatten=True, tombstone=10**9)
     (flat,) = kill(t)
