@@ -263,6 +263,13 @@ def test_slots_are_reused_oldest_first_and_never_while_a_fill_is_missing():
     t.check()
 
 
+def test_a_slot_that_was_never_used_has_no_tombstone():
+    t = Trader(capacity=16, tombstone=1 << 61)  # longer than it is since 1970
+    t.quote()
+    assert min(t.limit(1, 100) for _ in range(16)) > 0 and t.limit(1, 100) == -REASON_NAMES.index("capacity")
+    t.check()
+
+
 def test_a_table_of_orders_that_all_wait_is_full():
     t = Trader(capacity=16)
     t.quote()

@@ -246,6 +246,19 @@ def test_risk_per_trade():
     refused(t, t.bracket(20, 0, 0, 95), R.NO_REFERENCE)
 
 
+def test_without_equity_no_share_of_it_may_be_risked():
+    t = trader(capital="1", max_risk_share=1)
+    t.bought(100, 102)
+    assert int(t.h.equity) == 0
+    refused(t, t.bracket(10, 100, 110, 95), R.RISK_PER_TRADE, 50 * CENT, 0)
+
+
+def test_a_worth_that_no_number_holds_is_the_largest():
+    t = trader(max_position_notional=1)
+    t.view().buying = 1 << 55
+    assert t.limit(1, 100) == -R.MAX_POSITION_NOTIONAL and t.figures == (1 << 62, MONEY)
+
+
 # --- price --------------------------------------------------------------------------------------------------------------------
 def test_collar():
     t = trader(quote=False, collar_bps=200)
