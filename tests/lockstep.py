@@ -54,6 +54,7 @@ class Driver:
         self.current: dict[int, str] = {}  # handle: the id of the order that has it now
         self.handles: dict[str, int] = {}
         self.cum: dict[int, int] = {}
+        self.fills: dict[int, tuple[int, int]] = {}  # by exec_id: lots and ticks
         self.scales = [(Fraction(i.tick_size), Fraction(i.lot_size)) for i in self.server.assets.instruments]
         self.buffer = ev.empty(1).view(np.uint8)
         self.address = self.buffer.ctypes.data
@@ -158,7 +159,15 @@ class Driver:
             new = self.account.orders[o["replaced_by"]]
             self.handles[new.id], self.current[handle] = handle, new.id
             last_qty, last_px = self.cum[handle] + new.qty, new.limit_px or 0
-        exec_id = int(m["execution_id"].replace("-", "")[:15], 16)
+        amended = m.get("previous_execution_id")
+        exec_id = int((amended or m["execution_id"]).replace("-", "")[:15], 16)
+        if kind == O.EXEC_TRADE:
+            self.fills[exec_id] = last_qty, last_px
+        elif kind == O.EXEC_BUST:
+            last_qty, last_px = self.fills[exec_id]
+            self.cum[handle] -= last_qty
+        elif kind == O.EXEC_CORRECT:
+            last_qty, last_px = i.lots(m["qty"]), i.ticks(m["price"])
         side, ts = 1 if o["side"] == "buy" else -1, header["ts"]
         return (ts, ts, ev.REPORT, side, kind << 8, k, exec_id, handle, last_qty, last_px, self.cum[handle])
 

@@ -276,6 +276,27 @@ def test_an_answer_that_is_lost(run):
     assert run.state() == "FILLED"
 
 
+def test_a_fill_that_is_taken_back_or_corrected(run):
+    """What we know of is undone; what we have not heard of was never done, and comes as it stands with a look-up, or not at all."""
+    run.quote(1)
+    name, o = run.order
+    amended = lambda kind, qty, px, cum, exec_id: Update(name, kind, qty, px, cum, exec_id)  # noqa: E731
+    run.say(filled(name, 2, 100, 2, 1), amended(O.EXEC_CORRECT, 2, 101, 2, 1))
+    assert (int(o.cum), int(o.paid)) == (2, 202)
+    run.say(amended(O.EXEC_BUST, 0, 0, 0, 1), amended(O.EXEC_BUST, 0, 0, 0, 1))
+    assert (run.state(), int(o.cum), int(o.paid), int(o.exposed)) == ("ACCEPTED", 0, 0, 10)
+    run.say(filled(name, 3, 99, 7, 3))  # 4 have gone before, unheard
+    run.say(amended(O.EXEC_CORRECT, 4, 98, 7, 2), amended(O.EXEC_BUST, 0, 0, 3, 2))
+    assert (int(o.cum), run.desk.header.c_illegal, run.desk.header.c_busts) == (3, 0, 2)
+    gone = (Execution(-5, 0, 98, 0, 1), Execution(-7, 3, 99, 7, 3))  # a broker that still counts them has no fill for us
+    run.say(Looked(name, seen(name, B.OPEN, cum=3, paid=297, fills=gone), LATER))
+    assert (int(o.cum), int(o.paid)) == (3, 297)
+    run.say(Looked(name, seen(name, B.OPEN, cum=5, paid=497, fills=(Execution(-9, 2, 100, 5, 4),)), LATER))
+    assert int(o.cum) == 5 and run.desk.header.state == 0
+    run.say(amended(O.EXEC_BUST, 0, 0, 3, 8))  # of one that only a look-up told, by another name
+    assert (int(o.cum), run.desk.header.state) == (5, HALTED)
+
+
 def test_an_order_that_never_arrived(run):
     run.quote(2)
     name, o = run.order

@@ -131,6 +131,39 @@ def test_a_fill():
     assert (u.last_qty, u.last_px, u.cum) == (2, 18911, 3) and u.exec_id == wire.id_of("e1") > 0
 
 
+def test_a_fill_that_is_taken_back_or_corrected():
+    """By the exec_id that the fill had."""
+    data = {"execution_id": "e2", "previous_execution_id": "e1", "timestamp": "2026-03-02T14:30:00Z"}
+    u = wire.update(data | {"event": "trade_bust", "qty": "-2", "order": order(filled_qty="1")}, Scale(0, AAPL), 4)
+    assert (u.exec_type, u.exec_id, u.last_qty, u.cum) == (O.EXEC_BUST, wire.id_of("e1"), 0, 5)
+    corrected = data | {"event": "trade_correct", "qty": "2", "order": order(filled_qty="3")}
+    u = wire.update(corrected | {"price": "189.12"}, Scale(0, AAPL), 0)
+    assert (u.exec_type, u.exec_id, u.last_qty, u.last_px, u.cum) == (O.EXEC_CORRECT, wire.id_of("e1"), 2, 18912, 3)
+    with pytest.raises(KeyError):
+        wire.update(corrected, Scale(0, AAPL), 0)  # at which price nobody says: the trader halts
+
+
+def test_what_an_order_has_traded_less_what_was_taken_back():
+    """Of a chain of replaces, whichever of its orders had the fill, and however often it is said."""
+    adapter = Alpaca.__new__(Alpaca)
+    adapter.run_id, adapter.routes, adapter.scales = "5f00ab12cd", {}, {"AAPL": Scale(0, AAPL)}
+    root = "5f00ab12cd-1-100000"
+
+    def say(event, ident, filled, **kw):
+        name = root if ident == "first" else f"{root}-7"
+        o = order(id=ident, client_order_id=name, filled_qty=filled, replaced_by="second")
+        u = adapter._update({"event": event, "order": o, "execution_id": event, "timestamp": "2026-03-02T14:30:00Z", **kw})
+        return u.cum, adapter.routes[root].cum, adapter.routes[root].order_id
+
+    assert say("partial_fill", "first", "4", qty="4", price="189.12") == (4, 4, "first")
+    assert say("replaced", "first", "4") == (4, 4, "second")
+    assert say("partial_fill", "second", "1", qty="1", price="189.12") == (5, 5, "second")
+    for _ in range(2):
+        assert say("trade_bust", "first", "0", qty="-4", previous_execution_id="x") == (1, 1, "second")
+    assert say("trade_bust", "second", "0", qty="-1", previous_execution_id="y") == (0, 0, "second")
+    assert say("partial_fill", "second", "10", qty="10", price="189.12") == (10, 10, "second")
+
+
 def test_what_is_not_known():
     s = Scale(0, AAPL)
     assert wire.update({"event": "pending_new", "order": order()}, s, 0) is None

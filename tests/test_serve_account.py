@@ -1,5 +1,6 @@
 """An account under random requests: after every step its books add up, its orders agree with the venue, and what it told is consistent."""
 
+import itertools
 import random
 from collections import Counter
 from decimal import Decimal
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from replay.data import synth
+from replay.faults import Plan
 from replay.serve import account, venue
 from replay.serve.errors import ApiError
 from replay.serve.orders import ENDED, Order, text
@@ -20,23 +22,34 @@ LEGS = {"entry": Leg("lognormal", 5_000_000, 0.8), "response": Leg("lognormal", 
 
 
 class Client:
-    def __init__(self, seed, session, strict=True, profile=Profile(**LEGS)):  # noqa: B008
-        self.server = Server(session, profile, speed="lockstep", rate=0, strict=strict)
+    def __init__(self, seed, session, strict=True, profile=Profile(**LEGS), faults=Plan()):  # noqa: B008
+        self.server = Server(session, profile, speed="lockstep", rate=0, strict=strict, faults=faults)
         self.rest = Rest(self.server)
         self.account = self.server.authenticate("key", "secret")
         self.random = random.Random(seed)
         self.refused = Counter()
+        self.busted = Counter()
         self.told: dict[str, list[str]] = {}
-        self.fills: list[tuple[str, int, Decimal, Decimal]] = []
+        self.fills: dict[str, tuple[str, int, Decimal, Decimal]] = {}  # by execution_id
         self.server.send_update = self.hear
 
     def hear(self, account, data):
         o = data["order"]
         self.told.setdefault(o["id"], []).append(data["event"])
+        side = 1 if o["side"] == "buy" else -1
         if "fill" in data["event"]:
-            side = 1 if o["side"] == "buy" else -1
-            self.fills.append((o["symbol"], side, Decimal(data["qty"]), Decimal(data["price"])))
-            assert Decimal(data["position_qty"]) == sum(s * q for symbol, s, q, _ in self.fills if symbol == o["symbol"])
+            self.fills[data["execution_id"]] = (o["symbol"], side, Decimal(data["qty"]), Decimal(data["price"]))
+            assert Decimal(data["position_qty"]) == self.position(o["symbol"])
+        elif data["event"] == "trade_bust":
+            assert -Decimal(data["qty"]) == self.fills.pop(data["previous_execution_id"])[2]
+            self.busted[o["status"]] += 1
+        elif data["event"] == "trade_correct":
+            symbol, side, qty, px = self.fills[data["previous_execution_id"]]
+            self.fills[data["previous_execution_id"]] = (symbol, side, qty, Decimal(data["price"]))
+            assert Decimal(data["qty"]) == qty and Decimal(data["price"]) == px + side * Decimal("0.01")
+
+    def position(self, symbol):
+        return sum(s * q for name, s, q, _ in self.fills.values() if name == symbol)
 
     def ask(self, endpoint, body=None, query=None, **args):
         try:
@@ -96,18 +109,22 @@ class Client:
     # --- what must hold ---------------------------------------------------------------------------------------------------------
     def check(self):
         a, p = self.account, self.account.portfolio
-        cash = a.portfolio.initial - sum(s * q * px for _, s, q, px in self.fills)
+        cash = a.portfolio.initial - sum(s * q * px for _, s, q, px in self.fills.values())
         assert p.cash == cash
         for k in range(2):
-            assert p.qty(k) == sum(s * int(q) for symbol, s, q, _ in self.fills if symbol == "AB"[k])
+            assert p.qty(k) == self.position("AB"[k])
         for o in a.orders.values():
-            assert 0 <= o.cum <= o.qty and (o.status == "filled") == (o.cum == o.qty), o
+            busted = "trade_bust" in self.told.get(o.id, ()) and o.status in ("filled", "expired", "canceled", "replaced")
+            assert 0 <= o.cum <= o.qty and ((o.status == "filled") == (o.cum == o.qty) or busted), o
+            assert o.paid == sum(f.qty * f.px for f in o.fills) and o.cum == sum(f.qty for f in o.fills)
+            shown = [int(f.activity["cum_qty"]) for f in o.fills]
+            assert shown == list(itertools.accumulate(f.qty for f in o.fills)), o
             assert o.ended or o.handle or o.status in ("accepted", "held"), o
             assert (o.status == "replaced") == (o.replaced_by is not None) and o.ended == (o.status in ENDED)
         working = a.working()
         handles = {o.handle for o in working if o.handle}
         assert handles == {h for h, o in a._by_handle.items() if not o.ended}
-        assert a.venue.slots() + len(a._by_handle) == venue.CAPACITY
+        assert a.venue.slots() + len(a._asked) == venue.CAPACITY
         assert p.reserved(working) >= 0
 
     def settle(self):
@@ -158,6 +175,56 @@ def test_random_requests(seed, strict):
         )
         assert all(c.refused[words] for words in wanted), c.refused
     assert text(c.account.portfolio.equity())
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_random_requests_whose_fills_are_taken_back_or_corrected(seed):
+    """Whatever had become of their orders by then; in brackets and pairs too."""
+    faults = [{"kind": "report_bust", "share": 0.3, "delay": "20s"}, {"kind": "report_correct", "share": 0.3, "delay": "9s"}]
+    plan = Plan.of({"seed": seed, "fault": faults})
+    c = Client(seed, synth.equity_day(("A", "B"), 8_000, seed=seed), strict=False, faults=plan)
+    c.server.advance(None, rows=300)
+    for n in range(1_500):
+        for _ in range(c.random.choice((0, 1, 1, 3))):
+            c.act()
+        c.server.advance(None, rows=c.random.choice((1, 1, 4, 8)))
+        c.check()
+        if n % 50 == 49:
+            c.settle()
+    c.server.advance(None)
+    c.check()
+    told = c.server.planned.told(c.server.market.feed.hits, c.server.market.now)
+    assert c.server.market.done and min(f["struck"] for f in told) > 30
+    assert {"filled", "new", "partially_filled"} <= set(c.busted), c.busted
+    events = Counter(event for each in c.told.values() for event in each)
+    assert (events["trade_bust"], events["trade_correct"]) == tuple(f["struck"] for f in told)
+    for o in c.account.orders.values():
+        assert o.status != "filled" or o.cum == o.qty, o
+
+
+def test_a_fill_of_an_order_that_was_replaced_is_taken_back():
+    """The order that has its place has those lots to trade again."""
+    faults = {"kind": "report_bust", "delay": "60s", "to": "+1801s"}
+    c = Client(1, synth.equity_day(("A", "B"), 8_000, seed=1), False, Profile(), Plan.of({"fault": [faults]}))
+    start = c.server.session.manifest.start_ns
+    c.server.advance(start + 1800 * 10**9)
+    ask = c.server.market.touch(0)
+    qty = ask.ask_sz + 100
+    order = {"symbol": "A", "qty": qty, "side": "buy", "type": "limit", "time_in_force": "day"}
+    first = c.account.orders[c.ask(c.rest.submit, {**order, "limit_price": f"{ask.ask_px / 100}"})["id"]]
+    c.server.advance(start + 1801 * 10**9)
+    assert (first.status, first.cum) == ("partially_filled", ask.ask_sz)
+    second = c.account.orders[c.ask(c.rest.replace, {"qty": 100, "limit_price": "1.00"}, id=first.id)["id"]]
+    c.server.advance(start + 1802 * 10**9)
+    assert (first.status, second.status, second.qty, second.base) == ("replaced", "new", 100, ask.ask_sz)
+    c.server.advance(start + 1870 * 10**9)
+    assert (first.status, first.cum, second.status, second.qty, second.base) == ("replaced", 0, "new", qty, 0)
+    assert c.told[first.id] == ["new", "partial_fill", "replaced", "trade_bust"] and c.account.portfolio.qty(0) == 0
+    c.settle()
+    third = c.account.orders[c.ask(c.rest.replace, {"limit_price": "900"}, id=second.id)["id"]]
+    c.server.advance(start + 7200 * 10**9)
+    assert (third.status, third.cum, c.account.portfolio.qty(0)) == ("filled", qty, qty) and "trade_bust" not in c.told[third.id]
+    c.check()
 
 
 def test_a_venue_that_is_full(monkeypatch):

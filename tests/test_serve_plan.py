@@ -12,6 +12,7 @@ pytest.importorskip("aiohttp")
 import lives
 from lockstep import Driver
 from runs import LEGS, LIMITS
+from test_live_alpaca import adapted
 from test_live_faults import PINGER, SYMBOLS, settled
 
 from replay.data import synth
@@ -61,6 +62,24 @@ def test_decisions_under_faults_of_the_feed_are_those_of_a_replay(day, faults, b
     assert all(struck) or faults is FEED
 
 
+@pytest.mark.parametrize("kind", ["report_bust", "report_correct"])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_decisions_where_every_fill_is_taken_back_or_corrected(day, kind, batch, tmp_path):
+    (tmp_path / "busy_plain_orders.py").write_text(BUSY)
+    build = lambda: Engine(  # noqa: E731
+        day, [load(f"{tmp_path}/busy_plain_orders.py:Busy")], Profile(**LEGS), LIMITS,
+        capital={day.manifest.instruments[0].currency: Decimal(10**6)}, faults=plan({"kind": kind, "delay": "3s"}),
+    )  # fmt: skip
+    replayed, driven = build().run(), Driver(build(), batch).run()
+    a, b, portfolio = replayed.trader.header, driven.h, driven.account.portfolio
+    assert driven.engine.digest == replayed.digest and int(a.c_busts) == int(b.c_busts) == int(b.n_fills) > 50
+    assert int(a.state) == int(b.c_illegal) == 0
+    for k in range(2):
+        assert portfolio.qty(k) == int(driven.trader.region("positions")[k].qty)
+    moved = int(driven.trader.region("currencies")[0].cash) - 10**14
+    assert moved == (portfolio.cash - portfolio.initial) * 10**8 and (moved != 0) == (kind == "report_correct")
+
+
 def bought(day, *faults, n=12, seed=7):
     """Limits that trade at once, one a minute: (what the stream said, how they stand, how often each fault struck)."""
     import requests
@@ -106,6 +125,55 @@ def test_reports_that_come_twice_late_or_garbled(day):
     assert struck == [12] and said[:3] == [("new", "0"), ("moon_phase", "0"), ("fill", "0")]
 
 
+def test_a_fill_that_is_taken_back(day):
+    said, orders, struck, _ = bought(day, {"kind": "report_bust", "delay": "10s"}, n=3)
+    assert said == [(event, str(k)) for k in range(3) for event in ("new", "fill", "trade_bust", "expired")]
+    assert set(orders.values()) == {"expired"} and struck == [3]
+    # said after what is late of its order, and itself never lost
+    others = {"kind": "report_late", "reports": ["trade"], "delay": "40s"}, {"kind": "report_lost", "reports": ["expired"]}
+    said, orders, struck, _ = bought(day, {"kind": "report_bust", "delay": "1ms"}, *others, n=3)
+    assert said == [(event, str(k)) for k in range(3) for event in ("new", "fill", "trade_bust")] and struck == [3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["report_bust", "report_correct"])
+def test_the_books_of_a_fill_that_is_taken_back_or_corrected(day, kind):
+    """What every endpoint and the unmodified client say of it."""
+    from alpaca.trading.client import TradingClient
+    from alpaca.trading.models import TradeUpdate
+    from alpaca.trading.requests import MarketOrderRequest
+
+    with lives.serving(day, faults=plan({"kind": kind, "delay": "10s"})) as (server, url):
+        client, said, start = TradingClient("key", "secret", url_override=url), [], day.manifest.start_ns + 1800 * 10**9
+        client.get_account()
+        server.send_update = lambda _, data: said.append(data)
+        lives.control(url, "advance", {"until_ns": start})
+        order = client.submit_order(MarketOrderRequest(symbol="A", qty=2, side="buy", time_in_force="day"))
+        lives.control(url, "advance", {"until_ns": start + 5 * 10**9})
+        before = client.get_order_by_id(order.id)
+        (activity,) = client.get("/account/activities/FILL")
+        assert before.status == "filled" and activity["qty"] == activity["cum_qty"] == "2"
+        lives.control(url, "advance", {"until_ns": start + 15 * 10**9})
+        after, account = client.get_order_by_id(order.id), client.get_account()
+        (told,) = [data for data in said if data["event"].startswith("trade_")]
+        (fill,) = [data for data in said if data["event"] == "fill"]
+        assert told["previous_execution_id"] == fill["execution_id"] != told["execution_id"]
+        assert TradeUpdate(**told).event == told["event"] and told["order"]["id"] == str(order.id)
+        (shown,) = client.get("/account/activities/FILL")
+        assert shown["id"] == activity["id"]
+        if kind == "report_bust":
+            assert (told["event"], told["qty"], "price" in told) == ("trade_bust", "-2", False)
+            assert (after.status, after.filled_qty, after.filled_avg_price, after.filled_at) == ("expired", "0", None, None)
+            assert client.get_all_positions() == [] and account.cash == "100000"
+            assert (shown["qty"], shown["cum_qty"], shown["leaves_qty"]) == ("0", "0", "2")
+        else:
+            px = Decimal(fill["price"]) + Decimal("0.01")
+            assert (told["event"], told["qty"], told["price"]) == ("trade_correct", "2", str(px))
+            assert (after.status, after.filled_qty, Decimal(after.filled_avg_price)) == ("filled", "2", px)
+            (position,) = client.get_all_positions()
+            assert (position.qty, Decimal(position.avg_entry_price)) == ("2", px) and Decimal(account.cash) == 100_000 - 2 * px
+            assert (shown["qty"], Decimal(shown["price"])) == ("2", px)
+
+
 def test_what_the_venue_does(day):
     said, orders, struck, _ = bought(day, {"kind": "reject", "share": 0.5})
     assert 0 < struck[0] < 12 and list(orders.values()).count("rejected") == struck[0]
@@ -145,8 +213,6 @@ def test_the_broker_knows_what_its_clients_miss(day):
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": "report_bust"},
-        {"kind": "report_correct"},
         {"kind": "halt", "from": "+9h"},
         {"kind": "pull", "at": "+3d"},
         {"kind": "reject", "symbols": ["Z"]},
@@ -173,33 +239,66 @@ def test_what_is_ours_is_left_to_the_run(day):
 
 def test_refused_at_the_command_line(tmp_path):
     day = str(Path(__file__).parents[1] / "fixtures" / "equity-day")
-    (tmp_path / "p.toml").write_text("[[fault]]\nkind = 'report_bust'\n")
+    (tmp_path / "p.toml").write_text("[[fault]]\nkind = 'pull'\nat = '+3d'\n")
     for path in (tmp_path / "p.toml", tmp_path / "none.toml"):
         command = [sys.executable, "-m", "replay", "serve", day, "--port", "0", "--faults", str(path)]
         told = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert (told.returncode, told.stdout) == (2, "") and told.stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_the_live_runner_under_a_plan(tmp_path, monkeypatch):
+LOST = (
+    {"kind": "request_lost", "share": 0.2, "to": "+60m"},
+    {"kind": "report_lost", "share": 0.2, "to": "+60m"},
+    {"kind": "report_twice", "share": 0.3},
+    {"kind": "feed_outage", "share": 0.1},
+)
+AMENDED = ({"kind": "report_bust", "share": 0.4}, {"kind": "report_correct", "share": 0.5, "delay": "20s"})
+
+
+@pytest.mark.parametrize("faults", [LOST, AMENDED], ids=["lost", "amended"])
+def test_the_live_runner_under_a_plan(faults, tmp_path, monkeypatch):
     pytest.importorskip("alpaca")
     from replay.live.alpaca import jobs
 
     monkeypatch.setattr(jobs, "LOOK_S", (0.05, 0.1, 0.2, 0.3))
     monkeypatch.setattr(jobs, "SETTLE_S", 1.0)
-    faults = plan(
-        {"kind": "request_lost", "share": 0.2, "to": "+60m"},
-        {"kind": "report_lost", "share": 0.2, "to": "+60m"},
-        {"kind": "report_twice", "share": 0.3},
-        {"kind": "feed_outage", "share": 0.1},
-    )
     session = synth.equity_day(n_events=20_000, seed=4)
     with (
-        lives.serving(session, speed=60.0, faults=faults) as (server, url),
+        lives.serving(session, speed=60.0, faults=plan(*faults)) as (server, url),
         lives.living(lives.order(url, tmp_path, PINGER, SYMBOLS), monkeypatch) as runner,
     ):
+        h = runner.desk.header
         with lives.aside(runner) as raised:
             struck = lambda: [f["struck"] for f in lives.control(url, "state")["faults"]]  # noqa: E731
-            lives.until(lambda: (runner.desk.header.n_fills >= 6 and all(struck())) or raised, 120)
+            lives.until(lambda: (h.n_fills >= 6 and all(struck())) or raised, 120)
+            if faults is AMENDED:
+                lives.until(lambda: h.c_busts >= 4 or raised, 120)
+                before = server.market.now
+                runner.due["books"] = 0.0  # and the broker's agree with ours
+                lives.until(lambda: runner.due["books"] and server.market.now > before + 300 * 10**9 or raised)
         assert not raised, raised
         settled(runner, server)
+        assert faults is LOST or (h.state, h.c_illegal, runner.differences) == (0, 0, {})
     lives.verified(tmp_path / "journal")
+
+
+@pytest.mark.parametrize("kind", ["report_bust", "report_correct"])
+def test_the_live_runner_in_lockstep(kind, tmp_path, monkeypatch):
+    """One plan for the replay, the server and the run: one digest, and the broker's books are the trader's."""
+    pytest.importorskip("alpaca")
+    session, faults = synth.equity_day(n_events=3_000, seed=2), plan({"kind": kind, "delay": "10s"})
+    strategies = [(adapted(tmp_path, "tests/busy.py") + ":Busy", {})]
+    replayed = Engine(session, [load(name, dict(p)) for name, p in strategies], faults=faults).run()
+    with (
+        lives.serving(session, faults=faults) as (server, url),
+        lives.living(lives.order(url, tmp_path, strategies, SYMBOLS), monkeypatch) as runner,
+    ):
+        runner.run()
+        h = runner.desk.header
+        assert h.c_busts == h.n_fills > 3 and h.c_replace > 0 and (h.state, h.c_illegal) == (0, 0)
+        assert runner.status()["digest"] == replayed.digest
+        account = next(iter(server.accounts.values()))
+        for k in range(2):
+            assert account.portfolio.qty(k) == int(runner.desk.trader.region("positions")[k].qty)
+        assert int(runner.desk.trader.region("currencies")[0].cash) == int(account.portfolio.cash * 10**8)
+    assert lives.verified(tmp_path / "journal").digest == h.digest

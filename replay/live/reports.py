@@ -2,6 +2,8 @@
 
 Fills that a look-up found carry exec_ids below zero. Once an order has one of those, a fill told later by the stream is judged by its
 cumulative quantity: it may be the same fill under its other name.
+
+A fill that was taken back or corrected before we heard of it is no news: a look-up shows what is left of it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from replay.live.broker import Looked, Seen, Update
 from replay.live.desk import Desk, pack
 from replay.trader.layout import CANCELING, REPLACING, SLOT_MASK, STOP
 from replay.trader.orders import (
+    EXEC_BUST,
     EXEC_CANCEL_REJECTED,
     EXEC_CANCELED,
+    EXEC_CORRECT,
     EXEC_EXPIRED,
     EXEC_GONE,
     EXEC_NEW,
@@ -45,17 +49,15 @@ def _event(
     return pack(REPORT, ts or now, now, int(o.instrument), int(o.side), flags, exec_id, int(o.handle), qty, px, cum)
 
 
-def _looked_up(desk: Desk, o) -> bool:
-    """Whether a look-up has found fills of this order before."""
+def _booked(desk: Desk, o) -> Iterator:
+    """The order's fills that the trader remembers, newest first."""
     ring, k = desk.trader.region("fills"), int(o.exec_seq)
     while k >= 0:
         f = ring[k & (len(ring) - 1)]
         if int(f.seq) != k or int(f.handle) != int(o.handle):
-            return False
-        if int(f.exec_id) < 0:
-            return True
+            return
+        yield f
         k = int(f.older)
-    return False
 
 
 def of_update(desk: Desk, handle: int, u: Update, now: int) -> list[bytes]:
@@ -64,8 +66,14 @@ def of_update(desk: Desk, handle: int, u: Update, now: int) -> list[bytes]:
     if o is None:
         return []
     qty, px = u.last_qty, u.last_px
-    if u.exec_type == EXEC_TRADE and u.cum <= int(o.cum) and _looked_up(desk, o):
+    if u.exec_type == EXEC_TRADE and u.cum <= int(o.cum) and any(int(f.exec_id) < 0 for f in _booked(desk, o)):
         return []
+    if u.exec_type in (EXEC_BUST, EXEC_CORRECT):
+        fill = next((f for f in _booked(desk, o) if int(f.exec_id) == u.exec_id), None)
+        if fill is None and int(o.cum) + qty <= u.cum:
+            return []
+        if fill is not None and u.exec_type == EXEC_BUST:
+            qty, px = int(fill.qty), int(fill.px)
     if u.exec_type == EXEC_REPLACED:  # granted as asked
         qty, px = int(o.new_qty), int(o.px) if int(o.type) == STOP else int(o.new_px)
     return [_event(o, u.exec_type, now, u.ts, u.exec_id, qty, px, u.cum, u.maker)]
@@ -105,7 +113,7 @@ def of_look(desk: Desk, handle: int, looked: Looked, now: int) -> Iterator[bytes
 
 def _fills(o, seen: Seen, now: int) -> Iterator[bytes]:
     for f in seen.fills:
-        missing = min(f.qty, f.cum - int(o.cum))
+        missing = min(f.qty, min(f.cum, seen.cum) - int(o.cum))
         if missing > 0:
             yield _event(o, EXEC_TRADE, now, f.ts, f.exec_id, missing, f.px, f.cum)
     qty = seen.cum - int(o.cum)

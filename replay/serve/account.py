@@ -17,14 +17,16 @@ from replay.serve import groups
 from replay.serve.checks import held, lots_for, may_send
 from replay.serve.errors import ApiError
 from replay.serve.market import Market
-from replay.serve.orders import CANNOT_REPLACE, ENDED, NAMESPACE, TIFS, Assets, Order, text, view
+from replay.serve.orders import CANNOT_REPLACE, ENDED, NAMESPACE, TIFS, Assets, Fill, Order, activity, text, view
 from replay.serve.portfolio import Portfolio
 from replay.serve.ticket import Ticket, choice, client_id, lots, parse, ticks
 from replay.serve.venue import CAPACITY, Report, Request, Venue
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, DAY, FOK, GTC, IOC, LIMIT, MARKET, STOP, STOP_LIMIT
 from replay.trader.orders import (
+    EXEC_BUST,
     EXEC_CANCEL_REJECTED,
     EXEC_CANCELED,
+    EXEC_CORRECT,
     EXEC_EXPIRED,
     EXEC_NEW,
     EXEC_REJECTED,
@@ -65,7 +67,8 @@ class Account:
             "ptp_no_exception_entry": False,
             "disable_overnight_trading": True,
         }
-        self._by_handle: dict[int, Order] = {}
+        self._by_handle: dict[int, Order] = {}  # the newest order of each chain, finished or not
+        self._fills: dict[int, Fill] = {}  # by the venue's exec_id
         self._replacing: dict[int, Order] = {}  # the order that is to take over a handle
         self._asked: dict[int, deque[str]] = {}  # by handle, requests that the venue has yet to answer: it answers in order
         self._open: dict[str, Order] = {}
@@ -255,7 +258,10 @@ class Account:
             elif kind == EXEC_CANCELED:
                 self._asked[r.handle].popleft()
             cancels = kind == EXEC_CANCELED or (kind == EXEC_EXPIRED and o.tif in ("ioc", "fok"))
-            self.end(o, "canceled" if cancels else "expired" if kind == EXEC_EXPIRED else "rejected", r)
+            if not o.ended or (o.status == "filled" and o.cum < o.qty):  # it may have ended before a fill of it was taken back
+                self.end(o, "canceled" if cancels else "expired" if kind == EXEC_EXPIRED else "rejected", r)
+        elif kind in (EXEC_BUST, EXEC_CORRECT):
+            self._amended(o, r)
         else:
             assert kind in (EXEC_REPLACED, EXEC_CANCEL_REJECTED, EXEC_REPLACE_REJECTED), r
             asked = self._asked[r.handle].popleft()
@@ -264,8 +270,8 @@ class Account:
             elif kind != EXEC_REPLACED and asked != "amend":
                 self._refused(o, r, asked)
         groups.after(self, o)
-        if o.ended and not self._asked[r.handle]:
-            del self._asked[r.handle], self._by_handle[r.handle]
+        if o.ended and self._asked.get(r.handle) == deque():
+            del self._asked[r.handle]
             self.venue.close_handle(r.handle)
 
     def _acknowledged(self, o: Order, r: Report) -> None:
@@ -290,30 +296,57 @@ class Account:
             o.before = "partially_filled"
         else:
             o.status = "partially_filled"
-        self._activity(o, r, done)
-        self.tell("fill" if done else "partial_fill", o, r)
-
-    def _activity(self, o: Order, r: Report, done: bool) -> None:
-        i = self.assets.instruments[o.instrument]
         ident = f"{utc_text(r.ts)[:19].translate(str.maketrans('', '', '-T:'))}000::{self.uuid()}"
         self.fill_of[ident] = len(self.fills)
         self.filled_ns.append(r.ts)
-        self.fills.append(
-            {
-                "id": ident,
-                "activity_type": "FILL",
-                "transaction_time": utc_text(r.ts),
-                "type": "fill" if done else "partial_fill",
-                "price": text(i.price(r.last_px)),
-                "qty": text(i.qty(r.last_qty)),
-                "side": "buy" if o.side > 0 else "sell",
-                "symbol": self.assets.symbols[o.instrument],
-                "leaves_qty": text(i.qty(o.qty - o.cum)),
-                "cum_qty": text(i.qty(o.cum)),
-                "order_id": o.id,
-                "order_status": "filled" if done else "partially_filled",
-            }
+        self.fills.append(activity(self.assets, o, ident, r.ts, r.last_qty, r.last_px))
+        i = self.assets.instruments[o.instrument]
+        name = self.tell(
+            "fill" if done else "partial_fill",
+            o,
+            r,
+            price=text(i.price(r.last_px)),
+            qty=text(i.qty(r.last_qty)),
+            position_qty=text(i.qty(self.portfolio.qty(o.instrument))),
         )
+        fill = Fill(o, name, self.fills[-1], r.last_qty, r.last_px)
+        o.fills.append(fill)
+        self._fills[r.exec_id] = fill
+
+    def _amended(self, newest: Order, r: Report) -> None:
+        """The venue takes a fill back, or names another price for it: the books are as if it had never been otherwise. What was taken back
+        may trade again where an order of the chain still works; of one that was filled the venue says next that it has expired."""
+        fill = self._fills[r.exec_id]
+        o, k, i = fill.order, fill.order.instrument, self.assets.instruments[fill.order.instrument]
+        bust = r.exec_type == EXEC_BUST
+        gone, px = fill.qty if bust else 0, fill.px if bust else r.last_px
+        left = fill.qty - gone
+        self.portfolio.fill(k, -o.side * fill.qty, fill.px)
+        if left:
+            self.portfolio.fill(k, o.side * left, px)
+        o.cum -= gone
+        o.paid += left * px - fill.qty * fill.px
+        o.updated_at = r.ts
+        fill.qty, fill.px = left, px
+        fill.activity |= {"qty": text(i.qty(left)), "price": text(i.price(px))}
+        for later in o.fills[o.fills.index(fill) :]:
+            for name, sign in (("cum_qty", -1), ("leaves_qty", 1)):
+                later.activity[name] = text(Decimal(later.activity[name]) + sign * i.qty(gone))
+        if bust and o.status == "filled":
+            o.filled_at = None
+        elif o is not newest and not newest.ended:
+            newest.base -= gone
+            newest.qty += gone
+        elif not o.ended and o.cum == 0:
+            if o.status == "partially_filled":
+                o.status = "new"
+            else:
+                o.before = "new"
+        if bust:
+            self.tell("trade_bust", o, r, qty=text(-i.qty(gone)), previous_execution_id=fill.execution_id)
+        else:
+            qty, price = text(i.qty(left)), text(i.price(px))
+            self.tell("trade_correct", o, r, qty=qty, price=price, previous_execution_id=fill.execution_id)
 
     def _replaced(self, o: Order, r: Report) -> Order:
         new = self._replacing.pop(r.handle)
@@ -345,16 +378,12 @@ class Account:
         setattr(o, {"canceled": "canceled_at", "expired": "expired_at", "rejected": "failed_at"}[status], at)
         self.tell(status, o, r)
 
-    def tell(self, event: str, o: Order, r: Report | None = None) -> None:
-        """Put an update in front of the account's listeners."""
-        i = self.assets.instruments[o.instrument]
-        at = utc_text(r.ts if r else self.market.now)
-        data = {"event": event, "execution_id": self.uuid(), "order": view(self.assets, o), "timestamp": at, "at": at}
-        if event in ("fill", "partial_fill"):
-            data["price"] = text(i.price(r.last_px))
-            data["qty"] = text(i.qty(r.last_qty))
-            data["position_qty"] = text(i.qty(self.portfolio.qty(o.instrument)))
-        self.updates.append(data)
+    def tell(self, event: str, o: Order, r: Report | None = None, **more: str) -> str:
+        """Put an update in front of the account's listeners; returns its execution_id."""
+        at, name = utc_text(r.ts if r else self.market.now), self.uuid()
+        order = view(self.assets, o)
+        self.updates.append({"event": event, "execution_id": name, "order": order, "timestamp": at, "at": at, **more})
+        return name
 
     # --- JSON ------------------------------------------------------------------------------------------------------------------
     def view(self) -> dict:

@@ -60,6 +60,7 @@ class Order:
     entry: Order | None = None  # of a child its entry
     other: Order | None = None  # of a pair the other leg
     legs: list[Order] = dataclasses.field(default_factory=list)
+    fills: list[Fill] = dataclasses.field(default_factory=list)
 
     @property
     def leaves(self) -> int:
@@ -73,6 +74,17 @@ class Order:
     def second(self) -> bool:
         """Whether it is the second leg of a pair, which holds no shares and no money of its own."""
         return self.other is not None and (self.other.legs == [self] or (self.entry is not None and self.entry.legs[-1] is self))
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Fill:
+    """A fill of an order in lots and ticks, 0 lots once it was taken back: its name on the stream, and its account activity."""
+
+    order: Order
+    execution_id: str
+    activity: dict
+    qty: int
+    px: int
 
 
 class Assets:
@@ -199,6 +211,25 @@ def view(assets: Assets, o: Order, nested: bool = True) -> dict:
         "hwm": None,
         "subtag": None,
         "source": None,
+    }
+
+
+def activity(assets: Assets, o: Order, ident: str, ts: int, qty: int, px: int) -> dict:
+    """A fill that has just been booked, as the account's activities show it."""
+    i, done = assets.instruments[o.instrument], o.status == "filled"
+    return {
+        "id": ident,
+        "activity_type": "FILL",
+        "transaction_time": utc_text(ts),
+        "type": "fill" if done else "partial_fill",
+        "price": text(i.price(px)),
+        "qty": text(i.qty(qty)),
+        "side": "buy" if o.side > 0 else "sell",
+        "symbol": assets.symbols[o.instrument],
+        "leaves_qty": text(i.qty(o.qty - o.cum)),
+        "cum_qty": text(i.qty(o.cum)),
+        "order_id": o.id,
+        "order_status": "filled" if done else "partially_filled",
     }
 
 

@@ -1,7 +1,7 @@
 """A plan of faults (`replay.faults.Plan`) as a broker's clients meet it, by session time.
 
-The feed is `replay.faults.feed.arrange`'s; what is slow, rejected or pulled the simulated venue does itself. Here is the rest: requests
-that never arrive, and trade updates that are lost, late, twice or garbled on the stream while REST shows the truth.
+The feed is `replay.faults.feed.arrange`'s; what is slow, rejected, pulled, taken back or corrected the simulated venue does itself. Here
+is the rest: requests that never arrive, and trade updates that are lost, late, twice or garbled on the stream while REST shows the truth.
 
 A draw is made for one request (the how-maniest of its account) or one update (its order, event and time), and for nothing else.
 """
@@ -27,11 +27,7 @@ from replay.venue import layout as V
 if TYPE_CHECKING:
     from replay.serve.account import Account
 
-BY_VENUE = (V.REQUEST_SLOW, V.REPORT_SLOW, V.REJECT, V.PULL)
-UNSERVED = {
-    "report_bust": "the server's accounts know no trade that is taken back",
-    "report_correct": "the server's accounts know no trade that is corrected",
-}
+BY_VENUE = (V.REQUEST_SLOW, V.REPORT_SLOW, V.REJECT, V.PULL, V.REPORT_BUST, V.REPORT_CORRECT)
 REPORTS = {
     "fill": "trade",
     "partial_fill": "trade",
@@ -58,8 +54,6 @@ class Planned:
         self._number = itertools.count()
         self._spans = []
         for f in self.plan.faults:
-            if f.kind in UNSERVED:
-                raise BadInput(f"faults: {f.kind} is not served: {UNSERVED[f.kind]}: leave it out")
             start, end = f.span(m)
             f.instruments(m)
             if start >= m.end_ns or end <= m.start_ns:
@@ -100,7 +94,10 @@ class Planned:
         updates = list(account.updates)
         account.updates.clear()
         for n, data in enumerate(updates):
-            o, what = data["order"], REPORTS[data["event"]]
+            o, what = data["order"], REPORTS.get(data["event"])
+            if what is None:
+                self._behind(now, account, data)
+                continue
             message = (now, what, o["symbol"], account.number, o["id"], what, o["filled_qty"], n, now)
             if self._strikes("report_lost", *message) is not None:
                 continue
@@ -115,6 +112,15 @@ class Planned:
                 self._later(now + duration_ns(self.plan.faults[twice].delay, "delay"), account, dict(data))
             if self._strikes("report_garbled", *message) is not None:
                 account.updates.append({**data, "event": "moon_phase"})
+
+    def _behind(self, now: int, account: Account, data: dict) -> None:
+        """A fill was taken back or corrected: nothing goes wrong with that, and it is said after what is still to be said of its order."""
+        ident = data["order"]["id"]
+        last = max((at for at, _, a, d in self._due if a is account and d["order"]["id"] == ident), default=-1)
+        if last >= now:
+            self._later(last, account, data)
+        else:
+            account.updates.append(data)
 
     def _later(self, at: int, account: Account, data: dict) -> None:
         heapq.heappush(self._due, (at, next(self._number), account, data))

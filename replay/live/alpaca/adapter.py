@@ -28,11 +28,7 @@ from replay.live.desk import Command
 from replay.live.hops import stamp
 from replay.live.ids import parse
 from replay.trader.layout import CMD_CANCEL, CMD_NEW
-from replay.trader.orders import (
-    EXEC_NAMES,
-    EXEC_REPLACE_REJECTED,
-    EXEC_REPLACED,
-)
+from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_NAMES, EXEC_REPLACE_REJECTED, EXEC_REPLACED
 
 ORDERS, CANCELS = 4, 2  #: connections of each
 PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
@@ -270,13 +266,16 @@ class Alpaca:
             if data["event"] == "rejected":
                 return Update(root, EXEC_REPLACE_REJECTED, cum=route.cum)
             return None  # the replacement's own beginning: `replaced` of the order before it has told
-        u = wire.update(data, scale, route.base)
+        ident = order["id"]
+        base = route.base(ident)
+        u = wire.update(data, scale, base)
         if u is None:
             return None
-        route.order_id = route.order_id or order["id"]
-        route.cum = max(route.cum, u.cum)
+        route.order_id = route.order_id or ident
+        least = 0 if u.exec_type in (EXEC_BUST, EXEC_CORRECT) else route.filled.get(ident, 0)
+        route.filled[ident] = max(least, u.cum - base)
         if u.exec_type == EXEC_REPLACED:
-            route.base, route.order_id = u.cum, order["replaced_by"]
+            route.order_id = order["replaced_by"]
         return u._replace(cl_ord_id=root)
 
     # --- look-ups ---------------------------------------------------------------------------------------------------------------
@@ -310,7 +309,9 @@ class Alpaca:
         root = str(parse(order["client_order_id"])._replace(seq=0))
         route = self.routes.setdefault(root, Route())
         if not route.order_id or route.order_id in bases:  # else the stream knows of a newer one
-            route.order_id, route.base, route.cum = order["id"], base, max(route.cum, total)
+            route.order_id = order["id"]
+            for o in chain:
+                route.filled[o["id"]] = max(route.filled.get(o["id"], 0), scale.exact_lots(o["filled_qty"]))
         out = wire.seen(order, scale, base, paid, tuple(sorted(fills, key=lambda f: (f.cum, f.exec_id))))
         return out._replace(cl_ord_id=root, settled=settled)
 

@@ -28,16 +28,24 @@ LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
 
 @dataclasses.dataclass(slots=True)
 class Route:
-    """Where an order of ours lives at the broker: the newest of its replace chain. `cum` counts the lots of the whole chain, `base` those
-    of its earlier orders; `posting`: the job that sends it, until its answer has come; `looking`: it is being looked up;
+    """Where an order of ours lives at the broker: the newest of its replace chain. `filled`: the lots that each order of the chain has
+    traded, by the broker's ids; `posting`: the job that sends it, until its answer has come; `looking`: it is being looked up;
     `asking`: cancels and replaces that have no answer yet."""
 
     order_id: str = ""
-    base: int = 0
-    cum: int = 0
+    filled: dict[str, int] = dataclasses.field(default_factory=dict)
     posting: New | None = None
     looking: bool = False
     asking: int = 0
+
+    @property
+    def cum(self) -> int:
+        """Lots of the whole chain."""
+        return sum(list(self.filled.values()))
+
+    def base(self, order_id: str) -> int:
+        """Lots of its other orders."""
+        return self.cum - self.filled.get(order_id, 0)
 
 
 class NoAnswer(Exception):

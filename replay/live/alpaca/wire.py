@@ -16,8 +16,10 @@ from replay.live.desk import Command, pack
 from replay.live.head import BAR_NS
 from replay.trader import layout as T
 from replay.trader.orders import (
+    EXEC_BUST,
     EXEC_CANCEL_REJECTED,
     EXEC_CANCELED,
+    EXEC_CORRECT,
     EXEC_EXPIRED,
     EXEC_NEW,
     EXEC_REJECTED,
@@ -167,6 +169,8 @@ EVENTS = {
     "replaced": EXEC_REPLACED,
     "order_cancel_rejected": EXEC_CANCEL_REJECTED,
     "order_replace_rejected": EXEC_REPLACE_REJECTED,
+    "trade_bust": EXEC_BUST,
+    "trade_correct": EXEC_CORRECT,
 }
 #: told on the way to one of the above, or about an order that is held: no news for the trader
 PASSING = frozenset(("accepted", "pending_new", "pending_cancel", "pending_replace", "held", "calculated", "stopped", "restated"))
@@ -192,7 +196,8 @@ STATES = {
 
 
 def update(data: dict, s: Scale, base: int) -> Update | None:
-    """A `trade_updates` message; `base` is what earlier orders of the chain have traded. None where it is no news. Raises `Unknown`."""
+    """A `trade_updates` message; `base` is what the other orders of the chain have traded. None where it is no news. A fill that is
+    taken back or corrected goes by its own exec_id. Raises `Unknown`."""
     event, order = data["event"], data["order"]
     if order["status"] not in STATES:
         raise Unknown(f"order status {order['status']!r} of {order['client_order_id']}")
@@ -203,12 +208,10 @@ def update(data: dict, s: Scale, base: int) -> Update | None:
         raise Unknown(f"order update {event!r} of {order.get('client_order_id')}")
     ts = stamp_ns(data.get("timestamp") or order["updated_at"])
     cum = base + s.exact_lots(order["filled_qty"])
-    if kind != EXEC_TRADE:
-        return Update(
-            order["client_order_id"], kind, cum=cum, ts=ts, exec_id=id_of(data.get("execution_id") or f"{order['id']} {event}")
-        )
-    qty, px = s.exact_lots(data["qty"]), s.ticks(data["price"])
-    return Update(order["client_order_id"], kind, qty, px, cum, id_of(data["execution_id"]), ts)
+    amends = kind in (EXEC_BUST, EXEC_CORRECT)
+    exec_id = id_of(data["previous_execution_id"] if amends else data.get("execution_id") or f"{order['id']} {event}")
+    qty, px = (s.exact_lots(data["qty"]), s.ticks(data["price"])) if kind in (EXEC_TRADE, EXEC_CORRECT) else (0, 0)
+    return Update(order["client_order_id"], kind, qty, px, cum, exec_id, ts)
 
 
 def seen(order: dict, s: Scale, base: int = 0, base_paid: int = 0, fills: tuple[Execution, ...] = ()) -> Seen:
