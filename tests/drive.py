@@ -105,9 +105,9 @@ class Trader:
         h.handlers, h.out, h.out_cap, h.out_n = self._handlers.ctypes.data, self.out.ctypes.data, len(self.out), 0
 
     # --- events -------------------------------------------------------------------------------------------------------------
-    def step(self, kind, instrument=0, side=0, flags=ev.LAST, ident=0, a=0, b=0, c=0, d=0):
+    def step(self, kind, instrument=0, side=0, flags=ev.LAST, ident=0, a=0, b=0, c=0, d=0, ts=None):
         r = self.row[0]
-        r.ts_event = r.ts_recv = self.now
+        r.ts_event, r.ts_recv = self.now if ts is None else ts, self.now
         r.kind, r.side, r["flags"], r.instrument, r.id = kind, side, flags, instrument, ident
         r.a, r.b, r.c, r.d = a, b, c, d
         self.journal.append((self.row.tobytes(), self.now))
@@ -142,14 +142,14 @@ class Trader:
     def control(self, op):
         return self.step(ev.CONTROL, side=op)
 
-    def report(self, handle, kind, qty=0, px=0, cum=0, exec_id=None, instrument=None):
+    def report(self, handle, kind, qty=0, px=0, cum=0, exec_id=None, instrument=None, ts=None):
         if exec_id is None:
             self.exec_id += 1
             exec_id = self.exec_id
         o = self.order(handle)
         k = instrument if instrument is not None else int(o.instrument) if o is not None else 0
         side = int(o.side) if o is not None else 1
-        return self.step(ev.REPORT, k, side, kind << 8, exec_id, handle, qty, px, cum)
+        return self.step(ev.REPORT, k, side, kind << 8, exec_id, handle, qty, px, cum, ts)
 
     def ack(self, handle):
         return self.report(handle, O.EXEC_NEW)

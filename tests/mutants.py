@@ -34,20 +34,13 @@ QUICK = (
 )
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 ARITHMETIC = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult}
-RISK, OMS, LEDGER = "trader/risk.py", "trader/oms.py", "trader/ledger.py"
-NO_LOTS = "differs without a position alone, which no order of at least one lot reduces"
+RISK, OMS = "trader/risk.py", "trader/oms.py"
 #: mutants that change nothing: (file, line, kind, which of that kind on it, from the left) -> why
 SAME = {
-    (RISK, "if side * pos < 0 and qty + working <= abs(pos):", "compare", 0): NO_LOTS,
-    (RISK, "reducing = side * v.pos < 0 and qty + working <= abs(v.pos)", "compare", 0): NO_LOTS,
     (RISK, "longest += worth2(table[k], price2, high) * (1 if high > 0 else -1)", "compare", 0): "no lots are worth 0, whatever the sign",
     (RISK, "longest += worth2(table[k], price2, high) * (1 if high > 0 else -1)", "arithmetic", 0): "every term changes its sign, and abs() is read",
     (RISK, "if (l.max_gross > 0 or l.max_net > 0 or l.max_leverage > 0) and not reducing:", "compare", 0): "works out what no limit asks for",
-    (RISK, "allowed = l.max_risk_per_trade if l.max_risk_per_trade > 0 else 1 << 62", "number", 1): "stands for no bound; that of the share is below",
-    (OMS, "if handle <= 0 or slot >= h.orders_n:", "number", 0): "no handle is 1: ordinals begin at 1, above the bits of the slot",
     (OMS, "return slot if orders(tb, h)[slot].handle == handle else -1", "number", 0): "any number below 0 is no slot",
-    (OMS, "if o.group <= ENTRY or o.sibling == 0:", "number", 0): "handle 0 is not found either",
-    (LEDGER, "if signed > 0:", "compare", 0): "no lots are added to either side",
 }  # fmt: skip
 
 

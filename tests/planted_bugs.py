@@ -54,7 +54,7 @@ BY_A_STRANGER = {
     "the gross limit is twice as high": (RISK, "if l.max_gross > 0 and gross > l.max_gross:", "if l.max_gross > 0 and gross > 2 * l.max_gross:"),
     "orders at our own price pass": (RISK, "if kind == MARKET or o.type == MARKET or side * (px - o.px) >= 0:", "if kind == MARKET or o.type == MARKET or side * (px - o.px) > 0:"),
     "the daily loss is twice as much": (RISK, "h.floor = h.day_base - l.max_daily_loss", "h.floor = h.day_base - 2 * l.max_daily_loss"),
-    "a flip passes as a reduction": (RISK, "    reducing = side * v.pos < 0 and qty + working <= abs(v.pos)", "    reducing = side * v.pos < 0"),
+    "a flip passes as a reduction": (RISK, "    reducing = qty + working <= -side * v.pos", "    reducing = side * v.pos < 0"),
     "a halt weakens a kill": (RISK, "    if h.state == ACTIVE:\n        h.halts += 1", "    if h.state != HALTED:\n        h.halts += 1"),
     # step
     "a kill cancels nothing": (STEP, "    enter(h, KILLED, reason)\n    cancel_all(tb, h, -1, -1)", "    enter(h, KILLED, reason)"),

@@ -18,8 +18,8 @@ from replay.runs.config import Chosen, RunConfig
 DAY = Path(__file__).parents[1] / "fixtures" / "equity-day"
 EVENTS = 120  #: of a schedule
 GOLDEN = {
-    20: "6225fe110f96a88d",
-    800: "dcc21166f95cf1a3",
+    20: "fa1c128015f1be39",
+    800: "32e11e8094a89130",
 }  #: by the number of schedules on each of two sessions; interpreted, the first
 
 

@@ -500,3 +500,17 @@ def test_what_a_correction_leaves():
     assert t.state(h) == "PARTIAL" and int(t.view().buying) == 2 and int(t.position().fills) == 5
     assert int(t.h.c_busts) == 3
     t.check()
+
+
+@pytest.mark.parametrize("said, expected", [(-1, 0), (1, 2)])
+def test_a_bust_that_overtakes_the_end(said, expected):
+    """The end tells of two lots traded: before the venue took them back nothing is to come, after it two others are."""
+    t = Trader()
+    h = t.limit(5, 99)
+    t.ack(h)
+    t.fill(h, 2, 99, exec_id=7)
+    t.at(10)
+    t.report(h, O.EXEC_BUST, exec_id=7)
+    t.report(h, O.EXEC_CANCELED, cum=2, ts=t.now + said)
+    o = t.order(h)
+    assert o.state == O.CANCELED and o.cum == 0 and o.exposed == expected

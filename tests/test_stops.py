@@ -2,6 +2,7 @@
 
 from decimal import Decimal as D
 
+import pytest
 from drive import CENT, MONEY, Trader
 
 from replay import events as ev
@@ -13,7 +14,7 @@ from replay.trader.limits import Limits
 
 def trader(n=1, flatten=False, held=100, **limits):
     """A trader that holds 100 lots bought at 102, quoted 100 / 102: equity 9,999.00."""
-    kw = {k: limits.pop(k) for k in ("phased", "strategies", "capacity", "tombstone") if k in limits}
+    kw = {k: limits.pop(k) for k in ("phased", "strategies", "capacity", "tombstone", "capital") if k in limits}
     t = Trader(n, Limits(flatten=flatten, **limits), **kw)
     if "phased" in kw:
         t.phase(ev.OPEN, 1)
@@ -229,6 +230,17 @@ def test_drawdown_as_a_share_and_the_smaller_of_both():
     assert int(t.h.floor) == int(t.h.peak) - 2 * MONEY
     t = trader(max_drawdown=D("2"), max_daily_loss=D("1"), max_total_loss=D("3"))
     assert int(t.h.floor_reason) == R.DAILY_LOSS
+
+
+@pytest.mark.parametrize("limits", [{"max_drawdown_share": D("0.5")}, {"max_drawdown_share": D("0.5"), "max_drawdown": D("2")}])
+def test_a_share_of_a_peak_that_is_nothing_allows_nothing(limits):
+    t = trader(capital="10", **limits)
+    at_mid(t, 90)  # 12 ticks below what was paid for 100 lots
+    assert t.status == ("killed", "drawdown") and int(t.h.equity) < 0
+    t.control(ev.OP_RESUME)
+    assert t.status[0] == "active" and int(t.h.floor) == int(t.h.peak) == int(t.h.equity)
+    t.quote(88, 1, 89, 1)
+    assert t.status == ("killed", "drawdown")
 
 
 def test_no_running_limits_never_kill():

@@ -33,6 +33,8 @@ ORDER = record(
     ("next_px", "i8"),
     ("intent_id", "i8"),
     ("exec_seq", "i8"),  # newest of this order's fills in the fill ring, -1 none
+    ("undone", "i8"),  # lots of its fills that the venue has taken back
+    ("undone_ts", "i8"),  # when it did that last, by its clock
     ("t_sent", "i8"),
     ("t_last", "i8"),
     ("sibling", "i8"),  # the other one of a pair; of an entry its first child

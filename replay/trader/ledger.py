@@ -27,10 +27,8 @@ def add_fill(p, i, signed, px):
     else:
         p.cost += notional
     p.qty += signed
-    if signed > 0:
-        p.bought += signed
-    else:
-        p.sold -= signed
+    p.bought += max(signed, 0)
+    p.sold += max(-signed, 0)
     p.realised += realised
     p.cash -= notional
     return -notional, p.cost - before, realised

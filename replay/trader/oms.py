@@ -109,6 +109,8 @@ def open_order(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flag
     o.new_px = 0
     o.intent_id = intent_id
     o.exec_seq = -1
+    o.undone = 0
+    o.undone_ts = 0
     o.t_sent = h.now
     o.t_last = h.now
     o.sibling = 0
@@ -187,7 +189,7 @@ def expose(tb, h, o, lots):
 def find(tb, h, handle):
     """Slot of a handle that is still known, -1 otherwise."""
     slot = handle & SLOT_MASK
-    if handle <= 0 or slot >= h.orders_n:
+    if handle == 0 or slot >= h.orders_n:
         return -1
     return slot if orders(tb, h)[slot].handle == handle else -1
 
@@ -206,7 +208,7 @@ def left(o):
 @fn
 def partner(tb, h, o):
     """Slot of the other leg of a pair that is not finished, -1 where there is none."""
-    if o.group <= ENTRY or o.sibling == 0:
+    if o.group <= ENTRY:
         return -1
     slot = find(tb, h, o.sibling)
     return slot if slot >= 0 and not TERMINAL[orders(tb, h)[slot].state] else -1

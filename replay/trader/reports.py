@@ -100,6 +100,8 @@ def correct_fill(tb, h, o, e, bust):
         on_fill(tb, h, o.instrument, o.strategy, o.side * qty, px)
     o.cum += qty - f.qty
     o.paid += qty * px - f.qty * f.px
+    o.undone += f.qty - qty
+    o.undone_ts = max(o.undone_ts, e.ts_event)
     f.qty = qty
     f.px = px
     h.c_busts += 1
@@ -113,6 +115,13 @@ def correct_fill(tb, h, o, e, bust):
 def most_of(o):
     """Lots the venue may have traded of an order, finished or not: the larger leg of a replace that is out."""
     return max(o.qty, o.new_qty) if o.request == REPLACING else o.qty
+
+
+@fn
+def told(o, e):
+    """Lots the venue had traded when it said that an order had ended, less those taken back since then of which we have heard before."""
+    lots = min(e.d, most_of(o))
+    return lots - o.undone if e.ts_event < o.undone_ts else lots
 
 
 @fn
@@ -281,7 +290,7 @@ def apply_report(tb, h, o, e, kind, to):
         if kind == EXEC_REJECTED:
             on_reject(tb, h)
         # fills the venue has told of that have not reached us yet still count
-        expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))
+        expose(tb, h, o, max(0, told(o, e) - o.cum))
         if kind == EXEC_GONE or (kind == EXEC_CANCELED and o.request == CANCELING):
             o.request = NO_REQUEST
         close_order(tb, h, o, to)

@@ -169,7 +169,7 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
         if notional > l.max_order_notional:
             return refuse(h, R.MAX_ORDER_NOTIONAL, notional, l.max_order_notional)
     working = buying if side > 0 else selling
-    if side * pos < 0 and qty + working <= abs(pos):
+    if qty + working <= -side * pos:
         return R.OK  # it only reduces; a flip to the other side is judged by where it ends
     reach = abs(pos + side * (qty + working))
     if l.max_position > 0 and reach > l.max_position:
@@ -263,7 +263,7 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     if v.status == MARKET_STOPPED:
         return R.MARKET_HALTED
     working = v.buying if side > 0 else v.selling
-    reducing = side * v.pos < 0 and qty + working <= abs(v.pos)
+    reducing = qty + working <= -side * v.pos
     if flags & REDUCE_ONLY and not reducing:
         return R.REDUCES_NOTHING
     price2 = reference2(h, i, v, l)
@@ -319,9 +319,10 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         if worst2 == NOTHING:
             return R.NO_REFERENCE
         risked = worth2(i, worst2 - 2 * stop_loss, qty)
-        allowed = l.max_risk_per_trade if l.max_risk_per_trade > 0 else 1 << 62
+        allowed = l.max_risk_per_trade
         if l.max_risk_share > 0:
-            allowed = min(allowed, mul_div(max(h.equity, 0), l.max_risk_share, 1_000_000))
+            by_share = mul_div(max(h.equity, 0), l.max_risk_share, 1_000_000)
+            allowed = by_share if allowed == 0 else min(allowed, by_share)
         if risked > allowed:
             return refuse(h, R.RISK_PER_TRADE, risked, allowed)
     if crosses_own(tb, h, v, side, px, kind):
@@ -346,7 +347,8 @@ def set_floor(tb, h):
     if l.max_drawdown_share > 0:
         by_share = mul_div(max(h.peak, 0), l.max_drawdown_share, 1_000_000)
         drop = by_share if drop == 0 else min(drop, by_share)
-    if drop > 0 and h.peak - drop > h.floor:
+    limited = l.max_drawdown > 0 or l.max_drawdown_share > 0  # a share of a peak that is nothing allows nothing
+    if limited and h.peak - drop > h.floor:
         h.floor = h.peak - drop
         h.floor_reason = R.DRAWDOWN
 

@@ -228,6 +228,8 @@ def on_new(cb, c, tb, h, r, e):
     o.cum = 0
     o.new_qty = 0
     o.told = 0
+    o.back = 0
+    o.back_ts = 0
     o.spare = 0
     o.t_sent = h.now
     o.instrument = r.instrument

@@ -199,6 +199,8 @@ def on_correction(cb, c, tb, h, o, e, bust):
     if qty > 0:
         book(cb, c, i, o, qty, px)
     o.told += qty - x.qty
+    o.back += x.qty - qty
+    o.back_ts = max(o.back_ts, e.ts_event)
     x.qty = qty
     x.px = px
     markets(cb, c)[o.instrument].moved = max(markets(cb, c)[o.instrument].moved, 1)
@@ -270,6 +272,8 @@ def on_report(cb, c, tb, h, e, entry_ns):
         o.state = UNKNOWN
     elif kind == EXEC_CANCELED or kind == EXEC_GONE or kind == EXEC_EXPIRED or (kind == EXEC_REJECTED and early):
         told = min(e.d, most(o))
+        if o.back_ts > e.ts_event:
+            told -= o.back  # taken back after the venue had counted them here
         if kind == EXEC_GONE or (kind == EXEC_CANCELED and o.request == CANCELING):
             o.request = NO_REQUEST
         state = CANCELED if kind == EXEC_CANCELED or kind == EXEC_GONE else EXPIRED

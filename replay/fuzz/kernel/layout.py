@@ -21,6 +21,8 @@ ORDER = record(
     ("new_qty", "i8"),
     ("new_px", "i8"),
     ("told", "i8"),
+    ("back", "i8"),  # lots of fills taken back, and when at the venue
+    ("back_ts", "i8"),
     ("sibling", "i8"),
     ("t_sent", "i8"),
     ("worst_px", "i8"),  # the dearest limit that was ever allowed: a fill behind it breaks the order
