@@ -44,6 +44,7 @@ def look(cb, c, tb, vb, h, e):
     if decided != (h.digest != c.was_digest):
         broke(c, h, B.DIGEST, h.digest, c.was_digest, 0, -1)
     c.was_digest = h.digest
+    c.ordinal = h.ordinal
     if h.state != c.state:
         broke(c, h, B.TRADER_STATE, h.state, c.state, 0, -1)
     if c.spike and c.state == T.ACTIVE:
@@ -129,6 +130,7 @@ def begun(cb, tb, said, n_said):
     e = at(tb + h.current_at, 1, EVENT)[0]
     on_output(cb, c, tb, h, e, said, n_said, False)
     c.was_digest = h.digest
+    c.ordinal = h.ordinal
     timers(cb, c, tb, h, e)
     return 0
 

@@ -31,6 +31,7 @@ from replay.trader.layout import (
     LIMIT,
     NO_REQUEST,
     REPLACING,
+    SLOT_BITS,
     SLOT_MASK,
     STOP,
     STOP_LIMIT,
@@ -239,7 +240,8 @@ def on_report(cb, c, tb, h, e, entry_ns):
     kind = e.flags >> 8
     known = slot < c.orders_n and orders(cb, c)[slot].handle == e.a
     if kind == EXEC_BUST or kind == EXEC_CORRECT:  # an exit that is held may have the slot, of which nothing was said
-        known = known and trader_orders(tb, h)[slot].handle == e.a
+        x = trader_orders(tb, h)[slot]
+        known = known and (x.handle == e.a or x.handle >> SLOT_BITS > c.ordinal)  # or what the report has led to: a flattener
     if kind >= N_EXECS or (not known and (kind == EXEC_BUST or kind == EXEC_CORRECT)):
         c.illegal += 1  # a status nobody knows, or a fill taken back of an order that is forgotten: somebody must reconcile
         if kind < N_EXECS:

@@ -79,7 +79,7 @@ HEADER = record(
     ("illegal", "i8"),  # reports so far that nobody can book
     ("over", "i8"),  # the data has ended
     ("started", "i8"),
-    ("ordinal", "i8"),
+    ("ordinal", "i8"),  # of the newest order there was before the newest input
     ("peak", "i8"),
     ("day_base", "i8"),
     ("initial", "i8"),
