@@ -232,7 +232,7 @@ def test_drawdown_as_a_share_and_the_smaller_of_both():
     assert int(t.h.floor_reason) == R.DAILY_LOSS
 
 
-@pytest.mark.parametrize("limits", [{"max_drawdown_share": D("0.5")}, {"max_drawdown_share": D("0.5"), "max_drawdown": D("2")}])
+@pytest.mark.parametrize("limits", [{"max_drawdown_share": D("1")}, {"max_drawdown_share": D("1"), "max_drawdown": D("20")}])
 def test_a_share_of_a_peak_that_is_nothing_allows_nothing(limits):
     t = trader(capital="10", **limits)
     at_mid(t, 90)  # 12 ticks below what was paid for 100 lots
