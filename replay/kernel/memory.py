@@ -2,7 +2,8 @@
 
 Everything the engine decides with lives in flat buffers (`replay.kernel.arena`). Compiled code receives the address of a
 buffer as an integer and casts it to records; with ``NUMBA_DISABLE_JIT=1`` the same source runs as plain Python on ctypes
-structures over the same bytes, which gives breakpoints and branch coverage. No other module may ask which of the two it is running in.
+structures over the same bytes, which gives breakpoints and branch coverage. No other module may ask which of the two it is running in
+(`replay.kernel.records` is its compiled half).
 
 Three kinds of function:
 
