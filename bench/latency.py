@@ -63,7 +63,7 @@ class Bench:
         # an order a sample, and the clock runs GAP_NS between two: no limit is in the way, every limit is checked
         capital = {"USD": Decimal(10**9)}
         self.engine = Engine(self.session, [strategy], workloads.PROFILE, workloads.RISK, capital, order_capacity=1024)
-        self.engine._start()
+        self.engine.start()
         self.trader = self.engine.trader
         self.step = entry_of(step.step)
         self.answer = np.zeros(1, EVENT)

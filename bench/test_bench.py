@@ -1,6 +1,6 @@
 """Timings of the parts, for pytest-benchmark. ``pytest bench`` runs each once, on few events, as a test that it still works; timed:
 
-pytest bench --benchmark-enable --benchmark-only
+pytest bench/test_bench.py --benchmark-enable --benchmark-only
 """
 
 from __future__ import annotations
