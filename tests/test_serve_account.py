@@ -136,6 +136,19 @@ class Client:
         resting = {int(v.handle): int(v.leaves) for v in a.venue.arena.region("orders") if v.live}
         assert resting == {o.handle: o.leaves for o in a.working() if o.handle}
 
+    def day(self):
+        """Random requests, every book checked after each few rows, to the end of the session."""
+        self.server.advance(None, rows=300)
+        for n in range(1_500):
+            for _ in range(self.random.choice((0, 1, 1, 3))):
+                self.act()
+            self.server.advance(None, rows=self.random.choice((1, 1, 4, 8)))
+            self.check()
+            if n % 50 == 49:
+                self.settle()
+        self.server.advance(None)
+        self.check()
+
 
 TERMINAL = {"fill", "canceled", "expired", "rejected", "replaced"}
 
@@ -143,16 +156,7 @@ TERMINAL = {"fill", "canceled", "expired", "rejected", "replaced"}
 @pytest.mark.parametrize(("seed", "strict"), [(1, True), (2, True), (3, False), (4, False)])
 def test_random_requests(seed, strict):
     c = Client(seed, synth.equity_day(("A", "B"), 8_000, seed=seed), strict)
-    c.server.advance(None, rows=300)
-    for n in range(1_500):
-        for _ in range(c.random.choice((0, 1, 1, 3))):
-            c.act()
-        c.server.advance(None, rows=c.random.choice((1, 1, 4, 8)))
-        c.check()
-        if n % 50 == 49:
-            c.settle()
-    c.server.advance(None)
-    c.check()
+    c.day()
     assert c.server.market.done
     kinds = Counter(event for events in c.told.values() for event in events)
     for event in ("new", "fill", "partial_fill", "canceled", "expired", "replaced"):
@@ -183,16 +187,7 @@ def test_random_requests_whose_fills_are_taken_back_or_corrected(seed):
     faults = [{"kind": "report_bust", "share": 0.3, "delay": "20s"}, {"kind": "report_correct", "share": 0.3, "delay": "9s"}]
     plan = Plan.of({"seed": seed, "fault": faults})
     c = Client(seed, synth.equity_day(("A", "B"), 8_000, seed=seed), strict=False, faults=plan)
-    c.server.advance(None, rows=300)
-    for n in range(1_500):
-        for _ in range(c.random.choice((0, 1, 1, 3))):
-            c.act()
-        c.server.advance(None, rows=c.random.choice((1, 1, 4, 8)))
-        c.check()
-        if n % 50 == 49:
-            c.settle()
-    c.server.advance(None)
-    c.check()
+    c.day()
     told = c.server.planned.told(c.server.market.feed.hits, c.server.market.now)
     assert c.server.market.done and min(f["struck"] for f in told) > 30
     assert {"filled", "new", "partially_filled"} <= set(c.busted), c.busted
