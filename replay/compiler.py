@@ -238,6 +238,7 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
     check_rules([*own, ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)], path)
     for m in methods.values():
         check_method(m, fields.params | fields.state | fields.each | fields.arrays, features, vars(loaded), rewrite.wrong)
+    inlined = {name for name in methods if all(_calls(m, name) < (2 if m.name != name else 1) for m in methods.values())}
     out, places = [_module_level(own, loaded)], {}
     out.append(
         _HEADER.format(
@@ -251,7 +252,7 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
         for a in m.args.args:
             a.annotation = None
         m.args.args[1:1] = [ast.arg("each_"), ast.arg("self_at_")]
-        text = ("@hot_\n" if m.name in hooks else "@fn_\n") + ast.unparse(ast.fix_missing_locations(m))
+        text = ("@hot_\n" if m.name in inlined else "@fn_\n") + ast.unparse(ast.fix_missing_locations(m))
         above = sum(part.count("\n") + 1 for part in out)
         made, was = ([n for n in ast.walk(tree) if isinstance(n, ast.stmt)] for tree in (ast.parse(text).body[0], m))
         places |= {above + a.lineno: f"{path} line {first + b.lineno - 1}" for a, b in zip(made, was, strict=True)}
@@ -260,6 +261,11 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
         event = f", at_(ctx + h.current_at, 1, {EVENT_OF[hook]})[0]" if hook in EVENT_OF else ""
         out.append(_ENTRY.format(hook=hook, event=event))
     return "\n".join(out) + "\n", hooks, places
+
+
+def _calls(method: ast.FunctionDef, name: str) -> int:
+    """How often a method calls ``self.name``."""
+    return sum(isinstance(n, ast.Attribute) and n.attr == name for n in ast.walk(method))
 
 
 def _in_call_order(methods: dict[str, ast.FunctionDef], hooks: list[str]) -> list[ast.FunctionDef]:

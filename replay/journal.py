@@ -70,16 +70,20 @@ class Verdict(NamedTuple):
 
 def wire(trader: Arena, strategies: Sequence, out: np.ndarray | None, frames: np.ndarray | None) -> np.ndarray:
     """Write the addresses valid in this process only: handlers and, where wanted, the rings that are drained. Keep the result."""
-    handlers = np.zeros(max(1, len(strategies)) * T.N_HOOKS, np.int64)
+    rows, kept = trader.region("strategies"), np.zeros((1 + len(strategies), T.N_HOOKS), T.HANDLER)
+    last = np.zeros(T.N_HOOKS, int)
     for k, strategy in enumerate(strategies):
-        for hook, address in strategy.handlers(k).items():
-            handlers[k * T.N_HOOKS + T.HOOKS.index(hook)] = address
+        for name, address in strategy.handlers(k).items():
+            hook = T.HOOKS.index(name)
+            kept[1 + k, hook] = address, rows[k].self_at, rows[k].each_at, 0, k
+            kept["next"][last[hook], hook] = 1 + k
+            last[hook] = 1 + k
     h = trader.header
-    h.handlers = handlers.ctypes.data
+    h.handlers = kept.ctypes.data
     h.features_in = entry_of(step.features_in).address if any(s.features for s in strategies) else 0
     h.out, h.out_cap, h.out_n = (out.ctypes.data, len(out), 0) if out is not None else (0, setup.NO_OUTPUT, 0)
     h.journal, h.journal_cap, h.journal_n = (frames.ctypes.data, len(frames), 0) if frames is not None else (0, 0, 0)
-    return handlers
+    return kept
 
 
 class Stepper:

@@ -92,7 +92,7 @@ class Trader:
         self.h = self.arena.header
         self.base = self.arena.base
         self.out = np.zeros(1 << 12, ev.EVENT)
-        self._handlers = np.zeros(strategies * T.N_HOOKS, np.int64)
+        self._handlers = np.zeros((1 + strategies, T.N_HOOKS), T.HANDLER)
         self.wire(self.h)
         self.now = T0
         self.row = ev.empty(1)

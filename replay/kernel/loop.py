@@ -21,7 +21,7 @@ from replay.trader.orders import EXEC_UNKNOWN, TERMINAL
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
-from replay.venue.bars import open_on_orders
+from replay.venue.bars import open_bar, open_on_orders
 from replay.venue.book import apply_row
 from replay.venue.faults import ask, awake, spoil_request
 from replay.venue.fills import feed_row
@@ -141,6 +141,12 @@ def merge(vb, v, events, n, order, until):
     return until
 
 
+@hot
+def executing(vb, v, c, e):
+    """Whether a row is a bar, of those of an interval that an instrument executes on."""
+    return e.kind == BAR and e.side == c.interval and V.bars(vb, v)[e.instrument].interval == c.interval
+
+
 @fn
 def next_opening(vb, v, events, n, order):
     """Key of the bars that open next, of those that have not closed: it stands in `opening_key`.
@@ -149,14 +155,13 @@ def next_opening(vb, v, events, n, order):
     rows once. An open comes behind rows of the same time, the bar before among them."""
     apart()
     table = V.openings(vb, v)
-    own = V.bars(vb, v)
     v.opening_key = NEVER
     for k in range(v.openings_n):
         c = table[k]
         c.i = max(c.i, v.venue_i)
         while c.i < n:
             e = at(row_address(events, order, c.i), 1, EVENT)[0]
-            if e.kind == BAR and e.side == c.interval and own[e.instrument].interval == c.interval:
+            if executing(vb, v, c, e):
                 v.opening_key = min(v.opening_key, key_of(v, e.ts_event - c.ns, v.class_data))
                 break
             c.i += 1
@@ -165,22 +170,26 @@ def next_opening(vb, v, events, n, order):
 
 @fn
 def open_bars(vb, v, events, n, order):
-    """The bars that open at `opening_key`. Returns -1 when the report ring has no room."""
+    """The bars that open at `opening_key`. Returns -1 when the report ring has no room, else the key of those after them."""
     apart()
     table = V.openings(vb, v)
-    due = v.opening_key
-    while due == v.opening_key:
-        for k in range(v.openings_n):
-            c = table[k]
-            if c.i < n:
-                address = row_address(events, order, c.i)
-                if key_of(v, at(address, 1, EVENT)[0].ts_event - c.ns, v.class_data) == due:
-                    if full(v):
-                        return -1
+    for k in range(v.openings_n):
+        c = table[k]
+        while c.i < n:
+            address = row_address(events, order, c.i)
+            e = at(address, 1, EVENT)[0]
+            if executing(vb, v, c, e):
+                if key_of(v, e.ts_event - c.ns, v.class_data) != v.opening_key:
+                    break
+                b = V.books(vb, v)[e.instrument]
+                if b.n_resting == 0:
+                    open_bar(b, V.bars(vb, v)[e.instrument], e)
+                elif full(v):
+                    return -1
+                else:
                     open_on_orders(vb, address)
-                    c.i += 1
-        next_opening(vb, v, events, n, order)
-    return 0
+            c.i += 1
+    return next_opening(vb, v, events, n, order)
 
 
 @fn
@@ -206,8 +215,9 @@ def venue_until(vb, v, events, n, order, until):
             return -1
         if v.resting == 0:
             sweep(vb, v, events, n, order, request)
-            while v.openings_n > 0 and next_opening(vb, v, events, n, order) < request:
-                open_bars(vb, v, events, n, order)
+            opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
+            while opening < request:
+                opening = open_bars(vb, v, events, n, order)
         on_request(vb, (request >> 3) + v.t0)
         until = min(until, report_key(vb, v))
 

@@ -84,8 +84,10 @@ else:  # the host process imported numba first: its setting is read once, so it 
     _config.CACHE_DIR = str(KERNEL_CACHE / "numba")
 
 from numba import cfunc, config, njit, types  # noqa: E402
+from numba.core import cgutils  # noqa: E402
 from numba.core.errors import TypingError  # noqa: E402
-from numba.extending import intrinsic  # noqa: E402
+from numba.core.typing.templates import builtin_registry, make_concrete_template  # noqa: E402
+from numba.extending import intrinsic, lower_builtin  # noqa: E402
 
 JIT: bool = not config.DISABLE_JIT
 I64 = types.int64
@@ -127,18 +129,6 @@ def structure(dtype: np.dtype) -> type[ctypes.Structure]:
     assert ctypes.sizeof(made) == dtype.itemsize
     _kept.append(dtype)
     return made
-
-
-@intrinsic
-def _call3(typingctx, address, a, b, c):
-    from llvmlite import ir
-
-    def codegen(context, builder, signature, args):
-        i64 = ir.IntType(64)
-        target = builder.inttoptr(args[0], ir.FunctionType(i64, [i64] * 3).as_pointer())
-        return builder.call(target, args[1:])
-
-    return I64(I64, I64, I64, I64), codegen
 
 
 _U64 = (1 << 64) - 1
@@ -201,10 +191,41 @@ if JIT:
 
     from replay.kernel.records import rows_at as at
 
-    @hot
-    def call3(address, a, b, c):
-        """Call ``int64 f(int64, int64, int64)`` at `address`."""
-        return _call3(address, a, b, c)
+    def _native(context, arity):
+        """Type of an entry of `arity` as numba compiles it: where its result goes, where its exception, its arguments."""
+        return context.call_conv.get_function_type(I64, [I64] * arity)
+
+    @intrinsic
+    def call3(typingctx, address, a, b, c):
+        """Call the entry of three arguments, or the callback, at `address`. What it raises it has to tell by other means."""
+
+        def codegen(context, builder, signature, args):
+            target = builder.inttoptr(args[0], _native(context, 3).as_pointer())
+            return context.call_conv.call_function(builder, target, I64, [I64] * 3, args[1:])[1]
+
+        return I64(I64, I64, I64, I64), codegen
+
+    def _callable(e: Entry) -> None:
+        """Teach numba to call an entry by its symbol; what it raises is raised in the caller."""
+        taken = [I64] * e.arity
+        builtin_registry.register_global(e, types.Function(make_concrete_template(e.symbol, e, [I64(*taken)])))
+
+        @lower_builtin(e, *taken)
+        def lower(context, builder, signature, args):
+            target = cgutils.get_or_insert_function(builder.module, _native(context, e.arity), e.symbol)
+            status, result = context.call_conv.call_function(builder, target, I64, taken, args)
+            with cgutils.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
+            return result
+
+    @intrinsic
+    def beyond(typingctx, index, n):
+        """Whether `index` is none of 0 to `n` - 1; `n` is not negative."""
+
+        def codegen(context, builder, signature, args):
+            return builder.icmp_unsigned(">=", *args)
+
+        return types.boolean(I64, I64), codegen
 
     @hot
     def mix(h, x):
@@ -314,6 +335,9 @@ else:
     def prefetch(address):
         pass
 
+    def beyond(index, n):
+        return not 0 <= index < n
+
     def copy64(target, source):
         ctypes.memmove(int(target), int(source), 64)
 
@@ -354,7 +378,6 @@ class Entry:
         self.arity = arity
         self._address = 0
         self._call: Callable | None = None
-        self.external = types.ExternalFunction(self.symbol, I64(*[I64] * arity))
 
     def compile(self) -> None:
         """Compile, or load from the cache, and publish the symbol. Does nothing the second time."""
@@ -364,10 +387,11 @@ class Entry:
             from llvmlite import binding
 
             compiled = cfunc(I64(*[I64] * self.arity), cache=True, error_model="python")(self.f)
-            self._address = compiled.address
+            library, inner = compiled._library, compiled._wrapper_name.removeprefix("cfunc.")
+            self._address = library.get_pointer_to_function(inner)
             binding.add_symbol(self.symbol, self._address)
             self._keep = compiled
-            self._call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * self.arity)(self._address)
+            self._call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * self.arity)(compiled.address)
         else:
             self._address = id(self)
             _by_address[self._address] = self.f
@@ -385,19 +409,16 @@ class Entry:
 
 
 def entry(f: Callable) -> object:
-    """Make `f`, whose arguments and result are int64, a separately compiled function (see `Entry`).
+    """Make `f`, whose arguments and result are int64, a separately compiled function.
 
-    Compiled, the decorated name is the external symbol other compiled functions call; `entry_of` gives the `Entry`.
+    Compiled, the decorated name is its `Entry`, which other compiled functions call too; `entry_of` gives the `Entry` either way.
     """
     e = Entry(f, f.__code__.co_argcount)
-    if not JIT:
-        f.entry = e
-        return f
-    _entries[id(e.external)] = e
-    return e.external
-
-
-_entries: dict[int, Entry] = {}  # by identity: hashing a numba type is slow
+    if JIT:
+        _callable(e)
+        return e
+    f.entry = e
+    return f
 
 
 #: who is told of exceptions in callbacks, in this context (each thread has its own)
@@ -450,9 +471,9 @@ class _Dispatch:
             self.before(u)
 
 
-def entry_of(x) -> Entry:
-    """The `Entry` behind a name decorated with `entry`."""
-    return x.entry if not JIT else _entries[id(x)]
+def entry_of(x: object) -> Entry:
+    """The `Entry` of a function decorated with `entry`."""
+    return x if JIT else x.entry
 
 
 def link(*wanted, progress: Callable[[str, int, int], None] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernel.memory import at, hot, record
+from replay.kernel.memory import at, beyond, hot, record
 
 I64 = np.dtype("i8")
 F64 = np.dtype("f8")
@@ -196,9 +196,18 @@ FRAME_BYTES = 80
 #: A callback may write this many output records before the ring is drained.
 OUT_MARGIN = 2048
 
+#: A strategy's handler of a hook. Row 0 of the table [1 + n_strategies][N_HOOKS] belongs to nobody: its `next` is the first.
+HANDLER = record(
+    ("address", "i8"),  # 0: there is none
+    ("self_at", "i8"),
+    ("each_at", "i8"),
+    ("next", "i4"),  # the next strategy that handles this hook, counted from 1; 0 after the last
+    ("strategy", "i4"),
+)
+
 HEADER = record(
     # wiring: 64 bytes that are not state
-    ("handlers", "i8"),  # address of int64[n_strategies][N_HOOKS], 0 where nothing handles
+    ("handlers", "i8"),  # address of the table of handlers
     ("out", "i8"),  # address of the output ring
     ("out_cap", "i8"),
     ("out_n", "i8"),
@@ -317,7 +326,7 @@ def views(tb, h):
 def within(index, n):
     """An index a strategy gives, of an instrument or into an array, which must be one of `n`: beyond them lies other memory. Raises
     IndexError."""
-    if index < 0 or index >= n:
+    if beyond(index, n):
         raise IndexError("no such instrument, or no such place in an Array")
     return index
 

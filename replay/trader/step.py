@@ -47,7 +47,7 @@ from replay.trader.layout import (
     FRAME,
     FRAME_BYTES,
     HALTED,
-    I64,
+    HANDLER,
     KILLED,
     LEVEL_L1,
     LEVEL_L2,
@@ -70,7 +70,6 @@ from replay.trader.layout import (
     instruments,
     limits,
     orders,
-    strategies,
     views,
 )
 from replay.trader.ledger import on_fee, on_transfer, revalue
@@ -83,23 +82,35 @@ from replay.trader.risk import enter, halt, new_peak, recover, set_floor
 
 # --- strategies are woken ---------------------------------------------------------------------------------------------------
 @hot
+def handlers(h):
+    return at(h.handlers, (1 + h.n_strategies) * N_HOOKS, HANDLER)
+
+
+@hot
+def call(tb, h, r, hook):
+    """An exception in a handler sets `fault` in the header."""
+    h.strategy = r.strategy
+    h.hook = hook
+    call3(r.address, tb, tb + r.self_at, tb + r.each_at)
+
+
+@hot
 def wake_one(tb, h, s, hook):
-    """Call one strategy's handler, if it has one; an exception in it sets `fault` in the header."""
-    address = at(h.handlers, h.n_strategies * N_HOOKS, I64)[s * N_HOOKS + hook]
-    if address != 0:
-        h.strategy = s
-        h.hook = hook
-        row = strategies(tb, h)[s]
-        call3(address, tb, tb + row.self_at, tb + row.each_at)
+    """Call one strategy's handler, if it has one."""
+    r = handlers(h)[(1 + s) * N_HOOKS + hook]
+    if r.address != 0:
+        call(tb, h, r, hook)
 
 
 @hot
 def wake(tb, h, hook):
     """Call every strategy's handler, in order."""
-    for s in range(h.n_strategies):
-        wake_one(tb, h, s, hook)
-        if h.fault != 0:
-            break
+    table = handlers(h)
+    s = table[hook].next
+    while s != 0:
+        r = table[s * N_HOOKS + hook]
+        call(tb, h, r, hook)
+        s = r.next if h.fault == 0 else 0
 
 
 # --- features: their compilation is a fifth of all, and many strategies have none --------------------------------------------------------------

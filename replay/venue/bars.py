@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from replay.events import EVENT
 from replay.kernel.fixed import mul_div
-from replay.kernel.memory import apart, at, entry, fn
+from replay.kernel.memory import apart, at, entry, fn, hot
 from replay.trader.layout import FOK, IOC, POST_ONLY, REDUCE_ONLY
 from replay.trader.orders import EXEC_EXPIRED, EXEC_NEW, EXEC_REJECTED
 from replay.venue.book import close_bar
@@ -152,20 +152,24 @@ def reached(vb, v, b, side, px, everyone):
     return chosen
 
 
+@hot
+def open_bar(b, r, e):
+    """The bar of a row opens; of the row only time and open are used."""
+    r.open_ts = e.ts_event - r.ns
+    r.open_px = e.a
+    r.taken = 0
+    b.last_px = e.a
+
+
 @entry
 def open_on_orders(vb, address):
-    """The bar of the row at `address` opens; of the row only time and open are used."""
+    """The bar of the row at `address` opens on an instrument where orders of ours rest."""
     v = header(vb)
     e = at(address, 1, EVENT)[0]
     b = books(vb, v)[e.instrument]
     r = bars(vb, v)[e.instrument]
-    ts = e.ts_event - r.ns
-    r.open_ts = ts
-    r.open_px = e.a
-    r.taken = 0
-    b.last_px = e.a
-    if b.n_resting == 0:
-        return 0
+    open_bar(b, r, e)
+    ts = r.open_ts
     table = orders(vb, v)
     if not trades(b):
         for k in range(3):
