@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.events import BAR, CONTROL, DEPTH, EVENT, INTENT, OP_END, REPORT, TIMER
+from replay.events import BAR, CONTROL, EVENT, INTENT, OP_END, REPORT, TIMER
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader import layout as T
 from replay.trader.oms import expected, find
-from replay.trader.orders import EXEC_UNKNOWN, TERMINAL
+from replay.trader.orders import EXEC_UNKNOWN, finished
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
@@ -43,6 +43,17 @@ def key_of(v, t, rank):
 
 
 @hot
+def time_of(v, key):
+    return (key >> 3) + v.t0
+
+
+@hot
+def until(v, key, rank):
+    """The first instant at which something of class `rank` no longer comes before `key`."""
+    return time_of(v, key) + (1 if rank < key & 7 else 0)
+
+
+@hot
 def row_address(events, order, i):
     """The i-th row in venue order."""
     return events + 64 * (at(order, i + 1, I64)[i] if order != 0 else i)
@@ -55,11 +66,9 @@ def quickest(v):
 
 
 @hot
-def venue_key(v, events, n, order):
-    """Key of the next row to reach the venue."""
-    if v.venue_i >= n:
-        return NEVER
-    return key_of(v, at(row_address(events, order, v.venue_i), 1, EVENT)[0].ts_event, v.class_data)
+def behind(v, events, n, order, t):
+    """Whether the venue has yet to see a row of before `t`."""
+    return v.venue_i < n and at(row_address(events, order, v.venue_i), 1, EVENT)[0].ts_event < t
 
 
 @hot
@@ -175,11 +184,12 @@ def open_bars(vb, v, events, n, order):
     table = V.openings(vb, v)
     for k in range(v.openings_n):
         c = table[k]
+        closes = time_of(v, v.opening_key) + c.ns
         while c.i < n:
             address = row_address(events, order, c.i)
             e = at(address, 1, EVENT)[0]
             if executing(vb, v, c, e):
-                if key_of(v, e.ts_event - c.ns, v.class_data) != v.opening_key:
+                if e.ts_event != closes:
                     break
                 b = V.books(vb, v)[e.instrument]
                 if b.n_resting == 0:
@@ -193,32 +203,43 @@ def open_bars(vb, v, events, n, order):
 
 
 @fn
+def venue_next(vb, v, events, n, order, due):
+    """A request that arrives at key `due`, or the bars that open then, behind the rows before it; a report due earlier comes first.
+    Returns -1 when the report ring has no room."""
+    apart()
+    request = request_key(vb, v)
+    if v.resting > 0:
+        # an open comes behind rows of its own time
+        if merge(vb, v, events, n, order, due if due == request else due + 1) < 0:
+            return -1
+        if report_key(vb, v) < due:
+            return 0
+    if due != request:
+        return open_bars(vb, v, events, n, order) if v.resting > 0 else 0
+    if full(v):
+        return -1
+    if v.resting == 0:
+        sweep(vb, v, events, n, order, request)
+        opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
+        while opening < request:
+            opening = open_bars(vb, v, events, n, order)
+    on_request(vb, time_of(v, request))
+    if v.openings_n > 0 and v.resting > 0:
+        next_opening(vb, v, events, n, order)
+    return 0
+
+
+@fn
 def venue_until(vb, v, events, n, order, until):
     """Everything at the venue before key `until`, rows, opens and requests in order; returns the key of what is next for us, which
     is earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
     apart()
     while True:
-        request = request_key(vb, v)
-        if v.resting > 0:
-            opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
-            if merge(vb, v, events, n, order, min(min(until, request), min(opening, NEVER - 1) + 1)) < 0:
-                return -1
-            until = min(until, report_key(vb, v))
-            if opening < min(until, request):
-                if v.resting > 0 and open_bars(vb, v, events, n, order) < 0:
-                    return -1
-                until = min(until, report_key(vb, v))
-                continue
-        if request >= until:
-            return until
-        if full(v):
+        due = venue_due(vb, v)
+        if due >= until:
+            return merge(vb, v, events, n, order, until) if v.resting > 0 else until
+        if venue_next(vb, v, events, n, order, due) < 0:
             return -1
-        if v.resting == 0:
-            sweep(vb, v, events, n, order, request)
-            opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
-            while opening < request:
-                opening = open_bars(vb, v, events, n, order)
-        on_request(vb, (request >> 3) + v.t0)
         until = min(until, report_key(vb, v))
 
 
@@ -264,13 +285,12 @@ def awaited(tb, h, handle):
     """Whether we still wait for word of an order; where other reports have told its end, nobody asks."""
     apart()
     slot = find(tb, h, handle)
-    return slot >= 0 and (not TERMINAL[T.orders(tb, h)[slot].state] or expected(T.orders(tb, h)[slot]))
+    return slot >= 0 and (not finished(T.orders(tb, h)[slot].state) or expected(T.orders(tb, h)[slot]))
 
 
-@fn
+@hot
 def deliver(tb, vb, h, v):
     """The oldest report reaches us."""
-    apart()
     address = vb + v.reports_at + 64 * (v.report_head & (v.reports_n - 1))
     v.report_head += 1
     if v.windows_n != 0 and at(address, 1, EVENT)[0].flags >> 8 == EXEC_UNKNOWN:
@@ -324,13 +344,17 @@ def run(tb, vb, events, n, order, n_local, last):
     """
     h = T.header(tb)
     v = V.header(vb)
+    limit = min(v.ours, n_local)
     if v.next_recv == 0:
         model_feed(v, events, n, order)
     while True:
-        status = forward(tb, vb, h, v, events, n, order, min(v.ours, n_local), last)
+        status = forward(tb, vb, h, v, events, n, order, limit, last)
         if status >= 0:
             return status
-        status = between(tb, vb, h, v, events, n, order, n_local, last)
+        if v.local_i < limit:
+            status = between(tb, vb, h, v, events, n, order, last)
+        else:
+            status = beyond_rows(tb, vb, h, v, events, n, order, last)
         if status >= 0:
             return status
 
@@ -340,52 +364,48 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
     """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
     i = v.local_i
     bound = next_other(tb, vb, h, v, last)
+    late = until(v, bound, v.class_local)
     recorded = v.mode[V.FEED] == V.RECORDED
-    t0 = v.t0
-    class_local = v.class_local
     stretch = min(limit, i + STRETCH)
     table = V.books(vb, v)
     wait = quickest(v) - 1
+    ahead = 1 if v.class_data < v.class_local else 0
     while True:
         if i == stretch:
             if v.resting == 0:
                 # the rows are still in the cache: bring the venue's book along
-                sweep(vb, v, events, n, order, v.key)
+                sweep(vb, v, events, n, order, key_of(v, h.now, 0))
             if i == limit:
                 return -1
             stretch = min(limit, i + STRETCH)
         address = events + 64 * i if recorded else row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
         t = e.ts_recv if recorded else v.next_recv
-        local = (t - t0) << 3 | class_local
-        if e.kind > DEPTH and (e.kind == CONTROL or e.kind == INTENT):
-            local = key_of(v, t, v.class_control)
-        if v.resting > 0 and local < bound:
-            if v.venue_i == i and order == 0 and key_of(v, e.ts_event, v.class_data) < local:
+        behind_bound = t >= late
+        if e.kind > BAR and (e.kind == CONTROL or e.kind == INTENT):
+            behind_bound = key_of(v, t, v.class_control) >= bound
+        if behind_bound:
+            return -1
+        if v.resting > 0:
+            tail = v.report_tail
+            if v.venue_i == i and order == 0 and e.ts_event < t + ahead:
                 # the venue sees the row just before we do, and it is at hand
                 prefetch(address + AHEAD)
                 v.venue_i = i + 1
-                tail = v.report_tail
                 feed_row(vb, v, table[e.instrument], e, address)
-                if v.report_tail != tail:
-                    if full(v):
-                        h.fault = FAULT_ROOM
-                        return STOPPED
-                    bound = min(bound, report_key(vb, v))
-            if local < bound and venue_key(v, events, n, order) < (local >> 3) - wait << 3:
-                if merge(vb, v, events, n, order, local) < 0:
+            if v.report_tail == tail and behind(v, events, n, order, t - wait):
+                merge(vb, v, events, n, order, key_of(v, t, v.class_local))
+            if v.report_tail != tail:
+                if full(v):
                     h.fault = FAULT_ROOM
                     return STOPPED
-                bound = min(bound, report_key(vb, v))
-        if local >= bound:
-            return -1
-        if v.venue_i == i and v.resting == 0 and order == 0:
+                return -1  # a report may come before the row
+        elif v.venue_i == i and order == 0:
             # an idle venue in step with us: it has seen the row before we do, and this one is at hand, its kind just guessed
             apply_row(vb, v, table[e.instrument], e)
             v.venue_i = i + 1
         i += 1
         v.local_i = i
-        v.key = local
         if not recorded:
             model_feed(v, events, n, order)
         consume(tb, h, address, t)
@@ -394,6 +414,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
             if status >= 0:
                 return status
             bound = next_other(tb, vb, h, v, last)
+            late = until(v, bound, v.class_local)
 
 
 @hot
@@ -409,56 +430,81 @@ def attend(tb, vb, h, v):
 
 
 @hot
+def venue_due(vb, v):
+    """Key of the next request or opening at the venue; while nothing rests there bars open when a request wants them."""
+    return min(request_key(vb, v), v.opening_key) if v.resting > 0 else request_key(vb, v)
+
+
+@hot
 def next_other(tb, vb, h, v, last):
     """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there."""
-    other = min(min(report_key(vb, v), timer_key(tb, vb, h, v, last)), request_key(vb, v))
-    return min(other, v.opening_key) if v.resting > 0 else other
+    return min(min(report_key(vb, v), timer_key(tb, vb, h, v, last)), venue_due(vb, v))
 
 
 @fn
-def between(tb, vb, h, v, events, n, order, n_local, last):
-    """What lies between two rows: the venue up to the next thing that reaches us, and if that is no row, the thing itself."""
+def between(tb, vb, h, v, events, n, order, last):
+    """All that comes before the next row that reaches us."""
     apart()
-    i = v.local_i
-    if i >= v.ours and h.mode != T.DRAIN:
-        own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
-        if h.attend:
-            status = attend(tb, vb, h, v)
-            if status >= 0:
-                return status
-    if i >= n_local and n_local < v.ours:
-        if venue_until(vb, v, events, n, order, v.key) < 0:
+    recorded = v.mode[V.FEED] == V.RECORDED
+    e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]
+    t = e.ts_recv if recorded else v.next_recv
+    local = key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)
+    while True:
+        due = next_other(tb, vb, h, v, last)
+        if due > local:
+            return -1
+        status = other(tb, vb, h, v, events, n, order, due)
+        if status >= 0:
+            return status
+
+
+@hot
+def other(tb, vb, h, v, events, n, order, due):
+    """What is due at key `due` and is no row. Returns a status, -1 to go on; where rows cause a report that is due earlier, nothing
+    has happened yet but those rows."""
+    if due == venue_due(vb, v):
+        if venue_next(vb, v, events, n, order, due) < 0:
             h.fault = FAULT_ROOM
             return STOPPED
-        if v.resting == 0:
-            sweep(vb, v, events, n, order, v.key)
-        return PAUSED
-    local = local_key(v, events, n, order)
-    soon = min(report_key(vb, v), timer_key(tb, vb, h, v, last))
-    if venue_until(vb, v, events, n, order, min(local, soon)) < 0:
-        h.fault = FAULT_ROOM
-        return STOPPED
-    soon = min(report_key(vb, v), timer_key(tb, vb, h, v, last))
-    if soon >= local:
-        if local != NEVER:
+        return -1
+    if v.resting > 0 and behind(v, events, n, order, time_of(v, due) - quickest(v) + 1):
+        reached = merge(vb, v, events, n, order, due)
+        if reached < 0:
+            h.fault = FAULT_ROOM
+            return STOPPED
+        if reached < due:
             return -1
-        if v.resting == 0:
-            sweep(vb, v, events, n, order, NEVER)
-        return DONE
-    v.key = soon
-    if report_key(vb, v) <= soon:
+    if due == report_key(vb, v):
         deliver(tb, vb, h, v)
     else:
         fire(tb, vb, h, v)
     return attend(tb, vb, h, v) if h.attend else -1
 
 
-@hot
-def local_key(v, events, n, order):
-    """Key of the next row to reach us."""
-    if v.local_i >= v.ours:
-        return NEVER
-    recorded = v.mode[V.FEED] == V.RECORDED
-    e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]
-    t = e.ts_recv if recorded else v.next_recv
-    return key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)
+@fn
+def beyond_rows(tb, vb, h, v, events, n, order, last):
+    """No row is left to reach us, or to do so yet: a pause, or the data's end and what is still under way then."""
+    apart()
+    if v.local_i < v.ours:
+        if venue_until(vb, v, events, n, order, key_of(v, h.now, 0)) < 0:
+            h.fault = FAULT_ROOM
+            return STOPPED
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, key_of(v, h.now, 0))
+        return PAUSED
+    if h.mode != T.DRAIN:
+        own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
+        if h.attend:
+            return attend(tb, vb, h, v)
+        return -1
+    due = next_other(tb, vb, h, v, last)
+    if due != NEVER:
+        return other(tb, vb, h, v, events, n, order, due)
+    if v.resting > 0:
+        if merge(vb, v, events, n, order, NEVER) < 0:
+            h.fault = FAULT_ROOM
+            return STOPPED
+        if report_key(vb, v) != NEVER or v.resting == 0:
+            return -1
+    sweep(vb, v, events, n, order, NEVER)
+    return DONE

@@ -200,10 +200,12 @@ if JIT:
         """Call the entry of three arguments, or the callback, at `address`. What it raises it has to tell by other means."""
 
         def codegen(context, builder, signature, args):
-            target = builder.inttoptr(args[0], _native(context, 3).as_pointer())
-            return context.call_conv.call_function(builder, target, I64, [I64] * 3, args[1:])[1]
+            native = _native(context, 3)
+            places = [cgutils.alloca_once(builder, kind.pointee) for kind in native.args[:2]]
+            builder.call(builder.inttoptr(args[0], native.as_pointer()), [*places, *args[1:]])
+            return context.get_dummy_value()
 
-        return I64(I64, I64, I64, I64), codegen
+        return types.void(I64, I64, I64, I64), codegen
 
     def _callable(e: Entry) -> None:
         """Teach numba to call an entry by its symbol; what it raises is raised in the caller."""

@@ -11,7 +11,7 @@ from replay.trader import intents
 from replay.trader.layout import DAY, I64, LIMIT, MARKET, NO_REQUEST, STOP, STOP_LIMIT, header, positions, views, within
 from replay.trader.layout import orders as order_table
 from replay.trader.oms import find
-from replay.trader.orders import ACCEPTED, FREE, PARTIAL, TERMINAL
+from replay.trader.orders import ACCEPTED, FREE, PARTIAL, finished
 from replay.trader.rows import FEATURE
 
 NAN = float("nan")
@@ -77,7 +77,7 @@ def is_done(ctx, handle):
     """Whether an order is finished: filled, canceled, rejected, expired or no longer known."""
     h = header(ctx)
     slot = find(ctx, h, handle)
-    return slot < 0 or TERMINAL[order_table(ctx, h)[slot].state] == 1
+    return slot < 0 or finished(order_table(ctx, h)[slot].state)
 
 
 @hot
@@ -115,7 +115,7 @@ def leaves_qty(ctx, handle):
     if slot < 0:
         return 0
     o = order_table(ctx, h)[slot]
-    return 0 if TERMINAL[o.state] else o.qty - o.cum
+    return 0 if finished(o.state) else o.qty - o.cum
 
 
 @hot

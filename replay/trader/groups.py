@@ -23,7 +23,7 @@ from replay.trader.oms import (
     wanted_qty,
     worst,
 )
-from replay.trader.orders import CANCELED, NEW, TERMINAL
+from replay.trader.orders import CANCELED, NEW, finished
 
 
 @fn
@@ -31,7 +31,7 @@ def on_change(tb, h, o):
     """An order of a group changed."""
     apart()
     if o.group == ENTRY:
-        if TERMINAL[o.state]:
+        if finished(o.state):
             release(tb, h, o)
         else:
             hold(tb, h, o)
@@ -72,7 +72,7 @@ def release(tb, h, entry):
                 cancel(tb, h, c)
             elif entry.cum > 0:
                 submit(tb, h, c)
-        elif not TERMINAL[c.state] and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
+        elif not finished(c.state) and h.state != KILLED and c.group_qty < entry.cum:  # a fill that came behind the entry's end
             more = entry.cum - c.group_qty
             c.group_qty = entry.cum
             replace(tb, h, c, wanted_qty(c) + more, wanted_px(c))
@@ -87,7 +87,7 @@ def balance(tb, h, leg):
         return
     other = orders(tb, h)[k]
     left = leg.group_qty - leg.cum - other.cum
-    if not TERMINAL[other.state]:
+    if not finished(other.state):
         if left <= 0 or h.state == KILLED or (leg.state == CANCELED and leg.cum < leg.group_qty):
             cancel(tb, h, other)  # done, killed, or one leg was cancelled: the pair goes together. One that was rejected or has
             # expired leaves the other working: the position it protects is still there

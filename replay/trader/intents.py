@@ -39,7 +39,7 @@ from replay.trader.layout import (
     words,
 )
 from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit
-from replay.trader.orders import NEW, TERMINAL
+from replay.trader.orders import NEW, finished
 from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
 from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
@@ -205,7 +205,7 @@ def pull(tb, handle):
     if slot < 0:
         return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, 0)
     o = orders(tb, h)[slot]
-    if TERMINAL[o.state]:
+    if finished(o.state):
         return refused(tb, h, R.NOT_WORKING, o.instrument, 0, o.px)
     if o.flags & ENGINE:
         return refused(tb, h, R.NOT_ALLOWED, o.instrument, 0, o.px)
@@ -235,7 +235,7 @@ def change(tb, handle, qty, px):
     if slot < 0:
         return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, px)
     o = orders(tb, h)[slot]
-    if TERMINAL[o.state] or o.state == NEW or o.request == CANCELING or o.waiting == CANCELING or qty <= o.cum:
+    if finished(o.state) or o.state == NEW or o.request == CANCELING or o.waiting == CANCELING or qty <= o.cum:
         return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
     exposed = o.exposed
     expose(tb, h, o, 0)

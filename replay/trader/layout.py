@@ -201,8 +201,8 @@ HANDLER = record(
     ("address", "i8"),  # 0: there is none
     ("self_at", "i8"),
     ("each_at", "i8"),
-    ("next", "i4"),  # the next strategy that handles this hook, counted from 1; 0 after the last
-    ("strategy", "i4"),
+    ("next", "i8"),  # the next strategy that handles this hook, counted from 1; 0 after the last
+    ("strategy", "i8"),
 )
 
 HEADER = record(

@@ -39,7 +39,7 @@ from replay.trader.orders import (
     FREE,
     NEW,
     SUBMITTED,
-    TERMINAL,
+    finished,
 )
 from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REPLACE, chain, emit, emit_seen
 
@@ -211,7 +211,7 @@ def partner(tb, h, o):
     if o.group <= ENTRY:
         return -1
     slot = find(tb, h, o.sibling)
-    return slot if slot >= 0 and not TERMINAL[orders(tb, h)[slot].state] else -1
+    return slot if slot >= 0 and not finished(orders(tb, h)[slot].state) else -1
 
 
 @fn
@@ -381,7 +381,7 @@ def cancel_all(tb, h, instrument, strategy):
     n = 0
     for slot in range(h.orders_n):
         o = table[slot]
-        if o.state == FREE or TERMINAL[o.state] or o.request == CANCELING or o.waiting == CANCELING:
+        if o.state == FREE or finished(o.state) or o.request == CANCELING or o.waiting == CANCELING:
             continue
         if o.flags & ENGINE and strategy >= 0:
             continue  # the flattener is nobody's to cancel but the operator's

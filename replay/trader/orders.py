@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from replay.kernel.memory import hot
+
 FREE, NEW, SUBMITTED, ACCEPTED, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED, UNKNOWN = range(10)
 STATE_NAMES = ["FREE", "NEW", "SUBMITTED", "ACCEPTED", "PARTIAL", "FILLED", "CANCELED", "REJECTED", "EXPIRED", "UNKNOWN"]
 N_STATES = len(STATE_NAMES)
@@ -88,6 +90,12 @@ def _table() -> np.ndarray:
 
 TRANSITIONS = _table()
 TERMINAL = np.array([s in (FILLED, CANCELED, REJECTED, EXPIRED) for s in range(N_STATES)], np.int8)
+
+
+@hot
+def finished(state):
+    """`TERMINAL` without a look at memory."""
+    return FILLED <= state <= EXPIRED
 
 
 def diagram() -> str:

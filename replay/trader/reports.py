@@ -5,7 +5,7 @@ Only news changes anything. What cannot be changes nothing and halts the trader 
 
 from __future__ import annotations
 
-from replay.kernel.memory import apart, at, fn
+from replay.kernel.memory import apart, at, fn, hot
 from replay.trader import reasons as R
 from replay.trader.layout import (
     CANCELING,
@@ -36,9 +36,9 @@ from replay.trader.orders import (
     N_EXECS,
     PARTIAL,
     SAME,
-    TERMINAL,
     TRANSITIONS,
     UNKNOWN,
+    finished,
 )
 from replay.trader.output import OUT_REPORT, chain, emit, emit_seen
 from replay.trader.risk import halt, on_reject
@@ -59,10 +59,9 @@ def fill_row(tb, h, o, exec_id):
     return -1
 
 
-@fn
+@hot
 def book_fill(tb, h, o, exec_id, qty, px):
     """A new fill: remembered for duplicates and busts, booked, taken off the exposure."""
-    apart()
     ring = at(tb + h.fills_at, h.fills_n, FILL)
     f = ring[h.n_fills & (h.fills_n - 1)]
     f.exec_id = exec_id
@@ -105,7 +104,7 @@ def correct_fill(tb, h, o, e, bust):
     f.qty = qty
     f.px = px
     h.c_busts += 1
-    if not TERMINAL[o.state]:
+    if not finished(o.state):
         o.state = PARTIAL if o.cum > 0 else ACCEPTED
         traded(tb, h, o)
     return True
@@ -143,7 +142,7 @@ def illegal(tb, h, reason):
     return False
 
 
-@fn
+@hot
 def on_trade_report(tb, h, o, e, to):
     if fill_row(tb, h, o, e.id) >= 0:
         h.c_duplicate += 1
@@ -151,7 +150,7 @@ def on_trade_report(tb, h, o, e, to):
     if to == ILLEGAL or e.b <= 0 or o.cum + e.b > most_of(o):
         return illegal(tb, h, R.ILLEGAL_REPORT)
     book_fill(tb, h, o, e.id, e.b, e.c)
-    if TERMINAL[o.state]:
+    if finished(o.state):
         h.c_late += 1  # it crossed our cancel, or came behind it
         expose(tb, h, o, max(0, o.exposed - e.b))
     else:
@@ -237,7 +236,7 @@ def forgotten(tb, h, e, kind):
     return known
 
 
-@fn
+@hot
 def on_report(tb, h, e):
     """Apply one report; True if it was news. `e` is a REPORT record."""
     slot = find(tb, h, e.a)
@@ -266,7 +265,7 @@ def on_report(tb, h, e):
     return news
 
 
-@fn
+@hot
 def apply_report(tb, h, o, e, kind, to):
     """The transition itself."""
     if kind == EXEC_TRADE:
@@ -275,7 +274,7 @@ def apply_report(tb, h, o, e, kind, to):
         return illegal(tb, h, R.ILLEGAL_REPORT)
     if kind == EXEC_BUST or kind == EXEC_CORRECT:
         return correct_fill(tb, h, o, e, kind == EXEC_BUST)
-    if TERMINAL[o.state]:
+    if finished(o.state):
         return after_the_end(h, o, e, kind)
     if kind == EXEC_REPLACED:
         return on_replaced(tb, h, o, e)
@@ -286,7 +285,7 @@ def apply_report(tb, h, o, e, kind, to):
     if to == SAME:
         h.c_duplicate += 1
         return False
-    if TERMINAL[to]:
+    if finished(to):
         if kind == EXEC_REJECTED:
             on_reject(tb, h)
         # fills the venue has told of that have not reached us yet still count

@@ -46,7 +46,7 @@ CHANGE = 64  # a replace, which counts as a message but not as an order
 PAIR = 128  # two orders at once
 
 
-@fn
+@hot
 def reference2(h, i, v, l):
     """Twice the price reference: a fresh mid, else a close younger than two intervals, else the last print where no age is
     asked for, else NOTHING."""
@@ -84,7 +84,7 @@ def legal_px(i, px):
     return R.OUT_OF_RANGE if abs(px) > i.max_px else R.OK
 
 
-@fn
+@hot
 def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
     """Checks that need only the order and its instrument."""
     if flags & ENGINE:
@@ -107,7 +107,7 @@ def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
     return code
 
 
-@fn
+@hot
 def crosses_own(tb, h, v, side, px, kind):
     """Whether the order could trade with a working order of ours. A stop, ours or new, trades later: the venue sees to it then."""
     if kind == STOP or kind == STOP_LIMIT:
@@ -185,7 +185,7 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
     return R.OK
 
 
-@fn
+@hot
 def rate_limits(tb, h, l, flags):
     """Order and message throttles over a sliding window; cancels count as messages but are never held back."""
     new = 2 if flags & PAIR else 1
@@ -207,7 +207,7 @@ def over_rate(times, sent, new, most, since):
     return new > most or times[(sent + new - 1) % most] > since
 
 
-@fn
+@hot
 def price_limits(h, l, v, side, px, kind, price2):
     """Collar and spread against the reference, in basis points; where one of them is asked for there is a reference."""
     if l.collar_bps > 0:
@@ -225,7 +225,7 @@ def price_limits(h, l, v, side, px, kind, price2):
     return R.OK
 
 
-@fn
+@hot
 def blocked(tb, h, strategy):
     """Whether the trader's state forbids any new order. The engine's own flattener is not asked."""
     if h.mode == WARMUP:

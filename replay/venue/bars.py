@@ -85,10 +85,9 @@ def meet(vb, v, b, r, o, ts):
     return True
 
 
-@fn
+@hot
 def opened(b, r, ts):
     """Whether an order that arrives now still gets the open of the bar."""
-    apart()
     return 0 <= ts - r.open_ts <= r.first_ns and trades(b)
 
 
@@ -104,11 +103,10 @@ def settle(vb, v, b, slot, ts):
         link_resting(vb, v, b, slot)
 
 
-@fn
+@hot
 def join_bar(vb, v, b, slot, ts):
     """An acknowledged order, new, replaced or elected before the bar's path: it meets the open that has just been, or waits for
     the next."""
-    apart()
     o = orders(vb, v)[slot]
     r = bars(vb, v)[o.instrument]
     o.waits = FRESH
@@ -116,10 +114,9 @@ def join_bar(vb, v, b, slot, ts):
         settle(vb, v, b, slot, ts)
 
 
-@fn
+@hot
 def arrive_on_bars(vb, v, b, slot, ts):
     """A new order, or a stop whose price was reached before it came."""
-    apart()
     o = orders(vb, v)[slot]
     if o.flags & REDUCE_ONLY and reducible(b, o) == 0:
         report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
@@ -128,10 +125,9 @@ def arrive_on_bars(vb, v, b, slot, ts):
     join_bar(vb, v, b, slot, ts)
 
 
-@fn
+@hot
 def stop_on_bars(vb, v, b, o, ts):
     """A stop, new or replaced, takes part in the bar that has just opened, or in the next."""
-    apart()
     o.waits = IN_BAR if opened(b, bars(vb, v)[o.instrument], ts) else FRESH
 
 

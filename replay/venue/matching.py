@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from replay.events import OPEN, REPORT
 from replay.kernel import ladder
-from replay.kernel.memory import apart, entry, fn
+from replay.kernel.memory import apart, entry, fn, hot
 from replay.kernel.touch import px_of, side_ladder, sync, sz_of
 from replay.trader.layout import (
     CMD_CANCEL,
@@ -118,10 +118,9 @@ def available(vb, v, b, o):
     return min(total, reducible(b, o)) if o.flags & REDUCE_ONLY else total
 
 
-@fn
+@hot
 def displayed(vb, v, b, o):
     """Displayed lots at the order's own price; -1 where the data cannot know (L1, behind the touch)."""
-    apart()
     if b.level != LEVEL_L1:
         return ladder.size_at(vb, side_ladder(vb, v, o.instrument, o.side), o.side * o.px)
     better = o.side * (o.px - px_of(b, o.side))
@@ -185,10 +184,9 @@ def arrive(vb, v, b, slot, ts, new):
     rest(vb, v, b, slot)
 
 
-@fn
+@hot
 def open_new(vb, v, b, r, ts):
     """A new order reaches the venue."""
-    apart()
     slot = r.handle & SLOT_MASK
     o = orders(vb, v)[slot]
     v.seq += 1

@@ -53,10 +53,9 @@ def link_stop(vb, v, b, slot):
     v.resting += 1
 
 
-@fn
+@hot
 def bound_resting(b, table, k, o):
     """A new order widens the range of ranks that rest on its side."""
-    apart()
     rank = o.side * o.px
     b.best_rank[k] = max(b.best_rank[k], rank)
     b.worst_rank[k] = min(b.worst_rank[k], rank)
