@@ -19,7 +19,7 @@ BY_A_STRANGER = {
     "an answered request frees the exposure": (REPORTS, "    else:\n        answered(tb, h, o)\n", "    else:\n        answered(tb, h, o)\n        expose(tb, h, o, 0)\n"),
     "the cumulative quantity is the last one": (REPORTS, "    o.cum += qty\n    o.paid", "    o.cum = qty\n    o.paid"),
     "an impossible report does not halt": (REPORTS, "    halt(tb, h, reason)\n    return False", "    return False"),
-    "a finished order takes a second fill for nothing": (REPORTS, "    book_fill(tb, h, o, e.id, e.b, e.c)\n    if TERMINAL", "    if not TERMINAL[o.state]:\n        book_fill(tb, h, o, e.id, e.b, e.c)\n    if TERMINAL"),
+    "a finished order takes a second fill for nothing": (REPORTS, "    book_fill(tb, h, o, e.id, e.b, e.c)\n    if finished", "    if not finished(o.state):\n        book_fill(tb, h, o, e.id, e.b, e.c)\n    if finished"),
     # ledger
     "cost stays when a position closes": (LEDGER, "p.cost += (notional - closed_notional) - cost_out", "p.cost += notional - closed_notional"),
     "buying brings cash": (LEDGER, "    p.cash -= notional\n", "    p.cash += notional\n"),

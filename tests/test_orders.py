@@ -4,14 +4,25 @@ from pathlib import Path
 
 import pytest
 
+from replay.kernel.memory import entry, entry_of
 from replay.trader import orders as O
 
 DONE = {O.FILLED, O.CANCELED, O.REJECTED, O.EXPIRED}
 WORKING = {O.SUBMITTED, O.ACCEPTED, O.PARTIAL, O.UNKNOWN}
 
 
+@entry
+def ended(state):
+    return 1 if O.finished(state) else 0
+
+
 def to(state, kind):
     return int(O.TRANSITIONS[state, kind])
+
+
+@pytest.mark.parametrize("state", range(O.N_STATES))
+def test_what_the_kernel_asks_is_the_table(state):
+    assert entry_of(ended)(state) == O.TERMINAL[state]
 
 
 def test_every_pair_is_defined():

@@ -142,6 +142,8 @@ _K = (
 )  # odd: splitmix64's three, and three multipliers of known linear congruential generators
 
 if JIT:
+    from replay.kernel.inner import inner
+
     _options = {"error_model": "python", "fastmath": False, "parallel": False}
     _inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_options}
 
@@ -160,11 +162,13 @@ if JIT:
 
     def fn(f: Callable) -> Callable:
         """An inner function of the core, compiled into its callers; not callable from Python when compiled."""
-        return _widened(njit(forceinline=False, **_inner)(f))  # said explicitly: numba would inherit it from a `hot` caller
+        return _widened(
+            inner(njit(forceinline=False, **_inner)(f))
+        )  # said explicitly: numba would inherit it from a `hot` caller
 
     def hot(f: Callable) -> Callable:
         """An inner function that must disappear into its caller."""
-        return _widened(njit(forceinline=True, **_inner)(f))
+        return _widened(inner(njit(forceinline=True, **_inner)(f)))
 
     def pure(f: Callable) -> Callable:
         """An inner function of numbers only, callable from Python too."""

@@ -134,7 +134,6 @@ HEADER = record(
     ("t0", "i8"),  # keys are (t - t0) << 3 | class
     ("venue_i", "i8"),
     ("local_i", "i8"),
-    ("key", "i8"),  # last key processed on our side
     ("next_recv", "i8"),  # when the next row reaches us under a modelled feed leg
     ("resting", "i8"),  # orders resting at the venue, all instruments
     ("seq", "i8"),
