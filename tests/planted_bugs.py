@@ -11,7 +11,7 @@ BY_A_STRANGER = {
     "a fill told twice is booked twice": (REPORTS, "    if fill_row(tb, h, o, e.id) >= 0:", "    if fill_row(tb, h, o, e.id) >= h.fills_n:"),
     "a fill leaves the exposure": (REPORTS, "    else:\n        expose(tb, h, o, worst(tb, h, o))\n\n\n@fn\ndef illegal", "\n\n@fn\ndef illegal"),
     "a late fill leaves the exposure": (REPORTS, "        expose(tb, h, o, max(0, o.exposed - e.b))\n", ""),
-    "fills in flight behind a cancel are forgotten": (REPORTS, "expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))", "expose(tb, h, o, 0)"),
+    "fills in flight behind a cancel are forgotten": (REPORTS, "expose(tb, h, o, max(0, told(o, e) - o.cum))", "expose(tb, h, o, 0)"),
     "a granted replace keeps the old quantity": (REPORTS, "    o.qty = o.new_qty\n", "    o.qty = o.qty\n"),
     "a granted replace keeps the old price": (REPORTS, "    o.px = px\n    if o.type == STOP:", "    if o.type == STOP:"),
     "rejections are not counted": (REPORTS, "            on_reject(tb, h)", "            h.c_rejected += 0"),
@@ -134,7 +134,7 @@ BY_THE_FUZZERS_AUTHOR = {
     ),
     "exposure leaks at a cancel": (
         "trader/reports.py",
-        "expose(tb, h, o, max(0, min(e.d, most_of(o)) - o.cum))",
+        "expose(tb, h, o, max(0, told(o, e) - o.cum))",
         "expose(tb, h, o, max(0, o.qty - o.cum))",
     ),
     "cost of a partial close rounds the other way": (

@@ -97,6 +97,12 @@ def test_a_strategy_that_differs_between_processes_is_found(tmp_path):
     assert done.finding.rule == B.DIFFERENT and "digests" in done.finding.text
 
 
+def test_every_planted_bug_has_its_place():
+    text = {file: (planted.ROOT / "replay" / file).read_text() for file, _, _ in planted.BUGS.values()}
+    assert [name for name, (file, was, _) in planted.BUGS.items() if text[file].count(was) != 1] == []
+
+
+
 @pytest.mark.parametrize(
     "bug",
     ["fills are not deduplicated", "a second request while one is out", "a kill does not latch", "gapped books are traded"],
