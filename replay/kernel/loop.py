@@ -48,7 +48,13 @@ def time_of(v, key):
 
 
 @hot
-def until(v, key, rank):
+def now_key(h, v):
+    """Behind everything that has reached us."""
+    return key_of(v, h.now, v.class_local)
+
+
+@hot
+def first_after(v, key, rank):
     """The first instant at which something of class `rank` no longer comes before `key`."""
     return time_of(v, key) + (1 if rank < key & 7 else 0)
 
@@ -364,7 +370,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
     """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
     i = v.local_i
     bound = next_other(tb, vb, h, v, last)
-    late = until(v, bound, v.class_local)
+    deadline = first_after(v, bound, v.class_local)
     recorded = v.mode[V.FEED] == V.RECORDED
     stretch = min(limit, i + STRETCH)
     table = V.books(vb, v)
@@ -374,17 +380,17 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
         if i == stretch:
             if v.resting == 0:
                 # the rows are still in the cache: bring the venue's book along
-                sweep(vb, v, events, n, order, key_of(v, h.now, 0))
+                sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
             if i == limit:
                 return -1
             stretch = min(limit, i + STRETCH)
         address = events + 64 * i if recorded else row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
         t = e.ts_recv if recorded else v.next_recv
-        behind_bound = t >= late
+        late = t >= deadline
         if e.kind > BAR and (e.kind == CONTROL or e.kind == INTENT):
-            behind_bound = key_of(v, t, v.class_control) >= bound
-        if behind_bound:
+            late = key_of(v, t, v.class_control) >= bound
+        if late:
             return -1
         if v.resting > 0:
             tail = v.report_tail
@@ -414,7 +420,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
             if status >= 0:
                 return status
             bound = next_other(tb, vb, h, v, last)
-            late = until(v, bound, v.class_local)
+            deadline = first_after(v, bound, v.class_local)
 
 
 @hot
@@ -486,11 +492,11 @@ def beyond_rows(tb, vb, h, v, events, n, order, last):
     """No row is left to reach us, or to do so yet: a pause, or the data's end and what is still under way then."""
     apart()
     if v.local_i < v.ours:
-        if venue_until(vb, v, events, n, order, key_of(v, h.now, 0)) < 0:
+        if venue_until(vb, v, events, n, order, now_key(h, v)) < 0:
             h.fault = FAULT_ROOM
             return STOPPED
         if v.resting == 0:
-            sweep(vb, v, events, n, order, key_of(v, h.now, 0))
+            sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
         return PAUSED
     if h.mode != T.DRAIN:
         own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
