@@ -51,7 +51,7 @@ def expected(o):
     return o.exposed != 0 or o.request != NO_REQUEST
 
 
-@fn
+@hot
 def room(tb, h, n):
     """Whether `n` orders can be opened: slots past their tombstone beside the reserve, and commands that fit."""
     beside = h.orders_n - h.reserve - h.live

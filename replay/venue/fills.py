@@ -199,10 +199,9 @@ def power(x, n):
     return out
 
 
-@fn
+@hot
 def hft_depth(vb, v, b, side, px, was, size):
     """A depth change at one price moves the queue of our orders there."""
-    apart()
     table = orders(vb, v)
     slot = b.resting[0 if side > 0 else 1]
     while slot >= 0:
@@ -249,9 +248,8 @@ def hft_fill(vb, v, b, slot, ts):
     unlink(vb, v, b, slot)
 
 
-@fn
+@hot
 def hft_print(vb, v, b, e):
-    apart()
     table = orders(vb, v)
     side = -e.side
     slot = b.resting[0 if side > 0 else 1]
