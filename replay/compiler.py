@@ -238,7 +238,8 @@ def generate(cls: type, features: tuple[str, ...]) -> tuple[str, list[str], dict
     check_rules([*own, ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)], path)
     for m in methods.values():
         check_method(m, fields.params | fields.state | fields.each | fields.arrays, features, vars(loaded), rewrite.wrong)
-    inlined = {name for name in methods if all(_calls(m, name) < (2 if m.name != name else 1) for m in methods.values())}
+    # a method called once a caller costs nothing to inline; one that calls itself cannot be
+    inlined = {name for name in methods if all(_calls(m, name) <= (m.name != name) for m in methods.values())}
     out, places = [_module_level(own, loaded)], {}
     out.append(
         _HEADER.format(

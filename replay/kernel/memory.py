@@ -8,8 +8,8 @@ structures over the same bytes, which gives breakpoints and branch coverage. No 
 Three kinds of function:
 
 - `fn` (and `hot`, `pure`): an inner function, compiled where it is used.
-- `entry(signature)`: compiled once for one signature of int64 scalars, cached on disk, reachable from Python by address and
-  from other compiled code as an external symbol, so that a strategy never recompiles the order management it calls.
+- `entry(signature)`: compiled once for one signature of int64 scalars, cached on disk, called from Python through C and
+  by other compiled code by symbol or address, as numba calls its own functions, so that a strategy never recompiles the order management it calls.
   Compilation is deferred until `link` (or the first call), which is what makes progress on it visible.
 - `call3`: calls an address found at run time; a strategy's handlers are reached this way (about 2 ns).
 
@@ -405,7 +405,7 @@ class Entry:
 
     @property
     def address(self) -> int:
-        """Where other code can call it; compiles on first use."""
+        """Where compiled code can call it (`call3`), which is not C's way; compiles on first use."""
         self.compile()
         return self._address
 

@@ -94,7 +94,7 @@ TERMINAL = np.array([s in (FILLED, CANCELED, REJECTED, EXPIRED) for s in range(N
 
 @hot
 def finished(state):
-    """`TERMINAL` without a look at memory."""
+    """Whether nothing leads out of a state: `TERMINAL`, without a look at memory."""
     return FILLED <= state <= EXPIRED
 
 
