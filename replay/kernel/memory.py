@@ -142,7 +142,7 @@ _K = (
 )  # odd: splitmix64's three, and three multipliers of known linear congruential generators
 
 if JIT:
-    from replay.kernel.inner import inner
+    from replay.kernel.linking import inner
 
     _options = {"error_model": "python", "fastmath": False, "parallel": False}
     _inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_options}
@@ -199,13 +199,17 @@ if JIT:
         """Type of an entry of `arity` as numba compiles it: where its result goes, where its exception, its arguments."""
         return context.call_conv.get_function_type(I64, [I64] * arity)
 
+    def _places(builder, native):
+        """Where the result and the exception of a call go."""
+        return [cgutils.alloca_once(builder, kind.pointee, name=name) for kind, name in zip(native.args, ("result", "excinfo"), strict=False)]
+
     @intrinsic
     def call3(typingctx, address, a, b, c):
         """Call the entry of three arguments, or the callback, at `address`. What it raises it has to tell by other means."""
 
         def codegen(context, builder, signature, args):
             native = _native(context, 3)
-            places = [cgutils.alloca_once(builder, kind.pointee) for kind in native.args[:2]]
+            places = _places(builder, native)
             builder.call(builder.inttoptr(args[0], native.as_pointer()), [*places, *args[1:]])
             return context.get_dummy_value()
 
@@ -218,11 +222,14 @@ if JIT:
 
         @lower_builtin(e, *taken)
         def lower(context, builder, signature, args):
-            target = cgutils.get_or_insert_function(builder.module, _native(context, e.arity), e.symbol)
-            status, result = context.call_conv.call_function(builder, target, I64, taken, args)
-            with cgutils.if_unlikely(builder, status.is_error):
+            native = _native(context, e.arity)
+            target = cgutils.get_or_insert_function(builder.module, native, e.symbol)
+            places = _places(builder, native)
+            code = builder.call(target, [*places, *args])
+            with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, code)):
+                status = context.call_conv._get_return_status(builder, code, builder.load(places[1]))
                 context.call_conv.return_status_propagate(builder, status)
-            return result
+            return builder.load(places[0])
 
     @intrinsic
     def beyond(typingctx, index, n):
