@@ -102,7 +102,6 @@ def test_every_planted_bug_has_its_place():
     assert [name for name, (file, was, _) in planted.BUGS.items() if text[file].count(was) != 1] == []
 
 
-
 @pytest.mark.parametrize(
     "bug",
     ["fills are not deduplicated", "a second request while one is out", "a kill does not latch", "gapped books are traded"],

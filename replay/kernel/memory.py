@@ -201,7 +201,10 @@ if JIT:
 
     def _places(builder, native):
         """Where the result and the exception of a call go."""
-        return [cgutils.alloca_once(builder, kind.pointee, name=name) for kind, name in zip(native.args, ("result", "excinfo"), strict=False)]
+        return [
+            cgutils.alloca_once(builder, kind.pointee, name=name)
+            for kind, name in zip(native.args, ("result", "excinfo"), strict=False)
+        ]
 
     @intrinsic
     def call3(typingctx, address, a, b, c):
