@@ -53,8 +53,6 @@ KERNELS = (
     step.wake_hook,
     bars.open_on_orders,
     matching.on_request,
-    fills.on_level,
-    fills.on_row,
     fills.feed,
     loop.run,
 )

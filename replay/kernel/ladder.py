@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernel.memory import apart, at, bit, fn, hot, record, top_bit
+from replay.kernel.memory import apart, at, beyond, bit, fn, hot, record, top_bit
 
 EMPTY = -(1 << 62)  #: rank of the best level of an empty side
 I64 = np.dtype("i8")
@@ -129,7 +129,7 @@ def _move(base, l, rank):
 def set_level(base, l, rank, size):
     """Set the size at a rank (0 removes it) and return the size that was there."""
     i = rank - l.start
-    if i < 0 or i >= l.width:
+    if beyond(i, l.width):
         return _set_outside(base, l, rank, size)
     cells = at(base + l.cells, l.width, I64)
     was = cells[i]

@@ -35,24 +35,26 @@ def inner(dispatcher: Callable) -> Callable:
     return dispatcher
 
 
+def _defined(function: ir.Function) -> None:
+    """What overflows wraps. Numba tells LLVM that no sum or product of signed integers does, which lets it make anything of one that
+    does: of a digest, of a product of which only the low half is meant."""
+    for block in function.blocks:
+        for i in block.instructions:
+            if i.opname in ("add", "sub", "mul") and "nsw" in i.flags:
+                i.flags = [flag for flag in i.flags if flag != "nsw"]
+
+
 def _leave_uncleared(function: ir.Function) -> None:
     """Take out the stores of null to where a callee's result and exception go: numba does so twice, at each call and where its caller
     begins, needed or not. Only a function with a `try` reads what it has not written: it clears that place itself."""
-    if not function.blocks:
-        return
     every = [i for block in function.blocks for i in block.instructions]
     calls = [i for i in every if i.opname == "call" and len(i.args) > 1]
-    places = {id(place) for c in calls if _is_exception(c.args[1]) for place in c.args[:2]}
-    tries = False
+    places = [place for c in calls if _is_exception(c.args[1]) for place in c.args[:2]]
+    stores = [i for i in every if i.opname == "store"]
+    cleared = [i for i in stores if isinstance(i.operands[0], ir.Constant) and any(i.operands[1] is place for place in places)]
     for block in function.blocks:
-        kept = []
-        for i in block.instructions:
-            constant = i.opname == "store" and isinstance(i.operands[0], ir.Constant)
-            tries |= i.opname == "store" and not constant and getattr(i.operands[1], "name", "").startswith("try_state")
-            if not (constant and id(i.operands[1]) in places):
-                kept.append(i)
-        block.instructions[:] = kept
-    if tries:
+        block.instructions[:] = [i for i in block.instructions if not any(i is store for store in cleared)]
+    if any(_enters_try(i) for i in stores):
         exception = function.args[1]
         builder = ir.IRBuilder(function.entry_basic_block)
         builder.position_at_start(function.entry_basic_block)
@@ -61,6 +63,11 @@ def _leave_uncleared(function: ir.Function) -> None:
 
 def _is_exception(argument: ir.Value) -> bool:
     return isinstance(argument, ir.AllocaInstr) and argument.name.startswith("excinfo")
+
+
+def _enters_try(store: ir.Instruction) -> bool:
+    value, place = store.operands
+    return isinstance(place, ir.AllocaInstr) and place.name.startswith("try_state") and not isinstance(value, ir.Constant)
 
 
 class _Nowhere:
@@ -82,6 +89,7 @@ class _Library(JITCodeLibrary):
 
     def add_ir_module(self, ir_module):
         for function in ir_module.functions:
+            _defined(function)
             _leave_uncleared(function)
         super().add_ir_module(ir_module)
 

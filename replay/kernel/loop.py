@@ -143,7 +143,7 @@ def merge(vb, v, events, n, order, until):
             break
         i += 1
         prefetch(address + AHEAD)
-        feed_row(vb, v, table[e.instrument], e, address)
+        feed_row(vb, v, table[e.instrument], e)
         if v.report_tail != tail:
             v.venue_i = i
             if full(v):
@@ -214,7 +214,7 @@ def venue_next(vb, v, events, n, order, due):
     Returns -1 when the report ring has no room."""
     apart()
     request = request_key(vb, v)
-    if v.resting > 0:
+    if v.resting > 0 and behind(v, events, n, order, time_of(v, due) + 1):
         # an open comes behind rows of its own time
         if merge(vb, v, events, n, order, due if due == request else due + 1) < 0:
             return -1
@@ -369,7 +369,7 @@ def run(tb, vb, events, n, order, n_local, last):
 def forward(tb, vb, h, v, events, n, order, limit, last):
     """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
     i = v.local_i
-    bound = next_other(tb, vb, h, v, last)
+    bound = next_other(tb, vb, h, v, last)[0]
     deadline = first_after(v, bound, v.class_local)
     recorded = v.mode[V.FEED] == V.RECORDED
     stretch = min(limit, i + STRETCH)
@@ -398,7 +398,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
                 # the venue sees the row just before we do, and it is at hand
                 prefetch(address + AHEAD)
                 v.venue_i = i + 1
-                feed_row(vb, v, table[e.instrument], e, address)
+                feed_row(vb, v, table[e.instrument], e)
             if v.report_tail == tail and behind(v, events, n, order, t - wait):
                 merge(vb, v, events, n, order, key_of(v, t, v.class_local))
             if v.report_tail != tail:
@@ -419,7 +419,7 @@ def forward(tb, vb, h, v, events, n, order, limit, last):
             status = attend(tb, vb, h, v)
             if status >= 0:
                 return status
-            bound = next_other(tb, vb, h, v, last)
+            bound = next_other(tb, vb, h, v, last)[0]
             deadline = first_after(v, bound, v.class_local)
 
 
@@ -443,8 +443,11 @@ def venue_due(vb, v):
 
 @hot
 def next_other(tb, vb, h, v, last):
-    """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there."""
-    return min(min(report_key(vb, v), timer_key(tb, vb, h, v, last)), venue_due(vb, v))
+    """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there. Those of
+    the report and of the venue come with it."""
+    report = report_key(vb, v)
+    venue = venue_due(vb, v)
+    return min(min(report, timer_key(tb, vb, h, v, last)), venue), report, venue
 
 
 @fn
@@ -456,19 +459,19 @@ def between(tb, vb, h, v, events, n, order, last):
     t = e.ts_recv if recorded else v.next_recv
     local = key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)
     while True:
-        due = next_other(tb, vb, h, v, last)
+        due, report, venue = next_other(tb, vb, h, v, last)
         if due > local:
             return -1
-        status = other(tb, vb, h, v, events, n, order, due)
+        status = other(tb, vb, h, v, events, n, order, due, report, venue)
         if status >= 0:
             return status
 
 
 @hot
-def other(tb, vb, h, v, events, n, order, due):
-    """What is due at key `due` and is no row. Returns a status, -1 to go on; where rows cause a report that is due earlier, nothing
+def other(tb, vb, h, v, events, n, order, due, report, venue):
+    """What is due at key `due` and is no row, `report` and `venue` as `next_other` says. Returns a status, -1 to go on; where rows cause a report that is due earlier, nothing
     has happened yet but those rows."""
-    if due == venue_due(vb, v):
+    if due == venue:
         if venue_next(vb, v, events, n, order, due) < 0:
             h.fault = FAULT_ROOM
             return STOPPED
@@ -480,7 +483,7 @@ def other(tb, vb, h, v, events, n, order, due):
             return STOPPED
         if reached < due:
             return -1
-    if due == report_key(vb, v):
+    if due == report:
         deliver(tb, vb, h, v)
     else:
         fire(tb, vb, h, v)
@@ -503,9 +506,9 @@ def beyond_rows(tb, vb, h, v, events, n, order, last):
         if h.attend:
             return attend(tb, vb, h, v)
         return -1
-    due = next_other(tb, vb, h, v, last)
+    due, report, venue = next_other(tb, vb, h, v, last)
     if due != NEVER:
-        return other(tb, vb, h, v, events, n, order, due)
+        return other(tb, vb, h, v, events, n, order, due, report, venue)
     if v.resting > 0:
         if merge(vb, v, events, n, order, NEVER) < 0:
             h.fault = FAULT_ROOM

@@ -20,8 +20,6 @@ from replay.venue.setup import Profile
 KERNELS = (
     bars.open_on_orders,
     matching.on_request,
-    fills.on_level,
-    fills.on_row,
     host.advance,
     host.arrives,
     host.arrivals,

@@ -156,6 +156,12 @@ def exposure(tb, h, instrument, add, reference):
     return gross, max(abs(longest), abs(shortest))
 
 
+@hot
+def sized(l):
+    """Whether a row of limits has any of an order's size or of a position's."""
+    return l.max_order_qty | l.max_order_notional | l.max_position | l.max_position_notional | l.max_position_share != 0
+
+
 @fn
 def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
     """Order and position limits of one row of limits: of the account or of one strategy."""
@@ -297,14 +303,16 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     # a limit bounds what a buyer pays; what a seller gets it does not, so without a reference a sale has no price
     if (price2 == NOTHING and side > 0) or (price2 != NOTHING and abs(worst2) > abs(price2)):
         dearest2 = worst2
-    code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, dearest2)
-    if code != R.OK:
-        return code
+    if sized(li):
+        code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, dearest2)
+        if code != R.OK:
+            return code
     ls = limits(tb, h)[(1 + strategy) * h.n_instruments + instrument]
-    p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
-    code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, dearest2)
-    if code != R.OK:
-        return code
+    if sized(ls):
+        p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
+        code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, dearest2)
+        if code != R.OK:
+            return code
     if (l.max_gross > 0 or l.max_net > 0 or l.max_leverage > 0) and not reducing:
         gross, net = exposure(tb, h, instrument, side * qty, price2)
         if l.max_gross > 0 and gross > l.max_gross:

@@ -210,17 +210,24 @@ def hft_depth(vb, v, b, side, px, was, size):
             if v.queue == RISK_AVERSE:
                 o.ahead_f = min(o.ahead_f, float(size))
             else:
-                chg = float(was - size) - o.traded_f
-                o.traded_f = 0.0
-                if chg < 0.0:
-                    o.ahead_f = min(o.ahead_f, float(size))
-                else:
-                    front = o.ahead_f
-                    back = float(was) - front
-                    p = front_probability(v, max(front, 0.0), max(back, 0.0))
-                    est = front - (1.0 - p) * chg + min(back - p * chg, 0.0)
-                    o.ahead_f = min(est, float(size))
+                hft_canceled(v, o, was, size)
         slot = o.next
+
+
+@fn
+def hft_canceled(v, o, was, size):
+    """What left our price without a print was ahead of us or behind, as the model says."""
+    apart()
+    chg = float(was - size) - o.traded_f
+    o.traded_f = 0.0
+    if chg < 0.0:
+        o.ahead_f = min(o.ahead_f, float(size))
+    else:
+        front = o.ahead_f
+        back = float(was) - front
+        p = front_probability(v, max(front, 0.0), max(back, 0.0))
+        est = front - (1.0 - p) * chg + min(back - p * chg, 0.0)
+        o.ahead_f = min(est, float(size))
 
 
 @fn
@@ -281,10 +288,8 @@ def hft_quote(vb, v, b, e):
 
 # --- one row of market data where orders of ours rest -------------------------------------------------------------------------
 @hot
-def concerns_level(b, e):
-    """Whether an L2 row, already displayed, can concern an order of ours: at its price, or crossed by the touch."""
-    k = 0 if e.side > 0 else 1
-    rank = e.side * e.a
+def concerns_level(b, k, rank):
+    """Whether an L2 row of side `k`, already displayed, can concern an order of ours: at its price, or crossed by the touch."""
     if rank <= b.best_rank[k] and rank >= b.worst_rank[k]:
         return True
     return (b.ask_sz > 0 and b.best_rank[0] >= b.ask_px) or (b.bid_sz > 0 and b.best_rank[1] >= -b.bid_px)
@@ -296,12 +301,10 @@ def concerns_trade(b, e):
     return b.best_rank[0] >= e.a or b.best_rank[1] >= -e.a or b.stops >= 0
 
 
-@entry
-def on_level(vb, address, was):
+@fn
+def on_level(vb, v, b, e, was):
     """An L2 row that concerns us, already displayed; `was`: the size before at its price."""
-    v = header(vb)
-    e = at(address, 1, EVENT)[0]
-    b = books(vb, v)[e.instrument]
+    apart()
     if v.profile == HFTBACKTEST:
         if e.c != CLEAR:
             hft_depth(vb, v, b, e.side, e.a, was, e.b)
@@ -309,12 +312,11 @@ def on_level(vb, address, was):
             hft_best(vb, v, b, 1, e.ts_event)
         if b.bid_sz > 0 and b.best_rank[1] >= -b.bid_px:
             hft_best(vb, v, b, -1, e.ts_event)
-        return 0
+        return
     if e.c != CLEAR:
         queue_shown(vb, v, b, e.side, e.a, e.b)
     if e.flags & LAST:
         came(vb, v, b, e.ts_event)
-    return 0
 
 
 @fn
@@ -326,12 +328,10 @@ def came(vb, v, b, ts):
         touch_came(vb, v, b, -1, ts)
 
 
-@entry
-def on_row(vb, address):
+@fn
+def on_row(vb, v, b, e):
     """Any other row while orders of ours rest in its instrument."""
-    v = header(vb)
-    e = at(address, 1, EVENT)[0]
-    b = books(vb, v)[e.instrument]
+    apart()
     if e.kind == PHASE:
         set_phase(vb, v, e.side)
         table = books(vb, v)
@@ -349,7 +349,7 @@ def on_row(vb, address):
             hft_quote(vb, v, b, e)
             hft_best(vb, v, b, 1, e.ts_event)
             hft_best(vb, v, b, -1, e.ts_event)
-            return 0
+            return
         display_quote(b, e)
         v.c_crossed += b.crossed
         if not b.crossed:
@@ -369,24 +369,25 @@ def on_row(vb, address):
                 elect(vb, v, b, e)
     elif e.kind == BAR and b.level == LEVEL_BARS and e.side == bars(vb, v)[e.instrument].interval:
         close_on_orders(vb, v, b, e)
-    return 0
 
 
 @hot
-def feed_row(vb, v, b, e, address):
+def feed_row(vb, v, b, e):
     """One row of the recording at the venue. Rows that cannot concern an order of ours only update the book."""
     kind = e.kind
     if kind == DEPTH and b.level == LEVEL_L2:
+        k = 0 if e.side > 0 else 1
+        rank = e.side * e.a
         was = display_level(vb, v, b, e)
-        if concerns_level(b, e):
-            on_level(vb, address, was)
+        if concerns_level(b, k, rank):
+            on_level(vb, v, b, e, was)
     elif kind == TRADE and not concerns_trade(b, e):
         if e.flags & SETS_LAST:
             b.last_px = e.a
     elif b.n_resting == 0 and kind != PHASE:
         apply_row(vb, v, b, e)
     else:
-        on_row(vb, address)
+        on_row(vb, v, b, e)
 
 
 @entry
@@ -394,5 +395,5 @@ def feed(vb, address):
     """`feed_row` for whoever drives a venue without the replay loop."""
     v = header(vb)
     e = at(address, 1, EVENT)[0]
-    feed_row(vb, v, books(vb, v)[e.instrument], e, address)
+    feed_row(vb, v, books(vb, v)[e.instrument], e)
     return 0
