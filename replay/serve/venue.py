@@ -11,7 +11,7 @@ from replay.faults.feed import Feed
 from replay.kernel.memory import entry_of
 from replay.serve.planned import Planned
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, SLOT_BITS, SLOT_MASK
-from replay.venue import bars, fills, host, matching
+from replay.venue import bars, host, matching
 from replay.venue import layout as V
 from replay.venue import setup as venue_setup
 from replay.venue.setup import Profile
