@@ -49,11 +49,11 @@ def _leave_uncleared(function: ir.Function) -> None:
     begins, needed or not. Only a function with a `try` reads what it has not written: it clears that place itself."""
     every = [i for block in function.blocks for i in block.instructions]
     calls = [i for i in every if i.opname == "call" and len(i.args) > 1]
-    places = [place for c in calls if _is_exception(c.args[1]) for place in c.args[:2]]
+    places = {place for c in calls if _is_exception(c.args[1]) for place in c.args[:2]}
     stores = [i for i in every if i.opname == "store"]
-    cleared = [i for i in stores if isinstance(i.operands[0], ir.Constant) and any(i.operands[1] is place for place in places)]
+    clearing = {i for i in stores if isinstance(i.operands[0], ir.Constant) and i.operands[1] in places}
     for block in function.blocks:
-        block.instructions[:] = [i for i in block.instructions if not any(i is store for store in cleared)]
+        block.instructions[:] = [i for i in block.instructions if i not in clearing]
     if any(_enters_try(i) for i in stores):
         exception = function.args[1]
         builder = ir.IRBuilder(function.entry_basic_block)
