@@ -13,13 +13,13 @@ from replay import events as ev
 from replay.data.instruments import Instrument
 from replay.data.session import Session, end_bar_messages
 from replay.engine import KERNELS
-from replay.kernel.loop import NEVER, report_key, venue_until
 from replay.kernel.memory import entry, entry_of, link
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.venue import layout as V
 from replay.venue import setup
 from replay.venue.setup import Profile
+from replay.venue.stream import NEVER, report_key, venue_until
 
 SECOND = 10**9
 MINUTE = 60 * SECOND

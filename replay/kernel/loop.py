@@ -11,8 +11,6 @@ and requests before it, and nothing else.
 
 from __future__ import annotations
 
-import numpy as np
-
 from replay.events import BAR, CONTROL, EVENT, INTENT, OP_END, REPORT, TIMER
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader import layout as T
@@ -21,30 +19,32 @@ from replay.trader.orders import EXEC_UNKNOWN, finished
 from replay.trader.output import FAULT_ROOM
 from replay.trader.step import begin, consume, other_in, report_in, step
 from replay.venue import layout as V
-from replay.venue.bars import open_bar, open_on_orders
 from replay.venue.book import apply_row
 from replay.venue.faults import ask, awake, spoil_request
 from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
-from replay.venue.matching import on_request
+from replay.venue.stream import (
+    AHEAD,
+    NEVER,
+    behind,
+    first_after,
+    full,
+    key_of,
+    merge,
+    report_key,
+    request_key,
+    row_address,
+    sweep,
+    time_of,
+    venue_due,
+    venue_next,
+    venue_until,
+)
 
-I64 = np.dtype("i8")
-NEVER = (1 << 63) - 1
-AHEAD = 64 * 16  # bytes ahead of the venue's row whose cache line is asked for: about what memory takes to answer
 STRETCH = 4096  # rows our side runs ahead of an idle venue: 256 KiB, well inside the second-level cache
 
 # why `run` returned
 DONE, PAUSED, DRAIN_OUTPUT, STOPPED = range(4)
-
-
-@hot
-def key_of(v, t, rank):
-    return (t - v.t0) << 3 | rank
-
-
-@hot
-def time_of(v, key):
-    return (key >> 3) + v.t0
 
 
 @hot
@@ -54,41 +54,9 @@ def now_key(h, v):
 
 
 @hot
-def first_after(v, key, rank):
-    """The first instant at which something of class `rank` no longer comes before `key`."""
-    return time_of(v, key) + (1 if rank < key & 7 else 0)
-
-
-@hot
-def row_address(events, order, i):
-    """The i-th row in venue order."""
-    return events + 64 * (at(order, i + 1, I64)[i] if order != 0 else i)
-
-
-@hot
 def quickest(v):
     """How long any report takes at least, ns: what the venue does so late before something reaches us cannot be known to us then."""
     return max(v.latency[V.RESPONSE], 1) if v.mode[V.RESPONSE] != V.LOGNORMAL and v.windows_n == 0 else 1
-
-
-@hot
-def behind(v, events, n, order, t):
-    """Whether the venue has yet to see a row of before `t`."""
-    return v.venue_i < n and at(row_address(events, order, v.venue_i), 1, EVENT)[0].ts_event < t
-
-
-@hot
-def request_key(vb, v):
-    if v.request_head == v.request_tail:
-        return NEVER
-    return V.requests(vb, v)[v.request_head & (v.requests_n - 1)].key
-
-
-@hot
-def report_key(vb, v):
-    if v.report_head == v.report_tail:
-        return NEVER
-    return key_of(v, V.reports(vb, v)[v.report_head & (v.reports_n - 1)].ts_recv, v.class_report)
 
 
 @hot
@@ -102,163 +70,186 @@ def timer_key(tb, vb, h, v, last):
     return key_of(v, ts, v.class_timer) if ts <= last else NEVER
 
 
-@fn
-def sweep(vb, v, events, n, order, until):
-    """Bring the venue's book forward over every row before key `until`; nothing of ours rests there."""
-    apart()
-    i = v.venue_i
-    table = V.books(vb, v)
-    while i < n:
-        e = at(row_address(events, order, i), 1, EVENT)[0]
-        if key_of(v, e.ts_event, v.class_data) >= until:
-            break
-        apply_row(vb, v, table[e.instrument], e)
-        i += 1
-    v.venue_i = i
+@hot
+def next_other(tb, vb, h, v, last):
+    """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there. Those of
+    the report and of the venue come with it."""
+    report = report_key(vb, v)
+    venue = venue_due(vb, v)
+    return min(min(report, timer_key(tb, vb, h, v, last)), venue), report, venue
 
 
 @hot
-def full(v):
-    """Whether the report ring, or what is kept of faults, has no room for all that one row or request may cause."""
-    if v.windows_n != 0 and v.hits_n - v.n_hits < v.burst:
-        return True
-    return v.reports_n - (v.report_tail - v.report_head) < 4 * v.resting + v.burst
-
-
-@fn
-def merge(vb, v, events, n, order, until):
-    """The same row by row while orders of ours rest: rows that can concern one of them go through matching.
-
-    Stops early when a report has become due before `until`, or when nothing rests any more. Returns the new bound, -1 when the
-    report ring has no room.
-    """
-    apart()
-    table = V.books(vb, v)
-    i = v.venue_i
-    tail = v.report_tail
-    while i < n:
-        address = row_address(events, order, i)
-        e = at(address, 1, EVENT)[0]
-        if key_of(v, e.ts_event, v.class_data) >= until:
-            break
-        i += 1
-        prefetch(address + AHEAD)
-        feed_row(vb, v, table[e.instrument], e)
-        if v.report_tail != tail:
-            v.venue_i = i
-            if full(v):
-                return -1
-            tail = v.report_tail
-            until = min(until, report_key(vb, v))
-            if v.resting == 0:
-                return until
-    v.venue_i = i
-    return until
-
-
-@hot
-def executing(vb, v, c, e):
-    """Whether a row is a bar, of those of an interval that an instrument executes on."""
-    return e.kind == BAR and e.side == c.interval and V.bars(vb, v)[e.instrument].interval == c.interval
-
-
-@fn
-def next_opening(vb, v, events, n, order):
-    """Key of the bars that open next, of those that have not closed: it stands in `opening_key`.
-
-    A bar's row stands where it closes, its open an interval before: each interval has a cursor of its own, which goes over the
-    rows once. An open comes behind rows of the same time, the bar before among them."""
-    apart()
-    table = V.openings(vb, v)
-    v.opening_key = NEVER
-    for k in range(v.openings_n):
-        c = table[k]
-        c.i = max(c.i, v.venue_i)
-        while c.i < n:
-            e = at(row_address(events, order, c.i), 1, EVENT)[0]
-            if executing(vb, v, c, e):
-                v.opening_key = min(v.opening_key, key_of(v, e.ts_event - c.ns, v.class_data))
-                break
-            c.i += 1
-    return v.opening_key
-
-
-@fn
-def open_bars(vb, v, events, n, order):
-    """The bars that open at `opening_key`. Returns -1 when the report ring has no room, else the key of those after them."""
-    apart()
-    table = V.openings(vb, v)
-    for k in range(v.openings_n):
-        c = table[k]
-        closes = time_of(v, v.opening_key) + c.ns
-        while c.i < n:
-            address = row_address(events, order, c.i)
-            e = at(address, 1, EVENT)[0]
-            if executing(vb, v, c, e):
-                if e.ts_event != closes:
-                    break
-                b = V.books(vb, v)[e.instrument]
-                if b.n_resting == 0:
-                    open_bar(b, V.bars(vb, v)[e.instrument], e)
-                elif full(v):
-                    return -1
-                else:
-                    open_on_orders(vb, address)
-            c.i += 1
-    return next_opening(vb, v, events, n, order)
-
-
-@fn
-def venue_next(vb, v, events, n, order, due):
-    """A request that arrives at key `due`, or the bars that open then, behind the rows before it; a report due earlier comes first.
-    Returns -1 when the report ring has no room."""
-    apart()
-    request = request_key(vb, v)
-    if v.resting > 0 and behind(v, events, n, order, time_of(v, due) + 1):
-        # an open comes behind rows of its own time
-        if merge(vb, v, events, n, order, due if due == request else due + 1) < 0:
-            return -1
-        if report_key(vb, v) < due:
-            return 0
-    if due != request:
-        return open_bars(vb, v, events, n, order) if v.resting > 0 else 0
-    if full(v):
-        return -1
-    if v.resting == 0:
-        sweep(vb, v, events, n, order, request)
-        opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
-        while opening < request:
-            opening = open_bars(vb, v, events, n, order)
-    on_request(vb, time_of(v, request))
-    if v.openings_n > 0 and v.resting > 0:
-        next_opening(vb, v, events, n, order)
-    return 0
-
-
-@fn
-def venue_until(vb, v, events, n, order, until):
-    """Everything at the venue before key `until`, rows, opens and requests in order; returns the key of what is next for us, which
-    is earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
-    apart()
-    while True:
-        due = venue_due(vb, v)
-        if due >= until:
-            return merge(vb, v, events, n, order, until) if v.resting > 0 else until
-        if venue_next(vb, v, events, n, order, due) < 0:
-            return -1
-        until = min(until, report_key(vb, v))
+def row_key(v, events, order):
+    """Key of the next row that reaches us."""
+    recorded = v.mode[V.FEED] == V.RECORDED
+    e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]
+    t = e.ts_recv if recorded else v.next_recv
+    return key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)
 
 
 @entry
-def venue_to(vb, events, n, order, until):
-    """The venue alone, every row before key `until` seen, for whoever looks at one order's way; returns what `venue_until` does."""
+def run(tb, vb, events, n, order, n_local, last):
+    """Replay rows up to the `n_local`-th on our side, of `n` there are in venue order, in a session whose last instant is `last`.
+
+    Returns PAUSED there, DONE when everything is delivered and drained, DRAIN_OUTPUT when the output ring wants emptying and
+    STOPPED on a fault (`fault` in the trader's header says which).
+    """
+    h = T.header(tb)
     v = V.header(vb)
-    reached = venue_until(vb, v, events, n, order, until)
-    if v.resting == 0 and reached == until:
-        sweep(vb, v, events, n, order, until)
-    return reached
+    limit = min(v.ours, n_local)
+    if v.next_recv == 0:
+        model_feed(v, events, n, order)
+    while True:
+        status = forward(tb, vb, h, v, events, n, order, limit, last)
+        if status >= 0:
+            return status
+        if v.local_i < limit:
+            status = between(tb, vb, h, v, events, n, order, last, row_key(v, events, order))
+        else:
+            status = beyond_rows(tb, vb, h, v, events, n, order, last)
+        if status >= 0:
+            return status
 
 
+@hot
+def forward(tb, vb, h, v, events, n, order, limit, last):
+    """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
+    i = v.local_i
+    bound = next_other(tb, vb, h, v, last)[0]
+    deadline = first_after(v, bound, v.class_local)
+    recorded = v.mode[V.FEED] == V.RECORDED
+    stretch = min(limit, i + STRETCH)
+    table = V.books(vb, v)
+    wait = quickest(v) - 1
+    ahead = 1 if v.class_data < v.class_local else 0
+    while True:
+        if i == stretch:
+            if v.resting == 0:
+                # the rows are still in the cache: bring the venue's book along
+                sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
+            if i == limit:
+                return -1
+            stretch = min(limit, i + STRETCH)
+        address = events + 64 * i if recorded else row_address(events, order, i)
+        e = at(address, 1, EVENT)[0]
+        t = e.ts_recv if recorded else v.next_recv
+        late = t >= deadline
+        if e.kind > BAR and (e.kind == CONTROL or e.kind == INTENT):
+            late = key_of(v, t, v.class_control) >= bound
+        if late:
+            return -1
+        if v.resting > 0:
+            tail = v.report_tail
+            if v.venue_i == i and order == 0 and e.ts_event < t + ahead:
+                # the venue sees the row just before we do, and it is at hand
+                prefetch(address + AHEAD)
+                v.venue_i = i + 1
+                feed_row(vb, v, table[e.instrument], e)
+            if v.report_tail == tail and behind(v, events, n, order, t - wait):
+                merge(vb, v, events, n, order, key_of(v, t, v.class_local))
+            if v.report_tail != tail:
+                if full(v):
+                    return no_room(h)
+                return -1  # a report may come before the row
+        elif v.venue_i == i and order == 0:
+            # an idle venue in step with us: it has seen the row before we do, and this one is at hand, its kind just guessed
+            apply_row(vb, v, table[e.instrument], e)
+            v.venue_i = i + 1
+        i += 1
+        v.local_i = i
+        if not recorded:
+            model_feed(v, events, n, order)
+        consume(tb, h, address, t)
+        if h.attend:
+            status = attend(tb, vb, h, v)
+            if status >= 0:
+                return status
+            bound = next_other(tb, vb, h, v, last)[0]
+            deadline = first_after(v, bound, v.class_local)
+
+
+@hot
+def no_room(h):
+    """The report ring has no room for all that one row or request may cause."""
+    h.fault = FAULT_ROOM
+    return STOPPED
+
+
+@hot
+def attend(tb, vb, h, v):
+    """What the trader left behind: commands leave; a fault or a nearly full output ring ends the stretch (>= 0)."""
+    h.attend = 0
+    if h.cmd_n:
+        dispatch(tb, vb, h, v)
+    if h.fault:
+        return STOPPED
+    full = h.out_n >= h.out_cap - T.OUT_MARGIN or (h.journal != 0 and h.journal_n >= h.journal_cap - 2)
+    return DRAIN_OUTPUT if full else -1
+
+
+@fn
+def between(tb, vb, h, v, events, n, order, last, until):
+    """All that is no row and comes before key `until`. Returns a status, -1 to go on."""
+    apart()
+    while True:
+        due, report, venue = next_other(tb, vb, h, v, last)
+        if due > until:
+            return -1
+        status = other(tb, vb, h, v, events, n, order, due, report, venue)
+        if status >= 0:
+            return status
+
+
+@hot
+def other(tb, vb, h, v, events, n, order, due, report, venue):
+    """What is due at key `due` and is no row, `report` and `venue` as `next_other` says. Returns a status, -1 to go on; where rows cause a report that is due earlier, nothing
+    has happened yet but those rows."""
+    if due == venue:
+        if venue_next(vb, v, events, n, order, due) < 0:
+            return no_room(h)
+        return -1
+    if v.resting > 0 and behind(v, events, n, order, time_of(v, due) - quickest(v) + 1):
+        reached = merge(vb, v, events, n, order, due)
+        if reached < 0:
+            return no_room(h)
+        if reached < due:
+            return -1
+    if due == report:
+        deliver(tb, vb, h, v)
+    else:
+        fire(tb, vb, h, v)
+    return attend(tb, vb, h, v) if h.attend else -1
+
+
+@fn
+def beyond_rows(tb, vb, h, v, events, n, order, last):
+    """No row is left to reach us, or to do so yet: a pause, or the data's end and what is still under way then."""
+    apart()
+    if v.local_i < v.ours:
+        if venue_until(vb, v, events, n, order, now_key(h, v)) < 0:
+            return no_room(h)
+        if v.resting == 0:
+            sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
+        return PAUSED
+    if h.mode != T.DRAIN:
+        own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
+        if h.attend:
+            return attend(tb, vb, h, v)
+        return -1
+    status = between(tb, vb, h, v, events, n, order, last, NEVER - 1)
+    if status >= 0:
+        return status
+    if v.resting > 0:
+        if merge(vb, v, events, n, order, NEVER) < 0:
+            return no_room(h)
+        if report_key(vb, v) != NEVER or v.resting == 0:
+            return -1
+    sweep(vb, v, events, n, order, NEVER)
+    return DONE
+
+
+# --- what is no row ---------------------------------------------------------------------------------------------------------------
 @fn
 def dispatch(tb, vb, h, v):
     """Commands leave in call order and take the entry leg."""
@@ -339,181 +330,3 @@ def model_feed(v, events, n, order):
     apart()
     if v.mode[V.FEED] != V.RECORDED and v.local_i < n:
         v.next_recv = arrival(v, V.FEED, at(row_address(events, order, v.local_i), 1, EVENT)[0].ts_event)
-
-
-@entry
-def run(tb, vb, events, n, order, n_local, last):
-    """Replay rows up to the `n_local`-th on our side, of `n` there are in venue order, in a session whose last instant is `last`.
-
-    Returns PAUSED there, DONE when everything is delivered and drained, DRAIN_OUTPUT when the output ring wants emptying and
-    STOPPED on a fault (`fault` in the trader's header says which).
-    """
-    h = T.header(tb)
-    v = V.header(vb)
-    limit = min(v.ours, n_local)
-    if v.next_recv == 0:
-        model_feed(v, events, n, order)
-    while True:
-        status = forward(tb, vb, h, v, events, n, order, limit, last)
-        if status >= 0:
-            return status
-        if v.local_i < limit:
-            status = between(tb, vb, h, v, events, n, order, last)
-        else:
-            status = beyond_rows(tb, vb, h, v, events, n, order, last)
-        if status >= 0:
-            return status
-
-
-@hot
-def forward(tb, vb, h, v, events, n, order, limit, last):
-    """Rows reach us, one after another, until something else comes first or the limit is reached; -1 to go on."""
-    i = v.local_i
-    bound = next_other(tb, vb, h, v, last)[0]
-    deadline = first_after(v, bound, v.class_local)
-    recorded = v.mode[V.FEED] == V.RECORDED
-    stretch = min(limit, i + STRETCH)
-    table = V.books(vb, v)
-    wait = quickest(v) - 1
-    ahead = 1 if v.class_data < v.class_local else 0
-    while True:
-        if i == stretch:
-            if v.resting == 0:
-                # the rows are still in the cache: bring the venue's book along
-                sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
-            if i == limit:
-                return -1
-            stretch = min(limit, i + STRETCH)
-        address = events + 64 * i if recorded else row_address(events, order, i)
-        e = at(address, 1, EVENT)[0]
-        t = e.ts_recv if recorded else v.next_recv
-        late = t >= deadline
-        if e.kind > BAR and (e.kind == CONTROL or e.kind == INTENT):
-            late = key_of(v, t, v.class_control) >= bound
-        if late:
-            return -1
-        if v.resting > 0:
-            tail = v.report_tail
-            if v.venue_i == i and order == 0 and e.ts_event < t + ahead:
-                # the venue sees the row just before we do, and it is at hand
-                prefetch(address + AHEAD)
-                v.venue_i = i + 1
-                feed_row(vb, v, table[e.instrument], e)
-            if v.report_tail == tail and behind(v, events, n, order, t - wait):
-                merge(vb, v, events, n, order, key_of(v, t, v.class_local))
-            if v.report_tail != tail:
-                if full(v):
-                    h.fault = FAULT_ROOM
-                    return STOPPED
-                return -1  # a report may come before the row
-        elif v.venue_i == i and order == 0:
-            # an idle venue in step with us: it has seen the row before we do, and this one is at hand, its kind just guessed
-            apply_row(vb, v, table[e.instrument], e)
-            v.venue_i = i + 1
-        i += 1
-        v.local_i = i
-        if not recorded:
-            model_feed(v, events, n, order)
-        consume(tb, h, address, t)
-        if h.attend:
-            status = attend(tb, vb, h, v)
-            if status >= 0:
-                return status
-            bound = next_other(tb, vb, h, v, last)[0]
-            deadline = first_after(v, bound, v.class_local)
-
-
-@hot
-def attend(tb, vb, h, v):
-    """What the trader left behind: commands leave; a fault or a nearly full output ring ends the stretch (>= 0)."""
-    h.attend = 0
-    if h.cmd_n:
-        dispatch(tb, vb, h, v)
-    if h.fault:
-        return STOPPED
-    full = h.out_n >= h.out_cap - T.OUT_MARGIN or (h.journal != 0 and h.journal_n >= h.journal_cap - 2)
-    return DRAIN_OUTPUT if full else -1
-
-
-@hot
-def venue_due(vb, v):
-    """Key of the next request or opening at the venue; while nothing rests there bars open when a request wants them."""
-    return min(request_key(vb, v), v.opening_key) if v.resting > 0 else request_key(vb, v)
-
-
-@hot
-def next_other(tb, vb, h, v, last):
-    """Key of the next thing that is no row: a report or timer reaching us, a request reaching the venue, bars that open there. Those of
-    the report and of the venue come with it."""
-    report = report_key(vb, v)
-    venue = venue_due(vb, v)
-    return min(min(report, timer_key(tb, vb, h, v, last)), venue), report, venue
-
-
-@fn
-def between(tb, vb, h, v, events, n, order, last):
-    """All that comes before the next row that reaches us."""
-    apart()
-    recorded = v.mode[V.FEED] == V.RECORDED
-    e = at(events + 64 * v.local_i if recorded else row_address(events, order, v.local_i), 1, EVENT)[0]
-    t = e.ts_recv if recorded else v.next_recv
-    local = key_of(v, t, v.class_control if e.kind == CONTROL or e.kind == INTENT else v.class_local)
-    while True:
-        due, report, venue = next_other(tb, vb, h, v, last)
-        if due > local:
-            return -1
-        status = other(tb, vb, h, v, events, n, order, due, report, venue)
-        if status >= 0:
-            return status
-
-
-@hot
-def other(tb, vb, h, v, events, n, order, due, report, venue):
-    """What is due at key `due` and is no row, `report` and `venue` as `next_other` says. Returns a status, -1 to go on; where rows cause a report that is due earlier, nothing
-    has happened yet but those rows."""
-    if due == venue:
-        if venue_next(vb, v, events, n, order, due) < 0:
-            h.fault = FAULT_ROOM
-            return STOPPED
-        return -1
-    if v.resting > 0 and behind(v, events, n, order, time_of(v, due) - quickest(v) + 1):
-        reached = merge(vb, v, events, n, order, due)
-        if reached < 0:
-            h.fault = FAULT_ROOM
-            return STOPPED
-        if reached < due:
-            return -1
-    if due == report:
-        deliver(tb, vb, h, v)
-    else:
-        fire(tb, vb, h, v)
-    return attend(tb, vb, h, v) if h.attend else -1
-
-
-@fn
-def beyond_rows(tb, vb, h, v, events, n, order, last):
-    """No row is left to reach us, or to do so yet: a pause, or the data's end and what is still under way then."""
-    apart()
-    if v.local_i < v.ours:
-        if venue_until(vb, v, events, n, order, now_key(h, v)) < 0:
-            h.fault = FAULT_ROOM
-            return STOPPED
-        if v.resting == 0:
-            sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
-        return PAUSED
-    if h.mode != T.DRAIN:
-        own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
-        if h.attend:
-            return attend(tb, vb, h, v)
-        return -1
-    due, report, venue = next_other(tb, vb, h, v, last)
-    if due != NEVER:
-        return other(tb, vb, h, v, events, n, order, due, report, venue)
-    if v.resting > 0:
-        if merge(vb, v, events, n, order, NEVER) < 0:
-            h.fault = FAULT_ROOM
-            return STOPPED
-        if report_key(vb, v) != NEVER or v.resting == 0:
-            return -1
-    sweep(vb, v, events, n, order, NEVER)
-    return DONE

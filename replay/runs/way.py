@@ -10,11 +10,11 @@ from replay.data.times import utc_text
 from replay.engine import Engine
 from replay.events import REPORT
 from replay.kernel.arena import Arena
-from replay.kernel.loop import venue_to
 from replay.kernel.memory import entry_of
 from replay.runs.wording import report_text
 from replay.trader import layout as T
 from replay.venue import layout as V
+from replay.venue.stream import venue_to
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):

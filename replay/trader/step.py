@@ -272,12 +272,11 @@ def on_market(tb, h, e):
         if v.level == LEVEL_L2:
             display_level(tb, h, v, e)
             v.ts = h.now
-            if e.flags & GAP:
-                v.gapped = 1
-                h.c_gaps += 1
-            elif e.flags & SNAPSHOT:
-                v.gapped = 0
-            if e.flags & LAST:
+            flags = e.flags
+            if flags & (GAP | SNAPSHOT):
+                v.gapped = 1 if flags & GAP else 0
+                h.c_gaps += v.gapped
+            if flags & LAST:
                 if v.bid_sz > 0 and v.ask_sz > 0:
                     mark(tb, h, v, k, v.bid_px + v.ask_px)
                 if v.features >= 0:

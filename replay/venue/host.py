@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernel.loop import venue_until
 from replay.kernel.memory import at, entry
 from replay.venue.faults import place_request, strikes
 from replay.venue.latency import arrival, slowed
 from replay.venue.layout import ENTRY, REQUEST_SLOW, header, requests, windows
+from replay.venue.stream import venue_until
 
 I64 = np.dtype("i8")
 
 
 @entry
 def advance(vb, events, n, order, until):
-    """Bring the venue forward over everything before key `until`, see `replay.kernel.loop.venue_until`."""
+    """Bring the venue forward over everything before key `until`, see `replay.venue.stream.venue_until`."""
     return venue_until(vb, header(vb), events, n, order, until)
 
 
