@@ -27,7 +27,7 @@ from replay.live.ids import Name
 from replay.live.status import status_of, write_status
 from replay.live.uptime import Uptime
 from replay.trader.layout import ACTIVE, CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
-from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, FREE, SUBMITTED
+from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, FREE, SUBMITTED, TERMINAL
 
 START_S = 60.0  #: how long the broker's books are waited for at the start
 
@@ -355,6 +355,8 @@ class Runner:
         old = self.clock.now() - int(self.settings.confirm_s * SECOND)
         for handle in rows["handle"][waits & (rows["t_last"] < old)].tolist():
             self.broker.look(self._name(handle))
+        if self.stopping and not self.broker.lockstep:
+            self._cancel_the_rest()
 
     def _name(self, handle: int) -> str:
         return str(Name(self.run_id, self.desk.epoch_of(handle), handle, 0))
@@ -366,7 +368,13 @@ class Runner:
         self.stopping = why
         self.note("stopping", text=why, orders=self.settings.on_stop)
         self.due["stop"] = time.monotonic() + self.settings.stop_s
-        if self.settings.on_stop == "cancel":
+        self._cancel_the_rest()
+
+    def _cancel_the_rest(self) -> None:
+        """A cancellation of what works and waits for none, if that is to be left behind: again for those whose request was lost."""
+        rows = self.desk.trader.region("orders")
+        idle = (rows["state"] != FREE) & (TERMINAL[rows["state"]] == 0) & (rows["request"] == NO_REQUEST)
+        if self.settings.on_stop == "cancel" and idle.any():
             now = self.now(0)
             self.event(pack(CONTROL, now, now, side=OP_CANCEL_ALL), now)
 
