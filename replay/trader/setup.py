@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
 
+from replay.data.instruments import Instrument
 from replay.data.manifest import Manifest
 from replay.errors import BadInput
 from replay.events import EVENT
@@ -152,8 +154,14 @@ def fill_limits(arena: Arena, m: Manifest, account: Limits, own: Sequence[Limits
     rows = arena.region("limits")
     for r, limits in enumerate((account, *own)):
         for k, i in enumerate(m.instruments):
-            for name, value in limits.row(i).items():
-                rows[r * n + k][name] = value
+            rows[r * n + k] = _limits_row(limits, i)
+
+
+@functools.lru_cache(maxsize=1024)
+def _limits_row(limits: Limits, instrument: Instrument) -> tuple:
+    """A row of the table; a sweep writes the same one into each of its engines."""
+    values = limits.row(instrument)
+    return tuple(values[name] for name in T.LIMITS.names)
 
 
 def _fill_capital(arena: Arena, m: Manifest, capital: dict[str, Decimal]) -> None:
