@@ -7,7 +7,9 @@ from numba import cfunc, types
 
 from replay.kernel.memory import JIT, apart, fn
 
-pytestmark = pytest.mark.skipif(not JIT, reason="about compiled code")
+if not JIT:
+    pytest.skip("about compiled code", allow_module_level=True)
+
 I64 = types.int64
 
 
