@@ -52,7 +52,6 @@ def _sources_hash() -> str:
         version("llvmlite"),
         version("numpy"),
         platform.machine(),
-        platform.processor(),
         _cpu(),
     ):
         h.update(name.encode())
