@@ -18,8 +18,9 @@ from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.venue import layout as V
 from replay.venue import setup
+from replay.venue.layout import NEVER
 from replay.venue.setup import Profile
-from replay.venue.stream import NEVER, report_key, venue_until
+from replay.venue.stream import report_key, venue_until
 
 SECOND = 10**9
 MINUTE = 60 * SECOND

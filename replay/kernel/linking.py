@@ -5,6 +5,8 @@ may be taken for known of what it returns, since it could be linked anew. What `
 its code stays as it was lowered, to be optimised once, where an entry has taken it in, and is the entry's own there: that a function
 never raises, or has an argument nobody reads, is seen at each of its calls. The first halves the first compilation, the second saves
 the engine 4 % of its instructions; that calls no longer clear where results and exceptions go saves as much again.
+
+That overflow wraps, and who clears what, holds for whatever else numba compiles in the process: no result that was defined is another.
 """
 
 from __future__ import annotations

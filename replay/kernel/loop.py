@@ -23,9 +23,9 @@ from replay.venue.book import apply_row
 from replay.venue.faults import ask, awake, spoil_request
 from replay.venue.fills import feed_row
 from replay.venue.latency import arrival
+from replay.venue.layout import NEVER
 from replay.venue.stream import (
     AHEAD,
-    NEVER,
     behind,
     first_after,
     full,

@@ -161,9 +161,8 @@ if JIT:
 
     def fn(f: Callable) -> Callable:
         """An inner function of the core, compiled into its callers; not callable from Python when compiled."""
-        return _widened(
-            inner(njit(forceinline=False, **_inner)(f))
-        )  # said explicitly: numba would inherit it from a `hot` caller
+        # said explicitly: numba would inherit it from a `hot` caller
+        return _widened(inner(njit(forceinline=False, **_inner)(f)))
 
     def hot(f: Callable) -> Callable:
         """An inner function that must disappear into its caller."""

@@ -371,7 +371,8 @@ class Runner:
         self._cancel_the_rest()
 
     def _cancel_the_rest(self) -> None:
-        """A cancellation of what works and waits for none, if that is to be left behind: again for those whose request was lost."""
+        """Ask for the cancellation of every working order that has no request out, unless they are to be left working. At the end of a
+        run this is repeated: a cancellation that was lost has been answered as rejected by then, and is asked for again."""
         rows = self.desk.trader.region("orders")
         idle = (rows["state"] != FREE) & (TERMINAL[rows["state"]] == 0) & (rows["request"] == NO_REQUEST)
         if self.settings.on_stop == "cancel" and idle.any():

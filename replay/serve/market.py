@@ -17,10 +17,11 @@ from replay.faults.feed import arrange
 from replay.faults.plan import Plan
 from replay.kernel.memory import entry_of, link
 from replay.serve.planned import Planned
-from replay.serve.venue import KERNELS, NEVER, Report, Venue
+from replay.serve.venue import KERNELS, Report, Venue
 from replay.venue import host
 from replay.venue import layout as V
 from replay.venue import setup as venue_setup
+from replay.venue.layout import NEVER
 from replay.venue.setup import Profile
 
 ROWS, REPORT, TIMER, END, DONE = range(5)

@@ -25,7 +25,6 @@ KERNELS = (
     host.arrivals,
     host.sent,
 )
-NEVER = (1 << 63) - 1
 CAPACITY = 4096  #: orders of one account that may be open at once
 
 
@@ -152,10 +151,10 @@ class Venue:
         return n
 
     def report_key(self) -> int:
-        """The key at which the oldest report reaches the account, `NEVER` where there is none."""
+        """The key at which the oldest report reaches the account, `V.NEVER` where there is none."""
         h = self.header
         if h.report_head == h.report_tail:
-            return NEVER
+            return V.NEVER
         return self.key(int(self._oldest().ts_recv), int(h.class_report))
 
     def peek(self) -> Report:

@@ -5,15 +5,12 @@ Both are the loop's own functions, so that a venue driven from outside does what
 
 from __future__ import annotations
 
-import numpy as np
-
 from replay.kernel.memory import at, entry
+from replay.trader.layout import I64
 from replay.venue.faults import place_request, strikes
 from replay.venue.latency import arrival, slowed
 from replay.venue.layout import ENTRY, REQUEST_SLOW, header, requests, windows
 from replay.venue.stream import venue_until
-
-I64 = np.dtype("i8")
 
 
 @entry

@@ -14,6 +14,7 @@ RISK_AVERSE, PROB_POWER, PROB_POWER2, PROB_POWER3, PROB_LOG, PROB_LOG2 = range(6
 # latency legs
 RECORDED, CONSTANT, LOGNORMAL = range(3)
 FEED, ENTRY, RESPONSE = range(3)
+NEVER = (1 << 63) - 1  # key of what is not under way
 NOBODY = -(1 << 61)  # best_rank of a side where nothing of ours rests
 UNPRINTED = -(1 << 62)  # last price of a book without a print
 # what an order at an instrument that executes on bars does next: it takes part in the bar, meets its first open, or its next one

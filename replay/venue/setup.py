@@ -16,7 +16,6 @@ from replay.trader.setup import LEVELS, book_size, fill_instruments
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
 
-NEVER = (1 << 63) - 1
 SECOND = 1_000_000_000
 QUEUES = {
     "risk_averse": V.RISK_AVERSE,
@@ -158,7 +157,7 @@ def build(
         for name in charge.__struct_fields__:
             row[name] = getattr(charge, name)
     h.slippage_ppm, h.participation_ppm = profile.slippage_ppm, profile.participation_ppm
-    h.opening_key = NEVER
+    h.opening_key = V.NEVER
     h.ours = m.n_events
     if n_windows:
         arena.region("windows")[:] = windows

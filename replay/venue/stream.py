@@ -6,29 +6,29 @@ orders of ours resting, each row goes through matching; with none, only the book
 
 from __future__ import annotations
 
-import numpy as np
-
 from replay.events import BAR, EVENT
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
+from replay.trader.layout import I64
 from replay.venue import layout as V
 from replay.venue.bars import open_bar, open_on_orders
 from replay.venue.book import apply_row
 from replay.venue.fills import feed_row
+from replay.venue.layout import NEVER
 from replay.venue.matching import on_request
 
-I64 = np.dtype("i8")
-NEVER = (1 << 63) - 1
 AHEAD = 64 * 16  # bytes ahead of the venue's row whose cache line is asked for: about what memory takes to answer
 
 
 # --- keys, and where rows stand ---------------------------------------------------------------------------------------------
 @hot
 def key_of(v, t, rank):
+    """Key of what is of class `rank` at `t`."""
     return (t - v.t0) << 3 | rank
 
 
 @hot
 def time_of(v, key):
+    """The instant of a key."""
     return (key >> 3) + v.t0
 
 
@@ -52,6 +52,7 @@ def behind(v, events, n, order, t):
 
 @hot
 def request_key(vb, v):
+    """Key of the request that arrives next, NEVER if none is under way."""
     if v.request_head == v.request_tail:
         return NEVER
     return V.requests(vb, v)[v.request_head & (v.requests_n - 1)].key
@@ -59,6 +60,7 @@ def request_key(vb, v):
 
 @hot
 def report_key(vb, v):
+    """Key of the report that reaches us next, NEVER if none is under way."""
     if v.report_head == v.report_tail:
         return NEVER
     return key_of(v, V.reports(vb, v)[v.report_head & (v.reports_n - 1)].ts_recv, v.class_report)
