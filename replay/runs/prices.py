@@ -19,8 +19,9 @@ I64 = np.dtype("i8")
 
 
 @entry
-def gather(events, n, wanted, table, t0, interval):
-    """Fill `table`, [column][bucket][open, high, low, close], from rows; `wanted[instrument]` is packed column << 8 | kind, -1 none."""
+def gather(events, n, wanted, table, cells, t0, interval):
+    """Fill `table`, [column][bucket][open, high, low, close] of `cells` rows, from the session's; `wanted[instrument]` is packed
+    first row << 8 | kind, -1 none. Returns -1, or the index of a session row that would be written outside `table`."""
     for i in range(n):
         e = at(events + 64 * i, 1, EVENT)[0]
         if e.kind > BAR:
@@ -40,8 +41,10 @@ def gather(events, n, wanted, table, t0, interval):
             px2 = 2 * e.d
         # a bar that closes on the hour belongs to the hour before
         bucket = (e.ts_recv - (1 if e.kind == BAR else 0) - t0) // interval
-        at_row = table + 32 * ((want >> 8) + bucket)
-        row = at(at_row, 4, I64)
+        cell = (want >> 8) + bucket
+        if bucket < 0 or cell >= cells:
+            return i
+        row = at(table + 32 * cell, 4, I64)
         if row[0] == EMPTY:
             row[0] = px2
             row[1] = px2
@@ -49,7 +52,7 @@ def gather(events, n, wanted, table, t0, interval):
         row[1] = max(row[1], px2)
         row[2] = min(row[2], px2)
         row[3] = px2
-    return 0
+    return -1
 
 
 def prices(session: Session, symbols: list[str]) -> pa.Table:
@@ -65,7 +68,7 @@ def prices(session: Session, symbols: list[str]) -> pa.Table:
     chosen = [k for k, name in enumerate(names) if name in set(symbols)]
     finest = next((k for k, x in enumerate(INTERVALS) if span // x < CELLS // max(1, len(chosen))), len(INTERVALS) - 1)
     for interval in INTERVALS[finest:]:
-        t0 = m.start_ns // interval * interval
+        t0 = (m.start_ns - 1) // interval * interval  # a bar that closes with the first row belongs to the bucket before
         n = (m.end_ns - t0) // interval + 2
         table = np.full((len(chosen), n, 4), EMPTY, np.int64)
         wanted = np.full(len(names), -1, np.int64)
@@ -73,7 +76,9 @@ def prices(session: Session, symbols: list[str]) -> pa.Table:
             wanted[k] = (column * n) << 8 | kinds[m.levels[k]]
         link(gather)
         rows = session.events
-        entry_of(gather)(rows.ctypes.data, len(rows), wanted.ctypes.data, table.ctypes.data, t0, interval)
+        address = rows.ctypes.data, len(rows), wanted.ctypes.data, table.ctypes.data, len(chosen) * n, t0, interval
+        outside = entry_of(gather)(*address)
+        assert outside < 0, f"row {outside} of the session lies outside the {n} buckets of its prices"
         heard = table[:, :, 0] != EMPTY
         if not len(chosen) or heard.sum(axis=1).max() <= MOST:
             break
