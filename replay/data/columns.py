@@ -13,6 +13,7 @@ What becomes of a value:
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -23,9 +24,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from replay.data.conditions import UNKNOWN, codes_of, print_flags
+from replay.data.filenames import symbol_of, venue_of
+from replay.data.headers import plain
+from replay.data.hours import DAY_NS
 from replay.data.instruments import Instrument
-from replay.data.steps import Steps, fraction, multiples
-from replay.data.tables import Batch
+from replay.data.questions import Question
+from replay.data.spacing import length_text as _length
+from replay.data.steps import MOST_DECIMALS, Steps, fraction, multiples
+from replay.data.tables import Batch, Times
 from replay.errors import BadInput
 from replay.events import ADD, BAR, CANCEL, CLEAR, DEPTH, FILL, KIND_NAMES, MODIFY, ORDER, PRINT, QUOTE, SET, TRADE, empty
 from replay.trader.specs import duration_ns
@@ -50,9 +57,23 @@ NEEDS[DEPTH] |= {"side"}
 NEEDS[ORDER] |= {"side", "action", "order_id"}
 UNFLAGGED = 1 << 15  #: in a row's flags, while its message's end is still to be found
 
-_KINDS = {KIND_NAMES[k]: k for k in PRICES}
+_ALL_PRICES = frozenset(name for words in PRICES.values() for name in words.values())
+_SINGLE = 1e7  #: above it a single-precision number has no decimals to be wrong in
+_NS_AT_LEAST = 10**9  #: a number of an interval column that is smaller is in a unit nobody said
+_DURATION = re.compile(r"(\d*)\s*([A-Za-z]+)")
+_UNITS = {
+    unit: short
+    for short, units in {
+        "ns": "ns", "us": "us", "ms": "ms", "s": "s sec secs second seconds", "m": "m min mins minute minutes t",
+        "h": "h hr hrs hour hours", "d": "d day days daily",
+    }.items()
+    for unit in units.split()
+}  # fmt: skip
+
+KINDS = {KIND_NAMES[k]: k for k in PRICES}
 _ACTIONS = {"": SET, "set": SET, "add": ADD, "modify": MODIFY, "cancel": CANCEL, "fill": FILL, "clear": CLEAR}
-_SIDES = {"": 0, "0": 0, "none": 0, "buy": 1, "bid": 1, "1": 1, "+1": 1, "sell": -1, "ask": -1, "-1": -1}
+_SIDES = dict.fromkeys(("", "0", "none", "n", "unknown"), 0)
+_SIDES |= dict.fromkeys(("buy", "bid", "b", "1", "+1"), 1) | dict.fromkeys(("sell", "ask", "s", "a", "-1"), -1)
 
 
 @dataclass(frozen=True)
@@ -64,29 +85,48 @@ class Reading:
     interval_ns: int = 0
     label: str | None = None  # a bar's time is that of its "open" or "close"
     instruments: dict[str, dict[str, object]] = field(default_factory=dict)  # what is known of a symbol
+    kind: str | None = None  # of rows whose columns do not tell
+    date_order: str | None = None  # "mdy" or "dmy"
+    steps: dict[str, str] = field(default_factory=dict)  # "tick" and "lot": steps to round to
+    sources: dict[Path, str] = field(default_factory=dict)  # whose data a file is, as far as files differ in it
+    sessions: bool = False  # the market has a close: bars of a day do not end at midnight
 
 
 class Columns:
-    """Turns batches into rows and gathers symbols, bar intervals, steps and anomalies on the way."""
+    """Turns batches into rows and gathers symbols, bar intervals, steps and anomalies on the way.
+
+    A symbol of two sources is two instruments: `symbols` has a number for each (source, symbol), `names` what they are called.
+    """
 
     def __init__(self, reading: Reading):
         self._r = reading
-        self.symbols: dict[str, int] = {}
+        self.symbols: dict[tuple[str, str], int] = {}
         self.intervals: dict[int, int] = {}
         self.anomalies: Counter[str] = Counter()
         self.inferred: list[str] = []
+        self.files: dict[tuple[str, str], dict[Path, None]] = {}  # of a symbol taken from files' names
         self.prices = Steps(Decimal("0.01"), decimal_only=False)
         self.sizes = Steps(Decimal(1), decimal_only=True)
+        self._told: dict[int, dict[str, object]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each symbol, in the order of their numbers: with its source where another source has the same symbol."""
+        plain = Counter(symbol for _, symbol in self.symbols)
+        return [f"{source}:{symbol}" if source and plain[symbol] > 1 else symbol for source, symbol in self.symbols]
 
     def rows(self, batch: Batch) -> np.recarray:
-        """The batch's rows, as many as it has: dropped ones have kind 0, and a row without given `flags` carries `UNFLAGGED`."""
+        """The batch's rows, as many as it has: dropped ones have kind 0, and a row without given `flags` carries `UNFLAGGED`.
+
+        A bar whose interval is not said has side -1: see `replay.data.spacing`.
+        """
         n = len(batch)
         rows = empty(n)
         rows.instrument[:] = self._symbols(batch)
         rows.kind[:] = self._kinds(batch)
         kinds = np.flatnonzero(np.bincount(rows.kind)).tolist()
         for kind in kinds:
-            missing = sorted(NEEDS[kind] - batch.arrays.keys())
+            missing = sorted(NEEDS[kind] - batch.arrays.keys() - {"volume"})
             if missing:
                 raise BadInput(
                     f"{batch.path}: no column {missing[0]}, which a {KIND_NAMES[kind]} needs; the columns read are "
@@ -95,6 +135,185 @@ class Columns:
         self._times(batch, rows)
         if "order_id" in batch.arrays:
             rows.id[:] = batch.integers("order_id")
+        self._flags(batch, rows)
+        self._sides(batch, rows)
+        if DEPTH in kinds or ORDER in kinds:
+            self._actions(batch, rows)
+        read = sorted(set().union(*({*PRICES[k].values(), *SIZES[k].values()} for k in kinds)))
+        floats = {name: self._numbers(batch, name) for name in read}
+        for kind in kinds:
+            self._values(batch, rows, kind, floats)
+        return rows
+
+    def _numbers(self, batch: Batch, name: str) -> np.ndarray:
+        """A column of prices or sizes. A double that holds a single-precision number means the decimal that stood there before."""
+        if name == "volume" and name not in batch.arrays:
+            self.infer("volume")
+            return np.zeros(len(batch))
+        values = batch.numbers(name)
+        held = np.flatnonzero(np.isfinite(values) & (np.abs(values) < _SINGLE))
+        _, good = multiples(values[held], 1, 10**MOST_DECIMALS)
+        noisy = held[~good]
+        if len(noisy):
+            single = values[noisy].astype(np.float32)
+            exact = single.astype(np.float64) == values[noisy]
+            values = values.copy()
+            values[noisy[exact]] = pa.array(single[exact]).cast(pa.string()).cast(pa.float64()).to_numpy()
+            self.count("single_precision_values", exact)
+        step = self._r.steps.get("tick" if name in _ALL_PRICES else "lot")
+        if step is not None:
+            num, den = fraction(step)
+            finite = np.isfinite(values)
+            steps, good = multiples(np.where(finite, values, 0), num, den)
+            self.count("rounded_prices" if name in _ALL_PRICES else "rounded_sizes", finite & ~good)
+            values = np.where(finite, np.where(good, steps, np.rint(values * den / num)) * num / den, values)
+        return values
+
+    def _symbols(self, batch: Batch) -> np.ndarray | int:
+        source = self._r.sources.get(batch.path, "")
+        if "symbol" in batch.arrays:
+            if self._r.symbol is not None:
+                raise BadInput(f"{batch.path}: has a column symbol: leave --symbol out")
+            names, which = batch.texts("symbol")
+            if "" in names:
+                k = int(np.flatnonzero(which == names.index(""))[0])
+                raise batch.refusal(k, "symbol must not be empty: correct it")
+            venue = venue_of(source)
+            venues, at = self._venues(batch, venue)
+            if len(venues) == 1:
+                return np.array([self._code((venues[0], name)) for name in names], np.uint32)[which]
+            pairs, row = np.unique(which.astype(np.int64) * len(venues) + at, return_inverse=True)
+            codes = [self._code((venues[p % len(venues)], names[p // len(venues)])) for p in pairs.tolist()]
+            return np.array(codes, np.uint32)[row]
+        if self._r.symbol is not None:
+            venues, at = self._venues(batch, venue_of(source))
+            return np.array([self._code((v, self._r.symbol)) for v in venues], np.uint32)[at]
+        name = symbol_of(batch.path)
+        venues, at = self._venues(batch, source)
+        self.infer(f"{name}.symbol")
+        for v in venues:
+            self.files.setdefault((v, name), {})[batch.path] = None
+        return np.array([self._code((v, name)) for v in venues], np.uint32)[at]
+
+    def _venues(self, batch: Batch, source: str) -> tuple[list[str], np.ndarray]:
+        """Whose data each row is: the exchanges that a column names, else the file's `source`; codes of the tape are no sources."""
+        if "exchange" not in batch.arrays:
+            return [source], np.zeros(len(batch), np.int64)
+        texts, which = batch.texts("exchange")
+        said = [text.lower() if venue_of(text) else source for text in texts]
+        venues = sorted(set(said))
+        return venues, np.array([venues.index(v) for v in said], np.int64)[which]
+
+    def _code(self, key: tuple[str, str]) -> int:
+        return self.symbols.setdefault(key, len(self.symbols))
+
+    def _kinds(self, batch: Batch) -> np.ndarray | int:
+        held = batch.arrays.keys()
+        if "kind" in held:
+            return batch.codes("kind", lambda text: KINDS.get(text.lower()), f"one of {', '.join(KINDS)}")
+        if self._r.kind is not None:
+            return KINDS[self._r.kind]
+        books = ORDER if "order_id" in held else DEPTH
+        tell = {BAR: {"open", "high", "low", "close"}, QUOTE: {"bid_px", "bid_sz", "ask_px", "ask_sz"}}
+        tell[books if "action" in held else TRADE] = {"price", "size"}
+        told = [kind for kind, names in tell.items() if names & held]
+        if len(told) != 1:
+            what = " and ".join(KIND_NAMES[k] for k in told) or "no kind of row"
+            raise Question(
+                f"{batch.path}: its columns are those of {what}: add a column kind ({', '.join(KINDS)}), or leave some out, or say "
+                f"--kind", {"--kind": KIND_NAMES[told[0]]} if told else {},
+            )  # fmt: skip
+        if told[0] == TRADE and "side" in held and "size" in held:
+            self._no_book(batch)
+        return told[0]
+
+    def _no_book(self, batch: Batch) -> None:
+        """Ask where rows of price, size and side are not plainly trades: a book's sides are bid and ask, and 0 removes a level."""
+        texts, which = batch.texts("side")
+        low = [text.lower() for text in texts]
+        books = np.array([text in ("bid", "ask") for text in low])[which]
+        if {"b", "a"} <= set(low):
+            books |= np.array([text in ("a", "b") for text in low])[which]
+        sided = np.array([text not in ("", "0", "none", "n") for text in low])[which]
+        if books.any() or (sided & (batch.numbers("size") == 0)).any():
+            k = int(np.flatnonzero(books if books.any() else sided & (batch.numbers("size") == 0))[0])
+            what = f"side {texts[which[k]]}" + ("" if books.any() else " and size 0")
+            raise Question(
+                f"{batch.path}: whether its rows are trades or levels of a book is not said, row {batch.base + k + 1} has {what}: add "
+                f"--kind depth (size is what stands there, 0 removes it) or --kind trade, or a column kind", {"--kind": "depth"},
+            )  # fmt: skip
+
+    def _times(self, batch: Batch, rows: np.recarray) -> None:
+        times = batch.times("ts_event", self._r.timezone, self._r.date_order)
+        rows.ts_event[:] = times.ns
+        if not times.ns.all():
+            raise batch.refusal(int(np.flatnonzero(times.ns == 0)[0]), "ts_event is missing: add it, or leave the row out")
+        if times.unit:
+            self.infer(f"ts_event in {times.unit}")
+        if times.dates and (rows.kind != BAR).any():
+            raise _without_clock(batch, f"a {KIND_NAMES[int(rows.kind[rows.kind != BAR][0])]} needs")
+        recv = None
+        if "ts_recv" in batch.arrays:
+            recv = batch.times("ts_recv", self._r.timezone, self._r.date_order).ns
+        if (rows.kind == BAR).any():
+            self._intervals(batch, rows, times)
+        rows.ts_recv[:] = rows.ts_event if recv is None else np.where(recv == 0, rows.ts_event, recv)
+        if recv is None or not recv.all():
+            self.infer("ts_recv")
+
+    def _intervals(self, batch: Batch, rows: np.recarray, times: Times) -> None:
+        """Bars: the index of their interval as side, -1 where nobody said it, and the time of their close."""
+        bars = rows.kind == BAR
+        if "interval" in batch.arrays:
+            ns = batch.codes("interval", self._interval, "a duration such as 300s, 5m, 1h or 1d")
+        else:
+            ns = np.full(len(rows), self._r.interval_ns)
+        self._labels(batch, times, int(ns[bars].min()))
+        if self._r.label == "open":
+            rows.ts_event[bars] += ns[bars]
+        for length in np.unique(ns[bars]).tolist():
+            if len(self.intervals) == 62 and length not in self.intervals:
+                raise BadInput(f"{batch.path}: more than 62 lengths of bars: import them apart")
+            rows.side[bars & (ns == length)] = self.interval_code(length) if length else -1
+
+    def interval_code(self, length: int) -> int:
+        """The number of an interval, a new one where it has none."""
+        return self.intervals.setdefault(length, len(self.intervals))
+
+    @property
+    def label_open(self) -> bool:
+        """Whether bars' times in the files are those of their starts."""
+        return self._r.label == "open"
+
+    def _labels(self, batch: Batch, times: Times, shortest: int) -> None:
+        """Ask what the times of bars are, where they cannot be what is said of them, or nothing is. `shortest` 0: not known."""
+        called, label = batch.names["ts_event"], self._r.label
+        if times.dates and 0 < shortest < DAY_NS:
+            raise _without_clock(batch, f"bars of {_length(shortest)} need")
+        daily = (times.dates or times.midnights) and (shortest == 0 or shortest >= DAY_NS) and len(times.ns) > 0
+        if daily and label != "open" and (times.dates or self._r.sessions):
+            what = "dates, each the day that a bar is of" if times.dates else "midnights, when no session ends"
+            raise Question(f"{batch.path}: {called} holds {what}, not the time of its end: add --label open", {"--label": "open"})
+        if label is None and (called.strip().lower() != "ts_event" or (daily and times.naive and shortest)):
+            start = "open" in called.lower() or "start" in called.lower() or daily
+            raise Question(
+                f"{batch.path}: whether {called} is the time of a bar's start or of its end is not said: add "
+                f"--label open or --label close", {"--label": "open" if start or "close" not in called.lower() else "close"},
+            )  # fmt: skip
+
+    def _interval(self, text: str) -> int | None:
+        if not text:
+            return self._r.interval_ns
+        try:
+            if text.isdigit():
+                return int(text) if int(text) >= _NS_AT_LEAST else None
+            count, unit = _DURATION.fullmatch(text).groups()
+            return duration_ns((count or "1") + _UNITS[unit if unit == "M" else unit.lower()])
+        except (ValueError, AttributeError, KeyError):
+            return None
+
+    def _flags(self, batch: Batch, rows: np.recarray) -> None:
+        trades = rows.kind == TRADE
         if "flags" in batch.arrays:
             flags = batch.integers("flags")
             wrong = np.flatnonzero((flags < 0) | (flags >= UNFLAGGED))
@@ -102,97 +321,23 @@ class Columns:
                 raise batch.refusal(int(wrong[0]), f"flags must be bits of replay.events, got {flags[wrong[0]]}: correct them")
             rows["flags"] = flags
         else:
-            rows["flags"] = np.where(rows.kind == TRADE, PRINT | UNFLAGGED, UNFLAGGED)
-        self._sides(batch, rows)
-        if DEPTH in kinds or ORDER in kinds:
-            self._actions(batch, rows)
-        read = sorted(set().union(*({*PRICES[k].values(), *SIZES[k].values()} for k in kinds)))
-        floats = {name: batch.numbers(name) for name in read}
-        for kind in kinds:
-            self._values(batch, rows, kind, floats)
-        return rows
-
-    def _symbols(self, batch: Batch) -> np.ndarray | int:
-        if "symbol" in batch.arrays:
-            if self._r.symbol is not None:
-                raise BadInput(f"{batch.path}: has a column symbol: leave --symbol out")
-            texts = batch.arrays["symbol"].cast(pa.string()).fill_null("").dictionary_encode()
-            names = [text.strip() for text in texts.dictionary.to_pylist()]
-            if "" in names:
-                k = int(np.flatnonzero(texts.indices.to_numpy() == names.index(""))[0])
-                raise batch.refusal(k, "symbol must not be empty: correct it")
-            return np.array([self._code(name) for name in names], np.uint32)[texts.indices.to_numpy()]
-        name = self._r.symbol or batch.path.name.split(".")[0].split("_")[0]
-        if self._r.symbol is None and f"{name}.symbol" not in self.inferred:
-            self.inferred.append(f"{name}.symbol")
-        return self._code(name)
-
-    def _code(self, symbol: str) -> int:
-        return self.symbols.setdefault(symbol, len(self.symbols))
-
-    def _kinds(self, batch: Batch) -> np.ndarray | int:
-        held = batch.arrays.keys()
-        if "kind" in held:
-            return batch.codes("kind", _KINDS.get, f"one of {', '.join(_KINDS)}")
-        books = ORDER if "order_id" in held else DEPTH
-        tell = {BAR: {"open", "high", "low", "close"}, QUOTE: {"bid_px", "bid_sz", "ask_px", "ask_sz"}}
-        tell[books if "action" in held else TRADE] = {"price", "size"}
-        told = [kind for kind, names in tell.items() if names & held]
-        if len(told) != 1:
-            what = " and ".join(KIND_NAMES[k] for k in told) or "no kind of row"
-            raise BadInput(
-                f"{batch.path}: its columns are those of {what}: add a column kind ({', '.join(_KINDS)}), or leave some out"
-            )
-        return told[0]
-
-    def _times(self, batch: Batch, rows: np.recarray) -> None:
-        rows.ts_event[:] = batch.times("ts_event", self._r.timezone)
-        if not rows.ts_event.all():
-            raise batch.refusal(int(np.flatnonzero(rows.ts_event == 0)[0]), "ts_event is missing: add it, or leave the row out")
-        if (rows.kind == BAR).any():
-            self._intervals(batch, rows)
-        if "ts_recv" in batch.arrays:
-            recv = batch.times("ts_recv", self._r.timezone)
-            rows.ts_recv[:] = np.where(recv == 0, rows.ts_event, recv)
-        else:
-            rows.ts_recv[:] = rows.ts_event
-        if ("ts_recv" not in batch.arrays or not recv.all()) and "ts_recv" not in self.inferred:
-            self.inferred.append("ts_recv")
-
-    def _intervals(self, batch: Batch, rows: np.recarray) -> None:
-        """Bars: the index of their interval as side, and the time of their close."""
-        bars = rows.kind == BAR
-        if "interval" in batch.arrays:
-            ns = batch.codes("interval", self._interval, "a duration such as 1m, 5m, 1h or 1d")
-        else:
-            ns = np.full(len(rows), self._r.interval_ns)
-        if not ns[bars].all():
-            step = np.diff(np.unique(rows.ts_event))
-            seen = f"times are {int(step.min()) // 10**9} s apart: " if len(step) else ""
-            raise BadInput(
-                f"{batch.path}: how long its bars are is not said; {seen}add --interval, such as 5m, or a column interval"
-            )
-        if self._r.label is None and batch.names["ts_event"] != "ts_event":
-            raise BadInput(
-                f"{batch.path}: whether {batch.names['ts_event']} is the time of a bar's start or of its end is not said: add "
-                f"--label open or --label close"
-            )
-        if self._r.label == "open":
-            rows.ts_event[bars] += ns[bars]
-        for length in np.unique(ns[bars]).tolist():
-            if len(self.intervals) == 62 and length not in self.intervals:
-                raise BadInput(f"{batch.path}: more than 62 lengths of bars: import them apart")
-            rows.side[bars & (ns == length)] = self.intervals.setdefault(length, len(self.intervals))
-
-    def _interval(self, text: str) -> int | None:
-        try:
-            return duration_ns(int(text) if text.isdigit() else text) if text else self._r.interval_ns
-        except ValueError:
-            return None
+            rows["flags"] = np.where(trades, PRINT | UNFLAGGED, UNFLAGGED)
+        if "conditions" in batch.arrays:
+            if not trades.any():
+                raise Question(
+                    f"{batch.path}: conditions are read of trades only, there are none: leave them out by --columns 'conditions='",
+                    renamed={batch.names["conditions"]: ""},
+                )
+            texts, which = batch.texts("conditions")
+            codes = [codes_of(text) for text in texts]
+            may = np.array([print_flags(c) for c in codes], np.int64)[which]
+            rows["flags"][trades] &= (may[trades] | ~np.int64(PRINT)).astype(np.uint16)
+            self.count("print_by_conditions", trades & (may != PRINT))
+            self.count("unknown_condition", trades & np.array([UNKNOWN in c for c in codes])[which])
 
     def _sides(self, batch: Batch, rows: np.recarray) -> None:
         if "side" in batch.arrays:
-            sides = batch.codes("side", _SIDES.get, "buy, sell, bid, ask or empty")
+            sides = batch.codes("side", lambda text: _SIDES.get(text.lower()), "buy, sell, bid, ask or empty")
             has_one = (rows.kind != BAR) & (rows.kind != QUOTE)
             rows.side[has_one] = sides[has_one]
 
@@ -200,7 +345,7 @@ class Columns:
         books = (rows.kind == DEPTH) | (rows.kind == ORDER)
         actions = np.full(len(rows), SET)
         if "action" in batch.arrays:
-            actions = batch.codes("action", _ACTIONS.get, "set, add, modify, cancel, fill or clear")
+            actions = batch.codes("action", lambda text: _ACTIONS.get(text.lower()), "set, add, modify, cancel, fill or clear")
         partial = np.flatnonzero((rows.kind == DEPTH) & (actions != SET) & (actions != CLEAR))
         if len(partial):
             raise batch.refusal(
@@ -240,7 +385,7 @@ class Columns:
             low = ((px["a"] <= 0) & (sz["b"] > 0)) | ((px["c"] <= 0) & (sz["d"] > 0))
         else:
             low = needed & np.any([p <= 0 for p in px.values()], axis=0)
-        negative = np.array([bool(self.stated(s).get("allow_negative_px")) for s in self.symbols])
+        negative = np.array([bool(self._stated(k).get("allow_negative_px")) for k in range(len(self.symbols))])
         drop("dropped_price_not_positive", low & ~negative[codes])
         if kind == TRADE:
             drop("dropped_trade_without_size", sz["b"] == 0)
@@ -255,8 +400,8 @@ class Columns:
         self, batch: Batch, steps: Steps, unit: str, name: str, at: np.ndarray, codes: np.ndarray, values: np.ndarray
     ) -> None:
         """Take values into account for the steps nobody stated, and hold them against those that are."""
-        symbols = list(self.symbols)
-        stated = [self.stated(s).get(f"{unit}_size") for s in symbols]
+        symbols = [symbol for _, symbol in self.symbols]
+        stated = [self._stated(k).get(f"{unit}_size") for k in range(len(symbols))]
         for k, step in enumerate(stated):
             mine = np.flatnonzero(codes == k) if step is not None else ()
             if len(mine):
@@ -272,19 +417,52 @@ class Columns:
             i = steps.see(codes[left], values[left])
             if i >= 0:
                 i = left[i]
-                raise batch.refusal(
-                    int(at[i]), f"{symbols[codes[i]]}: {name} {float(values[i])!r} needs more than eight decimals or thirteen digits, so that "
-                    f"no {unit} can be inferred: round the values"
+                what, step = ("prices", "0.01") if unit == "tick" else ("sizes", "0.00000001")
+                raise Question(
+                    f"{batch.path} row {batch.base + int(at[i]) + 1}: {symbols[codes[i]]}: {name} {float(values[i])!r} needs more than eight "
+                    f"decimals or thirteen digits, so that no {unit} can be inferred: round the values, as by --round-{what} {step}",
+                    {f"--round-{what}": step},
                 )  # fmt: skip
 
     def stated(self, symbol: str) -> dict[str, object]:
         """The fields of its `Instrument` that were stated."""
         return self._r.instruments.get(symbol, {})
 
+    def _stated(self, k: int) -> dict[str, object]:
+        """The same of symbol number `k`, which may be stated with its source."""
+        if k not in self._told:
+            source, symbol = list(self.symbols)[k]
+            qualified = self._r.instruments.get(f"{source}:{symbol}")
+            self._told[k] = self.stated(symbol) if qualified is None else qualified
+            for unit, step in self._r.steps.items():
+                self._told[k] = {f"{unit}_size": step, **self._told[k]}
+        return self._told[k]
+
+    def fields(self, k: int) -> dict[str, object]:
+        """What is stated of symbol number `k`."""
+        return dict(self._stated(k))
+
+    def infer(self, what: str) -> None:
+        """Record once that nobody stated something."""
+        if what not in self.inferred:
+            self.inferred.append(what)
+
     def count(self, what: str, where: np.ndarray) -> None:
         """Add the rows in `where` to an anomaly."""
         if n := int(np.count_nonzero(where)):
             self.anomalies[what] += n
+
+
+def _without_clock(batch: Batch, who: str) -> BadInput:
+    """What to say of a column of dates that has to hold times."""
+    called = batch.names["ts_event"]
+    text = f"{batch.path}: {called} holds dates without a time of day, which {who}: "
+    clock = next((name for name in batch.unread if plain(name) == "time"), None)
+    if clock is None:
+        return BadInput(text + "name the column that holds it time, and this one date, by --columns")
+    return Question(
+        text + f"read it with {clock}, as in --columns '{called}=date,{clock}=time'", renamed={called: "date", clock: "time"}
+    )
 
 
 def read_instruments(path: Path) -> dict[str, dict[str, object]]:

@@ -48,6 +48,7 @@ class Steps:
         self._most, self._decimal_only = most, decimal_only
         self._decimals = np.zeros(0, np.int64)
         self._common = np.zeros(0, np.int64)  # of the values times 10**decimals
+        self._largest = np.zeros(0)
         self._values: list[set[float]] = []
 
     def see(self, codes: np.ndarray, values: np.ndarray) -> int:
@@ -73,16 +74,22 @@ class Steps:
                 return int(used[~good & (decimals[codes] > MOST_DECIMALS)].min())
         starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
         seen = codes[starts]
-        self._common *= 10 ** (decimals - self._decimals)
+        finer = 10 ** (decimals - self._decimals)
+        self._common = np.where(self._common > (1 << 62) // finer, 1, self._common * finer)  # 1: too fine to be counted in
         self._common[seen] = np.gcd(self._common[seen], np.gcd.reduceat(whole, starts))
         self._decimals = decimals
+        self._largest[seen] = np.maximum(self._largest[seen], np.maximum.reduceat(values, starts))
         for k, lo, hi in zip(seen.tolist(), starts.tolist(), [*starts[1:].tolist(), len(codes)], strict=True):
             if len(self._values[k]) < BORNE_OUT:
                 self._values[k].update(np.unique(values[lo:hi])[:BORNE_OUT].tolist())
         return -1
 
+    def largest(self, k: int) -> float:
+        """The largest value of symbol `k`, 0 where there was none."""
+        return float(self._largest[k]) if k < len(self._largest) else 0.0
+
     def of(self, k: int) -> str | None:
-        """The step of symbol `k`; None where there were no values but zeros."""
+        """The step of symbol `k`; None where there were no values but zeros. Whether `largest` can be counted in it is another question."""
         if k >= len(self._common) or self._common[k] == 0:
             return None
         power = Decimal(1).scaleb(-int(self._decimals[k]))
@@ -94,6 +101,7 @@ class Steps:
         if more > 0:
             self._decimals = np.r_[self._decimals, np.zeros(more, np.int64)]
             self._common = np.r_[self._common, np.zeros(more, np.int64)]
+            self._largest = np.r_[self._largest, np.zeros(more)]
             self._values += [set() for _ in range(more)]
 
 

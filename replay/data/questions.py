@@ -1,0 +1,53 @@
+"""What a file does not say and only the user knows: asked for in one message, with the options that would answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from replay.errors import BadInput
+
+MOST_ASKED = 12  #: faults named in one message
+
+
+class Question(BadInput):
+    """Something the user has to say. `options` are those of ``replay import`` that would say it, with a value that may be right; None takes
+    one back. `renamed` are further names of columns.
+
+    >>> raise Question("bars.csv: how long its bars are is not said: add --interval", {"interval": "5m"})
+    Traceback (most recent call last):
+        ...
+    replay.data.questions.Question: bars.csv: how long its bars are is not said: add --interval
+    """
+
+    def __init__(self, text: str, options: dict[str, str | None] | None = None, renamed: dict[str, str] | None = None):
+        super().__init__(text)
+        self.options = options or {}
+        self.renamed = renamed or {}
+
+
+def ask_together(first: Question, attempt: Callable[[dict[str, str | None], dict[str, str]], None]) -> Question:
+    """`first` and whatever `attempt` would ask next, once it has an answer, as one question.
+
+    `attempt` gets the options and names gathered so far and raises the next `BadInput`. One that no option answers ends the list.
+    """
+    texts, options, renamed = [str(first)], dict(first.options), dict(first.renamed)
+    last: BadInput = first
+    while isinstance(last, Question) and (last.options or last.renamed) and len(texts) < MOST_ASKED:
+        try:
+            attempt(options, renamed)
+            break
+        except BadInput as e:
+            last = e
+            if str(e) in texts:
+                break
+            texts.append(_short(texts[-1], str(e)))
+            if isinstance(e, Question):
+                options |= e.options
+                renamed |= e.renamed
+    return Question("; ".join(texts), options, renamed)
+
+
+def _short(before: str, text: str) -> str:
+    """`text` without the name of a file that the text before it has named."""
+    path, sep, rest = text.partition(": ")
+    return rest if sep and before.startswith(path + sep) else text
