@@ -92,6 +92,7 @@ def import_(
     label: Annotated[Label | None, typer.Option(help="Whether a bar's time is its start or its end; ts_event is its end.", show_default=False)] = None,
     kind: Annotated[RowKind | None, typer.Option(help="What the rows are, where their columns do not tell.", show_default=False)] = None,
     date_order: Annotated[DateOrder | None, typer.Option(help="Of dates such as 1/2/2024, where the file does not tell.", show_default=False)] = None,
+    price_unit: Annotated[str | None, typer.Option(help="What 1 in a column of prices is worth: 1e-9 of raw integers.", show_default=False)] = None,
     round_prices: Annotated[str | None, typer.Option(help="Round prices to this step, such as 0.01, which becomes the tick.", show_default=False)] = None,
     round_sizes: Annotated[str | None, typer.Option(help="Round sizes and volumes to this step, which becomes the lot.", show_default=False)] = None,
     calendar: Annotated[str | None, typer.Option(help="Market hours, with holidays and early closes: XNYS, XLON, 24/7.", show_default=False)] = None,
@@ -114,7 +115,7 @@ def import_(
     """
     of_canonical = {
         "--columns": columns, "--symbol": symbol, "--timezone": timezone, "--interval": interval, "--label": label, "--kind": kind,
-        "--date-order": date_order, "--round-prices": round_prices, "--round-sizes": round_sizes, "--calendar": calendar,
+        "--date-order": date_order, "--price-unit": price_unit, "--round-prices": round_prices, "--round-sizes": round_sizes, "--calendar": calendar,
         "--market-hours-only": market_hours_only or None, "--instruments": instruments,
     }  # fmt: skip
     if format is not Format.canonical and any(value is not None for value in of_canonical.values()):
@@ -155,6 +156,7 @@ def import_(
                 label=label,
                 kind=kind,
                 date_order=date_order,
+                price_unit=price_unit,
                 round_prices=round_prices,
                 round_sizes=round_sizes,
                 calendar=calendar,

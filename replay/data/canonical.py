@@ -78,6 +78,7 @@ def import_canonical(
     label: str | None = None,
     kind: str | None = None,
     date_order: str | None = None,
+    price_unit: str | None = None,
     round_prices: str | None = None,
     round_sizes: str | None = None,
     calendar: str | None = None,
@@ -90,13 +91,14 @@ def import_canonical(
     - `symbol`: that of all rows, where no column names it; `kind`: of rows whose columns do not tell;
     - `timezone`: of times without one; `date_order`: "mdy" or "dmy", of 1/2/2024; `interval_ns`: of bars without a column; `label`: whether
       their time is their "open" or "close";
+    - `price_unit`: what 1 in a column of prices is worth, "1e-9" of raw integers;
     - `round_prices`, `round_sizes`: steps to round to, for values that are no decimals (`rounded_prices`); they become tick and lot;
     - `calendar`: an exchange's name (``XNYS``); `market_hours_only` drops what lies outside its hours;
     - `instruments`: a TOML file, a table a symbol, with fields of `Instrument`.
     """
     paths = find_tables(sources)
     said = {
-        "--timezone": timezone, "--label": label, "--kind": kind, "--date-order": date_order, "--round-prices": round_prices,
+        "--timezone": timezone, "--label": label, "--kind": kind, "--date-order": date_order, "--price-unit": price_unit, "--round-prices": round_prices,
         "--round-sizes": round_sizes, "--interval": f"{interval_ns}ns" if interval_ns else None,
     }  # fmt: skip
     stated = {} if instruments is None else read_instruments(instruments)
@@ -109,8 +111,9 @@ def import_canonical(
         steps = {unit: step for unit, step in (("tick", now["--round-prices"]), ("lot", now["--round-sizes"])) if step}
         length = duration_ns(now["--interval"]) if now["--interval"] else 0
         reading = Reading(
-            symbol, now["--timezone"], length, now["--label"], stated, now["--kind"], now["--date-order"], steps, owners, sessions
-        )
+            symbol, now["--timezone"], length, now["--label"], stated, now["--kind"], now["--date-order"], now["--price-unit"], steps,
+            owners, sessions,
+        )  # fmt: skip
         return [(path.name, path, partial(read_table, path, names)) for path in paths], Columns(reading)
 
     def preview(answers: dict[str, str | None], renamed: dict[str, str]) -> None:
@@ -186,7 +189,7 @@ def _check(names: dict[str, str], said: dict[str, str | None], calendar: str | N
     for option, expected in (("--label", ("open", "close")), ("--kind", tuple(KINDS)), ("--date-order", ("mdy", "dmy"))):
         if said[option] not in (None, *expected):
             raise BadInput(f"{option}: expected {' or '.join(expected)}, got {said[option]!r}")
-    for option in ("--round-prices", "--round-sizes"):
+    for option in ("--price-unit", "--round-prices", "--round-sizes"):
         if said[option] is not None:
             try:
                 Instrument(symbol=option, tick_size=said[option])

@@ -59,6 +59,8 @@ UNFLAGGED = 1 << 15  #: in a row's flags, while its message's end is still to be
 
 _ALL_PRICES = frozenset(name for words in PRICES.values() for name in words.values())
 _SINGLE = 1e7  #: above it a single-precision number has no decimals to be wrong in
+_RAW_AT_LEAST = 1e9  #: prices that are all whole and above it may be integers of 1e-9
+_NO_PRICE = float(2**63 - 1)  #: what such integers write for none
 _NS_AT_LEAST = 10**9  #: a number of an interval column that is smaller is in a unit nobody said
 _DURATION = re.compile(r"(\d*)\s*([A-Za-z]+)")
 _UNITS = {
@@ -87,6 +89,7 @@ class Reading:
     instruments: dict[str, dict[str, object]] = field(default_factory=dict)  # what is known of a symbol
     kind: str | None = None  # of rows whose columns do not tell
     date_order: str | None = None  # "mdy" or "dmy"
+    price_unit: str | None = None  # what 1 in a column of prices is worth
     steps: dict[str, str] = field(default_factory=dict)  # "tick" and "lot": steps to round to
     sources: dict[Path, str] = field(default_factory=dict)  # whose data a file is, as far as files differ in it
     sessions: bool = False  # the market has a close: bars of a day do not end at midnight
@@ -151,6 +154,8 @@ class Columns:
             self.infer("volume")
             return np.zeros(len(batch))
         values = batch.numbers(name)
+        if name in _ALL_PRICES:
+            values = self._priced(batch, name, values)
         held = np.flatnonzero(np.isfinite(values) & (np.abs(values) < _SINGLE))
         _, good = multiples(values[held], 1, 10**MOST_DECIMALS)
         noisy = held[~good]
@@ -167,6 +172,19 @@ class Columns:
             steps, good = multiples(np.where(finite, values, 0), num, den)
             self.count("rounded_prices" if name in _ALL_PRICES else "rounded_sizes", finite & ~good)
             values = np.where(finite, np.where(good, steps, np.rint(values * den / num)) * num / den, values)
+        return values
+
+    def _priced(self, batch: Batch, name: str, values: np.ndarray) -> np.ndarray:
+        """Prices in the unit they are said to be in; asks where they look like integers of 1e-9."""
+        if self._r.price_unit is not None:
+            num, den = fraction(self._r.price_unit)
+            return np.where(np.abs(values) >= _NO_PRICE, np.nan, values) * num / den
+        held = values[np.isfinite(values) & (values != 0)]
+        if len(held) and held.min() >= _RAW_AT_LEAST and not (held % 1).any():
+            raise Question(
+                f"{batch.path}: {name} {held[0]:.0f} may be an integer of 1e-9, {held[0] / 1e9:.10g}: add --price-unit 1e-9, or "
+                f"--price-unit 1 where it is a price", {"--price-unit": "1e-9"},
+            )  # fmt: skip
         return values
 
     def _symbols(self, batch: Batch) -> np.ndarray | int:
@@ -265,7 +283,13 @@ class Columns:
         """Bars: the index of their interval as side, -1 where nobody said it, and the time of their close."""
         bars = rows.kind == BAR
         if "interval" in batch.arrays:
-            ns = batch.codes("interval", self._interval, "a duration such as 300s, 5m, 1h or 1d")
+            try:
+                ns = batch.codes("interval", self._interval, "a duration such as 300s, 5m, 1h or 1d")
+            except BadInput as e:
+                called = batch.names["interval"]
+                raise Question(
+                    f"{e}, or leave it out by --columns '{called}=' and say --interval", renamed={called: ""}
+                ) from None
         else:
             ns = np.full(len(rows), self._r.interval_ns)
         self._labels(batch, times, int(ns[bars].min()))
@@ -307,9 +331,12 @@ class Columns:
         try:
             if text.isdigit():
                 return int(text) if int(text) >= _NS_AT_LEAST else None
-            count, unit = _DURATION.fullmatch(text).groups()
+            found = _DURATION.fullmatch(text)
+            if found is None:
+                return duration_ns(text)
+            count, unit = found.groups()
             return duration_ns((count or "1") + _UNITS[unit if unit == "M" else unit.lower()])
-        except (ValueError, AttributeError, KeyError):
+        except (ValueError, KeyError):
             return None
 
     def _flags(self, batch: Batch, rows: np.recarray) -> None:
@@ -417,7 +444,8 @@ class Columns:
             i = steps.see(codes[left], values[left])
             if i >= 0:
                 i = left[i]
-                what, step = ("prices", "0.01") if unit == "tick" else ("sizes", "0.00000001")
+                what = "prices" if unit == "tick" else "sizes"
+                step = "0.01" if unit == "tick" and values[i] >= 1 else "0.00000001"
                 raise Question(
                     f"{batch.path} row {batch.base + int(at[i]) + 1}: {symbols[codes[i]]}: {name} {float(values[i])!r} needs more than eight "
                     f"decimals or thirteen digits, so that no {unit} can be inferred: round the values, as by --round-{what} {step}",

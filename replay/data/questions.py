@@ -32,22 +32,20 @@ def ask_together(first: Question, attempt: Callable[[dict[str, str | None], dict
     """
     texts, options, renamed = [str(first)], dict(first.options), dict(first.renamed)
     last: BadInput = first
+    named = texts[0].partition(": ")[0]  # the file that the texts are about
     while isinstance(last, Question) and (last.options or last.renamed) and len(texts) < MOST_ASKED:
         try:
             attempt(options, renamed)
             break
         except BadInput as e:
-            last = e
-            if str(e) in texts:
+            if str(e) == str(last):
                 break
-            texts.append(_short(texts[-1], str(e)))
+            last = e
+            path, sep, rest = str(e).partition(": ")
+            texts.append(rest if sep and path == named else str(e))
+            named = path if sep else named
             if isinstance(e, Question):
                 options |= e.options
                 renamed |= e.renamed
     return Question("; ".join(texts), options, renamed)
 
-
-def _short(before: str, text: str) -> str:
-    """`text` without the name of a file that the text before it has named."""
-    path, sep, rest = text.partition(": ")
-    return rest if sep and before.startswith(path + sep) else text

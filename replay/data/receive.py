@@ -25,23 +25,43 @@ def put_right(rows: np.recarray, anomalies: Counter[str], where: object) -> int:
     Rows whose two times are equal count as received when they happened, which is what an import says of those without a receive time.
     Raises `BadInput`, naming `where`, if too many are wrong to be.
     """
+    wrong, usual, known = _wrong(rows)
+    if len(wrong) > 3 and len(wrong) * MANY > known:
+        early = usual - int(np.median((rows.ts_recv - rows.ts_event)[wrong]))
+        raise BadInput(
+            f"{where}: {len(wrong)} of {known} receive times are {early / 1e9:g} s before the others': the clock was set during the "
+            f"recording: correct them, or leave them out by --columns 'ts_recv='"
+        )
+    rows.ts_recv[wrong] = rows.ts_event[wrong] + usual
+    if len(wrong):
+        anomalies["receive_time_put_right"] += len(wrong)
+    return _shift(rows)
+
+
+def put_events_right(rows: np.recarray, anomalies: Counter[str]) -> int:
+    """The same of rows that stand in the order they were received, by a clock that never went back: what is wrong alone is the venue's
+    time (`event_time_put_right`)."""
+    wrong, usual, _ = _wrong(rows)
+    rows.ts_event[wrong] = rows.ts_recv[wrong] - usual
+    if len(wrong):
+        anomalies["event_time_put_right"] += len(wrong)
+    return _shift(rows)
+
+
+def _wrong(rows: np.recarray) -> tuple[np.ndarray, int, int]:
+    """Rows whose delay is wrong; the usual one; how many delays are known."""
     delay = np.concatenate([b.ts_recv - b.ts_event for b in blocks(rows)])
     known = delay[delay != 0]
     if not len(known) or known.min() > 0:
-        return 0
+        return np.zeros(0, np.int64), 0, len(known)
     usual = int(np.median(known))
     spread = max(int(np.median(np.abs(known - usual))), LEAST)
-    wrong = np.flatnonzero((delay < 0) & (delay < usual - SPREADS * spread))
-    if len(wrong) * MANY > len(known) and len(wrong) > 3:
-        raise BadInput(
-            f"{where}: {len(wrong)} of {len(known)} receive times are {(usual - int(np.median(delay[wrong]))) / 1e9:g} s before the others': "
-            f"the clock was set during the recording: correct them, or leave them out by --columns 'ts_recv='"
-        )
-    rows.ts_recv[wrong] = rows.ts_event[wrong] + usual
-    delay[wrong] = usual
-    late = -int(delay.min())
+    return np.flatnonzero((delay < 0) & (delay < usual - SPREADS * spread)), usual, len(known)
+
+
+def _shift(rows: np.recarray) -> int:
+    late = max(int((b.ts_event - b.ts_recv).max()) for b in blocks(rows))
     shift = late + 1 if late > 0 else 0
-    rows.ts_recv[:] += shift
-    if len(wrong):
-        anomalies["receive_time_put_right"] += len(wrong)
+    if shift:
+        rows.ts_recv[:] += shift
     return shift

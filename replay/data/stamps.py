@@ -182,6 +182,11 @@ def _by_format(texts: pa.Array, order: str | None) -> pa.Array:
 
 def _first_bad(texts: pa.Array) -> int:
     """The first text that is no ISO time, or has a zone where the first has none, or none where it has one."""
+    number = re.compile(r"\d{9,}(\.\d+)?").fullmatch
+    values = texts.to_pylist()
+    first = next((k for k, value in enumerate(values) if value is not None), 0)
+    if number(values[first] or ""):
+        return next((k for k, value in enumerate(values) if value is not None and not number(value)), first)
     iso = _iso(texts)
     kinds = [k for k in (NS, UTC) if _can(iso[:1], k)] or [NS]
     return next((k for k in range(len(texts)) if texts[k].is_valid and not _can(iso[k : k + 1], kinds[0])), 0)

@@ -12,9 +12,10 @@ from fractions import Fraction
 import numpy as np
 
 CLOSE = 1e-9  #: relative distance at which a float64 is the decimal beside it
-NEAR = 0.01  #: and its most, in steps
-WIDEST = 1e13  #: steps a float64 can count to that accuracy
+NEAR = 0.01  #: and its most, in steps; or two roundings of a float64 where these are more
+WIDEST = 1e14  #: steps a float64 can count to that accuracy
 MOST_DECIMALS = 8
+_ROUNDINGS = 2 * float(np.finfo(np.float64).eps)
 BORNE_OUT = 30  #: different values it takes to believe in a step that is not a power of ten, or is above the most it may be
 
 
@@ -28,7 +29,7 @@ def multiples(values: np.ndarray, num: np.ndarray | int, den: np.ndarray | int) 
     x = values * den / num
     whole = np.rint(x)
     far = np.abs(x)
-    good = (np.abs(x - whole) <= np.minimum(CLOSE * far, NEAR)) & (far < WIDEST)
+    good = (np.abs(x - whole) <= np.minimum(CLOSE * far, np.maximum(NEAR, _ROUNDINGS * far))) & (far < WIDEST)
     return np.where(far < WIDEST, whole, 0).astype(np.int64), good
 
 
