@@ -234,7 +234,12 @@ def test_the_size_of_a_number_tells_its_unit(tmp_path, unit, per, form):
     else:
         path = tmp_path / "A.parquet"
         columns = dict.fromkeys(("open", "high", "low", "close", "volume"), [1.0] * 6)
-        pq.write_table(pa.table({"ts_event": pa.array(map(float, values) if form == "float64" else values, pa.type_for_alias(form)), **columns}), path)
+        pq.write_table(
+            pa.table(
+                {"ts_event": pa.array(map(float, values) if form == "float64" else values, pa.type_for_alias(form)), **columns}
+            ),
+            path,
+        )
     s = load(path)
     assert np.abs(s.events.ts_event - T - 60 * S * np.arange(1, 7)).max() <= (256 if per == 1 and form == "float64" else 0)
     assert (f"ts_event in {unit}" in s.manifest.inferred) == bool(unit)
@@ -262,6 +267,32 @@ def test_levels_of_a_book_are_no_trades(tmp_path, sides):
     assert e.value.options == {"--kind": "depth"}
     s = load(path, kind="depth")
     assert s.manifest.counts == {"depth": 4} and s.events.side.tolist() == [1, -1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("A.csv", "is_snapshot"), ("A-depth.csv", "x"), ("A.csv", "update_type"), ("A.csv", "x")]
+)
+def test_one_side_of_a_snapshot_is_no_trade_either(tmp_path, name, head):
+    side = "b" if head == "x" and name == "A.csv" else "buy"
+    path = write(
+        tmp_path, name, f"ts_event,side,price,size,{head}\n" + "".join(f"{T},{side},{10 - k}.1,1.5,1\n" for k in range(3))
+    )
+    with pytest.raises(Question, match="whether its rows are trades or levels of a book is not said, row 1 has side b"):
+        load(path, columns={head: ""})
+
+
+def test_numbers_of_trades_that_are_none_may_be_left_out(tmp_path):
+    path = write(tmp_path, "A.csv", f"ts_event,price,size,order_id\n{T},1,1,ccc3c1fa-212c\n")
+    with pytest.raises(Question, match="order_id must be a whole number, got 'ccc3c1fa-212c': correct it, or leave it out") as e:
+        load(path)
+    assert load(path, columns=e.value.renamed).manifest.counts == {"trade": 1}
+
+
+def test_questions_without_an_answer_propose_no_command(tmp_path):
+    path = write(tmp_path, "A.csv", "timestamp,asks[0].price,asks[0].amount\n1598918403696000,1,1\n")
+    with pytest.raises(Question, match="its columns are those of no kind of row") as e:
+        load(path)
+    assert not e.value.options and not e.value.renamed
 
 
 @pytest.mark.parametrize("sides", [("buy", "sell"), ("b", "s"), ("B", "N"), ("", "")])
@@ -385,9 +416,9 @@ def test_trades_of_overlapping_files_are_there_once(tmp_path):
 # --- values ------------------------------------------------------------------------------------------------------------------
 def test_steps_of_several_files_are_one_or_refused(tmp_path):
     row = BARS + "{},{},{},{},{},{}\n"
-    write(tmp_path, "vol/a.csv", row.format(T, *["0.62"] * 4, 5_000_000))
+    write(tmp_path, "vol/a.csv", row.format(T, *["0.62"] * 4, 50_000_000))
     write(tmp_path, "vol/b.csv", row.format(T + 60 * S, *["0.62"] * 4, "0.12345678"))
-    with pytest.raises(Question, match="X: its sizes go up to 5000000 in steps of 0.00000001") as e:
+    with pytest.raises(Question, match="X: its sizes go up to 50000000 in steps of 0.00000001") as e:
         load(tmp_path / "vol", interval_ns=60 * S, symbol="X")
     s = load(tmp_path / "vol", interval_ns=60 * S, symbol="X", round_sizes=e.value.options["--round-sizes"])
     assert s.manifest.anomalies["rounded_sizes"] == 1
@@ -429,6 +460,11 @@ def test_three_lines_of_names_are_fields_and_symbols(tmp_path, swapped):
         (2000, 25100, 25200, 24800, 24900),
     ]
     assert bars(s, "MSFT").d.tolist() == [10050, 10100]
+
+
+def test_bars_without_volume_have_none(tmp_path):
+    s = load(write(tmp_path, "EURUSD.csv", f"ts_event,open,high,low,close\n{T},1.1,1.2,1.0,1.15\n"), interval_ns=60 * S)
+    assert bars(s).id.tolist() == [0] and "volume" in s.manifest.inferred
 
 
 def test_everything_is_asked_for_at_once_and_the_answer_imports(tmp_path):
@@ -512,7 +548,14 @@ def test_missing_bars_are_those_between_the_first_and_the_last(tmp_path, skip, m
 def test_missing_days_of_daily_bars_are_counted_and_holidays_not(tmp_path):
     days = [d for d in range(1, 15) if d not in (2, 4, 5, 6, 10, 12, 13)]  # July 2025: the 2nd and the 10th are missing
     text = "Date,open,high,low,close,volume\n" + "".join(f"2025-07-{d:02},1,1,1,1,1\n" for d in days)
-    s = load(write(tmp_path, "A.csv", text), columns={"Date": "ts_event"}, label="open", calendar="XNYS", interval_ns=86_400 * S, **NEW_YORK)
+    s = load(
+        write(tmp_path, "A.csv", text),
+        columns={"Date": "ts_event"},
+        label="open",
+        calendar="XNYS",
+        interval_ns=86_400 * S,
+        **NEW_YORK,
+    )
     assert s.manifest.anomalies == {"missing_bars": 2}
 
 

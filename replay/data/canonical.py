@@ -44,18 +44,19 @@ import numpy as np
 import pyarrow as pa
 
 from replay.data.arrange import arrange
-from replay.data.columns import KINDS, PRICES, SIZES, Columns, Reading, make_instrument, read_instruments
+from replay.data.columns import KINDS, PRICES, SIZES, Columns
 from replay.data.filenames import days_of, sources_of
 from replay.data.headers import COLUMNS
 from replay.data.hours import DAY_NS, Hours, market_hours
 from replay.data.instruments import Instrument
 from replay.data.manifest import Source
 from replay.data.questions import Question, ask_together
+from replay.data.reading import Reading, make_instrument, read_instruments
 from replay.data.receive import put_right
 from replay.data.repeats import drop_bars, drop_trades
 from replay.data.session import BLOCK, Session, blocks
 from replay.data.spacing import settle
-from replay.data.steps import WIDEST, Steps, fraction, multiples
+from replay.data.steps import WIDEST, Steps, fraction, multiples, step_to_round_to
 from replay.data.tables import Batch, find_tables, read_table, sha256_of_file
 from replay.data.times import utc_text
 from replay.errors import BadInput
@@ -284,7 +285,7 @@ def _instrument(reader: Columns, k: int, name: str) -> Instrument:
 def _countable(steps: Steps, k: int, name: str, what: str, step: str) -> None:
     largest = steps.largest(k)
     if largest >= WIDEST * float(Decimal(step)):
-        coarse = format(Decimal(10) ** (Decimal(largest).adjusted() - 11), "f")
+        coarse = step_to_round_to(largest, step)
         raise Question(
             f"{name}: its {what} go up to {largest:.10g} in steps of {step}, more than a float64 counts: round them, as by --round-{what} "
             f"{coarse}", {f"--round-{what}": coarse},

@@ -5,37 +5,31 @@ What becomes of a value:
 
 - a price or size that its kind needs and that is missing, NaN or infinite: the row is dropped (`dropped_missing_value`);
 - a price of zero or below, where the instrument may have none: dropped (`dropped_price_not_positive`); a negative size or volume:
-  dropped (`dropped_negative_size`); a trade of size zero: dropped (`dropped_trade_without_size`); a bar without volume stands;
+  dropped (`dropped_negative_size`); a trade of size zero: dropped (`dropped_trade_without_size`); a bar without volume stands, a file of bars without a column of it too;
 - a side of a quote without price or size: there is no such side (`quote_without_side` counts them);
 - a bar whose high or low is none, a crossed quote: stands, and the session counts it.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
+from replay.data.bar_columns import place_bars, without_clock
 from replay.data.conditions import UNKNOWN, codes_of, print_flags
 from replay.data.filenames import symbol_of, venue_of
 from replay.data.headers import plain
-from replay.data.hours import DAY_NS
-from replay.data.instruments import Instrument
 from replay.data.questions import Question
-from replay.data.spacing import length_text as _length
-from replay.data.steps import MOST_DECIMALS, Steps, fraction, multiples
-from replay.data.tables import Batch, Times
+from replay.data.reading import Reading
+from replay.data.steps import MOST_DECIMALS, Steps, fraction, multiples, step_to_round_to
+from replay.data.tables import Batch
 from replay.errors import BadInput
 from replay.events import ADD, BAR, CANCEL, CLEAR, DEPTH, FILL, KIND_NAMES, MODIFY, ORDER, PRINT, QUOTE, SET, TRADE, empty
-from replay.trader.specs import duration_ns
 
 #: per kind: the column behind each word of a row, prices and sizes apart
 PRICES = {
@@ -61,38 +55,27 @@ _ALL_PRICES = frozenset(name for words in PRICES.values() for name in words.valu
 _SINGLE = 1e7  #: above it a single-precision number has no decimals to be wrong in
 _RAW_AT_LEAST = 1e9  #: prices that are all whole and above it may be integers of 1e-9
 _NO_PRICE = float(2**63 - 1)  #: what such integers write for none
-_NS_AT_LEAST = 10**9  #: a number of an interval column that is smaller is in a unit nobody said
-_DURATION = re.compile(r"(\d*)\s*([A-Za-z]+)")
-_UNITS = {
-    unit: short
-    for short, units in {
-        "ns": "ns", "us": "us", "ms": "ms", "s": "s sec secs second seconds", "m": "m min mins minute minutes t",
-        "h": "h hr hrs hour hours", "d": "d day days daily",
-    }.items()
-    for unit in units.split()
-}  # fmt: skip
+_BOOKS = frozenset(
+    (
+        "is_snapshot",
+        "update_type",
+        "first_update_id",
+        "last_update_id",
+        "u",
+        "pu",
+        "level",
+        "depth",
+        "book",
+        "orderbook",
+        "l2",
+        "mbp",
+    )
+)  #: columns and words of a file's name that trades do not have
 
 KINDS = {KIND_NAMES[k]: k for k in PRICES}
 _ACTIONS = {"": SET, "set": SET, "add": ADD, "modify": MODIFY, "cancel": CANCEL, "fill": FILL, "clear": CLEAR}
 _SIDES = dict.fromkeys(("", "0", "none", "n", "unknown"), 0)
 _SIDES |= dict.fromkeys(("buy", "bid", "b", "1", "+1"), 1) | dict.fromkeys(("sell", "ask", "s", "a", "-1"), -1)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How to read the columns: what the files do not say themselves. See `replay.data.canonical.import_canonical`."""
-
-    symbol: str | None = None
-    timezone: str | None = None
-    interval_ns: int = 0
-    label: str | None = None  # a bar's time is that of its "open" or "close"
-    instruments: dict[str, dict[str, object]] = field(default_factory=dict)  # what is known of a symbol
-    kind: str | None = None  # of rows whose columns do not tell
-    date_order: str | None = None  # "mdy" or "dmy"
-    price_unit: str | None = None  # what 1 in a column of prices is worth
-    steps: dict[str, str] = field(default_factory=dict)  # "tick" and "lot": steps to round to
-    sources: dict[Path, str] = field(default_factory=dict)  # whose data a file is, as far as files differ in it
-    sessions: bool = False  # the market has a close: bars of a day do not end at midnight
 
 
 class Columns:
@@ -137,7 +120,7 @@ class Columns:
                 )
         self._times(batch, rows)
         if "order_id" in batch.arrays:
-            rows.id[:] = batch.integers("order_id")
+            rows.id[:] = self._numbers_of_rows(batch, ORDER in kinds)
         self._flags(batch, rows)
         self._sides(batch, rows)
         if DEPTH in kinds or ORDER in kinds:
@@ -147,6 +130,15 @@ class Columns:
         for kind in kinds:
             self._values(batch, rows, kind, floats)
         return rows
+
+    def _numbers_of_rows(self, batch: Batch, needed: bool) -> np.ndarray:
+        try:
+            return batch.integers("order_id")
+        except BadInput as e:
+            if needed:
+                raise
+            called = batch.names["order_id"]
+            raise Question(f"{e}, or leave it out by --columns '{called}='", renamed={called: ""}) from None
 
     def _numbers(self, batch: Batch, name: str) -> np.ndarray:
         """A column of prices or sizes. A double that holds a single-precision number means the decimal that stood there before."""
@@ -161,10 +153,11 @@ class Columns:
         noisy = held[~good]
         if len(noisy):
             single = values[noisy].astype(np.float32)
-            exact = single.astype(np.float64) == values[noisy]
+            exact = np.flatnonzero(single.astype(np.float64) == values[noisy])
+            meant = pa.array(single[exact]).cast(pa.string()).cast(pa.float64()).to_numpy()
+            self.count("single_precision_values", meant != values[noisy[exact]])
             values = values.copy()
-            values[noisy[exact]] = pa.array(single[exact]).cast(pa.string()).cast(pa.float64()).to_numpy()
-            self.count("single_precision_values", exact)
+            values[noisy[exact]] = meant
         step = self._r.steps.get("tick" if name in _ALL_PRICES else "lot")
         if step is not None:
             num, den = fraction(step)
@@ -246,18 +239,20 @@ class Columns:
         return told[0]
 
     def _no_book(self, batch: Batch) -> None:
-        """Ask where rows of price, size and side are not plainly trades: a book's sides are bid and ask, and 0 removes a level."""
+        """Ask where rows of price, size and side are not plainly trades: a book's sides are bid and ask, 0 removes a level, and other columns
+        or the file's name may speak of it."""
         texts, which = batch.texts("side")
         low = [text.lower() for text in texts]
-        books = np.array([text in ("bid", "ask") for text in low])[which]
-        if {"b", "a"} <= set(low):
-            books |= np.array([text in ("a", "b") for text in low])[which]
-        sided = np.array([text not in ("", "0", "none", "n") for text in low])[which]
-        if books.any() or (sided & (batch.numbers("size") == 0)).any():
-            k = int(np.flatnonzero(books if books.any() else sided & (batch.numbers("size") == 0))[0])
-            what = f"side {texts[which[k]]}" + ("" if books.any() else " and size 0")
+        letters = {"a", "b"} if not {"s", "n"} & set(low) else set()
+        books = np.array([text in ({"bid", "ask"} | letters) for text in low])[which]
+        sided = np.array([_SIDES.get(text, 0) != 0 for text in low])[which]
+        removed = sided & (batch.numbers("size") == 0)
+        words = {*map(plain, batch.unread), *re.split(r"[-_ .]", batch.path.name.lower())} & _BOOKS
+        if books.any() or removed.any() or (words and sided.any()):
+            k = int(np.flatnonzero(books if books.any() else removed if removed.any() else sided)[0])
+            why = f"side {texts[which[k]]}" + (" and size 0" if removed[k] else "")
             raise Question(
-                f"{batch.path}: whether its rows are trades or levels of a book is not said, row {batch.base + k + 1} has {what}: add "
+                f"{batch.path}: whether its rows are trades or levels of a book is not said, row {batch.base + k + 1} has {why}: add "
                 f"--kind depth (size is what stands there, 0 removes it) or --kind trade, or a column kind", {"--kind": "depth"},
             )  # fmt: skip
 
@@ -269,36 +264,15 @@ class Columns:
         if times.unit:
             self.infer(f"ts_event in {times.unit}")
         if times.dates and (rows.kind != BAR).any():
-            raise _without_clock(batch, f"a {KIND_NAMES[int(rows.kind[rows.kind != BAR][0])]} needs")
+            raise without_clock(batch, f"a {KIND_NAMES[int(rows.kind[rows.kind != BAR][0])]} needs")
         recv = None
         if "ts_recv" in batch.arrays:
             recv = batch.times("ts_recv", self._r.timezone, self._r.date_order).ns
         if (rows.kind == BAR).any():
-            self._intervals(batch, rows, times)
+            place_bars(batch, rows, times, self, self._r)
         rows.ts_recv[:] = rows.ts_event if recv is None else np.where(recv == 0, rows.ts_event, recv)
         if recv is None or not recv.all():
             self.infer("ts_recv")
-
-    def _intervals(self, batch: Batch, rows: np.recarray, times: Times) -> None:
-        """Bars: the index of their interval as side, -1 where nobody said it, and the time of their close."""
-        bars = rows.kind == BAR
-        if "interval" in batch.arrays:
-            try:
-                ns = batch.codes("interval", self._interval, "a duration such as 300s, 5m, 1h or 1d")
-            except BadInput as e:
-                called = batch.names["interval"]
-                raise Question(
-                    f"{e}, or leave it out by --columns '{called}=' and say --interval", renamed={called: ""}
-                ) from None
-        else:
-            ns = np.full(len(rows), self._r.interval_ns)
-        self._labels(batch, times, int(ns[bars].min()))
-        if self._r.label == "open":
-            rows.ts_event[bars] += ns[bars]
-        for length in np.unique(ns[bars]).tolist():
-            if len(self.intervals) == 62 and length not in self.intervals:
-                raise BadInput(f"{batch.path}: more than 62 lengths of bars: import them apart")
-            rows.side[bars & (ns == length)] = self.interval_code(length) if length else -1
 
     def interval_code(self, length: int) -> int:
         """The number of an interval, a new one where it has none."""
@@ -308,36 +282,6 @@ class Columns:
     def label_open(self) -> bool:
         """Whether bars' times in the files are those of their starts."""
         return self._r.label == "open"
-
-    def _labels(self, batch: Batch, times: Times, shortest: int) -> None:
-        """Ask what the times of bars are, where they cannot be what is said of them, or nothing is. `shortest` 0: not known."""
-        called, label = batch.names["ts_event"], self._r.label
-        if times.dates and 0 < shortest < DAY_NS:
-            raise _without_clock(batch, f"bars of {_length(shortest)} need")
-        daily = (times.dates or times.midnights) and (shortest == 0 or shortest >= DAY_NS) and len(times.ns) > 0
-        if daily and label != "open" and (times.dates or self._r.sessions):
-            what = "dates, each the day that a bar is of" if times.dates else "midnights, when no session ends"
-            raise Question(f"{batch.path}: {called} holds {what}, not the time of its end: add --label open", {"--label": "open"})
-        if label is None and (called.strip().lower() != "ts_event" or (daily and times.naive and shortest)):
-            start = "open" in called.lower() or "start" in called.lower() or daily
-            raise Question(
-                f"{batch.path}: whether {called} is the time of a bar's start or of its end is not said: add "
-                f"--label open or --label close", {"--label": "open" if start or "close" not in called.lower() else "close"},
-            )  # fmt: skip
-
-    def _interval(self, text: str) -> int | None:
-        if not text:
-            return self._r.interval_ns
-        try:
-            if text.isdigit():
-                return int(text) if int(text) >= _NS_AT_LEAST else None
-            found = _DURATION.fullmatch(text)
-            if found is None:
-                return duration_ns(text)
-            count, unit = found.groups()
-            return duration_ns((count or "1") + _UNITS[unit if unit == "M" else unit.lower()])
-        except (ValueError, KeyError):
-            return None
 
     def _flags(self, batch: Batch, rows: np.recarray) -> None:
         trades = rows.kind == TRADE
@@ -445,7 +389,8 @@ class Columns:
             if i >= 0:
                 i = left[i]
                 what = "prices" if unit == "tick" else "sizes"
-                step = "0.01" if unit == "tick" and values[i] >= 1 else "0.00000001"
+                wished = "0.01" if unit == "tick" and values[i] >= 1 else "0.00000001"
+                step = step_to_round_to(float(np.abs(values).max()), wished)
                 raise Question(
                     f"{batch.path} row {batch.base + int(at[i]) + 1}: {symbols[codes[i]]}: {name} {float(values[i])!r} needs more than eight "
                     f"decimals or thirteen digits, so that no {unit} can be inferred: round the values, as by --round-{what} {step}",
@@ -479,48 +424,3 @@ class Columns:
         """Add the rows in `where` to an anomaly."""
         if n := int(np.count_nonzero(where)):
             self.anomalies[what] += n
-
-
-def _without_clock(batch: Batch, who: str) -> BadInput:
-    """What to say of a column of dates that has to hold times."""
-    called = batch.names["ts_event"]
-    text = f"{batch.path}: {called} holds dates without a time of day, which {who}: "
-    clock = next((name for name in batch.unread if plain(name) == "time"), None)
-    if clock is None:
-        return BadInput(text + "name the column that holds it time, and this one date, by --columns")
-    return Question(
-        text + f"read it with {clock}, as in --columns '{called}=date,{clock}=time'", renamed={called: "date", clock: "time"}
-    )
-
-
-def read_instruments(path: Path) -> dict[str, dict[str, object]]:
-    """What a TOML file says of each symbol: tables named by it, holding fields of `Instrument`. Raises `BadInput`.
-
-    ``[AAPL]`` then ``tick_size = "0.01"``, ``lot_size = "1"``, ``currency = "USD"``...; what is not said is inferred or the default.
-    """
-    try:
-        told = msgspec.toml.decode(path.read_bytes(), type=dict[str, dict[str, object]])
-    except (OSError, ValueError) as e:
-        raise BadInput(
-            f"{path}: cannot be read as instruments ({e}): a table a symbol, such as [AAPL] tick_size = '0.01'"
-        ) from None
-    known = [name for name in Instrument.__struct_fields__ if name != "symbol"]
-    for symbol, fields in told.items():
-        _check_fields(path, symbol, fields, known)
-        make_instrument(symbol, {"tick_size": "0.01", **fields}, str(path))
-    return told
-
-
-def make_instrument(symbol: str, fields: dict[str, object], where: str) -> Instrument:
-    """An `Instrument` of fields as they stand in a file. Raises `BadInput`, naming `where`."""
-    try:
-        return msgspec.convert({"symbol": symbol, **fields}, Instrument)
-    except msgspec.ValidationError as e:
-        raise BadInput(f"{where}: {symbol}: {e}: correct it") from None
-
-
-def _check_fields(path: Path, symbol: str, fields: dict[str, object], known: Collection[str]) -> None:
-    for name in fields:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise BadInput(f"{path}: {symbol}: no field {name!r}, expected one of {', '.join(near or known)}: correct it")

@@ -43,6 +43,9 @@ _PAIR = re.compile(r"\('([^']*)', '([^']*)'\)")
 _FIELDS = frozenset(("open", "high", "low", "close", "adj_close", "volume", "dividends", "stock_splits", "capital_gains"))
 
 
+MOST_NAMED = 12  #: columns that an error names, or leaves out one by one
+
+
 class Wanted(NamedTuple):
     """Columns to read, by their position in the file: what each is, and how the file calls it; of one symbol where several stand side by
     side, else None."""
@@ -128,7 +131,11 @@ def _unknown(path: Path, called: Sequence[str], unknown: Sequence[int], taken: s
                 to = "ts_event"
             renamed[name] = "" if to in taken else to
             taken |= {to} - {""}
-    what = ", ".join(f"{n!r}" for n in names)
+    what = ", ".join(f"{n!r}" for n in names[:MOST_NAMED]) + (
+        f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    )
+    if list(renamed.values()).count("") > MOST_NAMED:
+        renamed = {n: to for n, to in renamed.items() if to} | {"*": ""}
     said = ",".join(f"{n}={to}" for n, to in renamed.items())
     near = next((f", the nearest expected is {to}" for to in renamed.values() if to), "") if len(names) == 1 else ""
     return Question(

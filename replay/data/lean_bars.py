@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from replay.data.canonical import assemble
-from replay.data.columns import Columns, Reading
+from replay.data.columns import Columns
 from replay.data.lean import CRYPTO, EQUITY, SCALE, asset_of, find
+from replay.data.reading import Reading
 from replay.data.session import Session
 from replay.data.tables import Batch
 from replay.data.times import NEW_YORK, SECOND, ns_of

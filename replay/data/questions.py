@@ -28,7 +28,8 @@ class Question(BadInput):
 def ask_together(first: Question, attempt: Callable[[dict[str, str | None], dict[str, str]], None]) -> Question:
     """`first` and whatever `attempt` would ask next, once it has an answer, as one question.
 
-    `attempt` gets the options and names gathered so far and raises the next `BadInput`. One that no option answers ends the list.
+    `attempt` gets the options and names gathered so far and raises the next `BadInput`. One that no option answers ends the list, and there is
+    no answer to all of them.
     """
     texts, options, renamed = [str(first)], dict(first.options), dict(first.renamed)
     last: BadInput = first
@@ -42,10 +43,12 @@ def ask_together(first: Question, attempt: Callable[[dict[str, str | None], dict
                 break
             last = e
             path, sep, rest = str(e).partition(": ")
-            texts.append(rest if sep and path == named else str(e))
-            named = path if sep else named
+            again = sep and (path == named or path.startswith(f"{named} row "))
+            texts.append(f"{path[len(named) :]}: {rest}".lstrip(": ") if again else str(e))
+            named = named if again or not sep else path
             if isinstance(e, Question):
                 options |= e.options
                 renamed |= e.renamed
+    if not (isinstance(last, Question) and (last.options or last.renamed)):
+        options, renamed = {}, {}
     return Question("; ".join(texts), options, renamed)
-

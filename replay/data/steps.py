@@ -12,10 +12,9 @@ from fractions import Fraction
 import numpy as np
 
 CLOSE = 1e-9  #: relative distance at which a float64 is the decimal beside it
-NEAR = 0.01  #: and its most, in steps; or two roundings of a float64 where these are more
-WIDEST = 1e14  #: steps a float64 can count to that accuracy
+NEAR = 0.01  #: and its most, in steps
+WIDEST = 1e15  #: steps: a decimal of 15 digits is the only one that rounds to its float64
 MOST_DECIMALS = 8
-_ROUNDINGS = 2 * float(np.finfo(np.float64).eps)
 BORNE_OUT = 30  #: different values it takes to believe in a step that is not a power of ten, or is above the most it may be
 
 
@@ -29,7 +28,7 @@ def multiples(values: np.ndarray, num: np.ndarray | int, den: np.ndarray | int) 
     x = values * den / num
     whole = np.rint(x)
     far = np.abs(x)
-    good = (np.abs(x - whole) <= np.minimum(CLOSE * far, np.maximum(NEAR, _ROUNDINGS * far))) & (far < WIDEST)
+    good = ((np.abs(x - whole) <= np.minimum(CLOSE * far, NEAR)) | (whole * num / den == values)) & (far < WIDEST)
     return np.where(far < WIDEST, whole, 0).astype(np.int64), good
 
 
@@ -104,6 +103,16 @@ class Steps:
             self._common = np.r_[self._common, np.zeros(more, np.int64)]
             self._largest = np.r_[self._largest, np.zeros(more)]
             self._values += [set() for _ in range(more)]
+
+
+def step_to_round_to(largest: float, wished: str) -> str:
+    """The finest power of ten, from `wished` on, in which values up to `largest` can be counted with a digit to spare.
+
+    >>> step_to_round_to(2.3e7, "0.00000001"), step_to_round_to(150.0, "0.01")
+    ('0.000001', '0.01')
+    """
+    finest = Decimal(1).scaleb(Decimal(largest).adjusted() - 13)
+    return format(max(finest, Decimal(wished)), "f")
 
 
 def fraction(step: str) -> tuple[int, int]:
