@@ -322,7 +322,7 @@ def test_the_tapes_tables_say_what_a_print_may_do(tmp_path):
     pq.write_table(lists, tmp_path / "A.parquet")
     s = load(tmp_path / "A.parquet")
     may = (s.events["flags"] & ev.PRINT).tolist()
-    assert may == [ev.COUNTS | ev.FILLS, ev.COUNTS, 0, ev.PRINT, ev.PRINT] and s.manifest.anomalies == {"print_by_conditions": 3}
+    assert may == [ev.COUNTS, ev.COUNTS, 0, ev.PRINT, ev.PRINT] and s.manifest.anomalies == {"print_by_conditions": 3}
     assert print_flags(codes_of("@ $")) == ev.COUNTS
     quotes = write(tmp_path, "B.csv", f"ts_event,bid_px,bid_sz,ask_px,ask_sz,conditions\n{T},1,1,2,1,R\n")
     with pytest.raises(Question, match="conditions are read of trades only"):

@@ -19,7 +19,7 @@ from replay.events import COUNTS, FILLS, SETS_LAST
 #: B) is as ordinary a print on tape C as "@"
 NO_LAST = frozenset("CGHIMNPQRUVWZ479")
 NO_VOLUME = frozenset("MQ9")
-NO_FILL = frozenset("BCGHMNPQRUVWZ479")  #: prints at a price that is not the market's now
+NO_FILL = NO_LAST | {"B"}  #: prints at a price that is not the market's now, or of an odd lot, which no quote protects
 REGULAR = frozenset(" @ABDEFIKLOSTXY1568")  #: the rest of what the tapes say
 UNKNOWN = "?"  #: a code that no table names: its print counts as volume and does nothing else
 
@@ -33,7 +33,7 @@ def print_flags(conditions: Iterable[str], whole: bool = True) -> int:
     """What a print may do, by its sale conditions, the strictest of them; one that is not `whole`, whose price was rounded, sets no last
     price and fills no order.
 
-    >>> print_flags(["@"], True) == SETS_LAST | COUNTS | FILLS, print_flags(["@", "I"], True) == COUNTS | FILLS
+    >>> print_flags(["@"], True) == SETS_LAST | COUNTS | FILLS, print_flags(["@", "I"], True) == COUNTS
     (True, True)
     """
     said = set(conditions)

@@ -8,7 +8,7 @@ What a file holds, and what becomes of it:
   which means that there is no such side. Every quote row becomes one QUOTE, a crossed one too (the manifest counts those); a
   suspicious one is dropped (``dropped_suspicious_quote``), so that it never stands as the market.
 - A trade keeps its sale conditions, as a number, in `conditions`. A suspicious one counts as volume only, and so does one whose
-  price was not made in this market at this moment (`AWAY`). An odd lot does not set the last price. A market's official open or
+  price was not made in this market at this moment (`AWAY`). An odd lot sets no last price and fills no order. A market's official open or
   close is a summary, not a trade, and counts as nothing.
 - The recording does not say in which order quotes and trades of one millisecond happened. Here the trades go first: a print is then
   judged by the quote that stood before its millisecond, and no quote that may be its consequence can explain it (Lee and Ready).
@@ -40,7 +40,7 @@ from replay.data.manifest import Calendar, Source
 from replay.data.session import Session
 from replay.data.times import date_of, in_new_york, trading_day
 from replay.errors import BadInput
-from replay.events import COUNTS, FILLS, LAST, PRINT, QUOTE, TRADE, empty
+from replay.events import COUNTS, LAST, PRINT, QUOTE, TRADE, empty
 
 SCALE = 10_000  #: of prices of equities in the files
 EQUITY, CRYPTO = ("equity",), ("crypto", "cryptofuture")
@@ -235,7 +235,7 @@ def _trades(f: _File, divisor: int, anomalies: dict[str, int]) -> np.recarray:
     rows = _rows(f, TRADE)
     rows.a[:], rows.b[:], rows.c[:] = t["px"] // divisor, t["size"], t["conditions"]
     conditions, suspicious = t["conditions"], t["suspicious"] != 0
-    flags = np.where(conditions & ODD_LOT, COUNTS | FILLS, PRINT)
+    flags = np.where(conditions & ODD_LOT, COUNTS, PRINT)
     flags[suspicious | (conditions & AWAY != 0)] = COUNTS
     flags[conditions & OFFICIAL != 0] = 0
     rows["flags"] |= flags.astype(np.uint16)
