@@ -122,12 +122,12 @@ def import_canonical(
         tables, reader = begin(answers, renamed)
         for _, path, batches in tables:
             for batch in batches(lambda done, total: None):
-                settle(reader.rows(batch), path, reader, bool((said | answers)["--interval"]))
+                settle(_rows(reader, batch), path, reader, "option" if (said | answers)["--interval"] else "column")
                 break
 
     tables, reader = begin({}, {})
     try:
-        return assemble(tables, reader, name, calendar, market_hours_only, interval_ns > 0)
+        return assemble(tables, reader, name, calendar, market_hours_only, "option" if interval_ns else "column")
     except Question as e:
         raise ask_together(e, preview) from None
 
@@ -138,14 +138,14 @@ def assemble(
     name: str,
     calendar: str | None,
     market_hours_only: bool = False,
-    interval_stated: bool = False,
+    intervals: str = "form",
 ) -> Session:
     """The session of all `tables`, read by `reader`: the second half of `import_canonical`, for importers of files in other forms.
 
-    `interval_stated`: that of bars was, for all of them, by an option.
+    `intervals`: those of bars are said by an "option" for all of them, by a "column", or are certain by the "form" of the files.
     """
     with tempfile.TemporaryFile() as spool:
-        read = _read(tables, reader, spool, interval_stated)
+        read = _read(tables, reader, spool, intervals)
         if not sum(s.rows for s in read):
             raise BadInput(f"{tables[0][1]}: no rows, a session needs at least one event: check the files")
         raw = np.memmap(spool, EVENT, "r+").view(np.recarray)
@@ -206,17 +206,14 @@ def _check(names: dict[str, str], said: dict[str, str | None], calendar: str | N
         raise BadInput("--market-hours-only: which market's hours is not said: add --calendar, such as XNYS")
 
 
-def _read(tables: Sequence[Table], reader: Columns, spool: BinaryIO, interval_stated: bool) -> list[Source]:
+def _read(tables: Sequence[Table], reader: Columns, spool: BinaryIO, intervals: str) -> list[Source]:
     """Write the rows of all files to `spool`, one after the other, and count those that stand after a later one of their file."""
     sources, before = [], 0
     for called, path, batches in tables:
         n, latest, bars = 0, np.iinfo(np.int64).min, False
         with progress(f"reading {called}") as told:
             for batch in batches(told):
-                try:
-                    rows = reader.rows(batch)
-                except pa.ArrowException as e:
-                    raise BadInput(f"{path}: a column cannot be read ({str(e).splitlines()[0]}): check the file") from None
+                rows = _rows(reader, batch)
                 so_far = np.maximum.accumulate(np.append(latest, rows.ts_recv))
                 reader.count("rows_out_of_order", rows.ts_recv < so_far[:-1])
                 bars = bars or bool((rows.kind == BAR).any())
@@ -225,11 +222,18 @@ def _read(tables: Sequence[Table], reader: Columns, spool: BinaryIO, interval_st
         if bars:
             spool.flush()
             part = np.memmap(spool, EVENT, "r+", offset=before * EVENT.itemsize, shape=n).view(np.recarray)
-            settle(part, path, reader, interval_stated)
+            settle(part, path, reader, intervals)
         before += n
         sources.append(Source(called, sha256_of_file(path), n))
     spool.flush()
     return sources
+
+
+def _rows(reader: Columns, batch: Batch) -> np.recarray:
+    try:
+        return reader.rows(batch)
+    except pa.ArrowException as e:
+        raise BadInput(f"{batch.path}: a column cannot be read ({str(e).splitlines()[0]}): check the file") from None
 
 
 def _where(tables: Sequence[Table], read: Sequence[Source], k: int) -> str:

@@ -23,6 +23,7 @@ HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
 NIGHT = 6 * HOUR  #: distances above it may be those of a closed market
 TOLD_BY = 4  #: distances that it takes to take their word for an interval
 SHARE = 4  #: bars closer than they are long, above one in so many distances: they are shorter
+PROOF = 1000  #: odds against bars that are missing leaving only multiples of a longer interval
 
 
 def told(times: np.ndarray) -> int:
@@ -45,10 +46,10 @@ def told(times: np.ndarray) -> int:
     return least if fits and 2 * int(at_least.sum()) >= len(gaps) and at_least.sum() >= 2 else 0
 
 
-def settle(rows: np.recarray, path: Path, reader: Columns, stated: bool) -> None:
+def settle(rows: np.recarray, path: Path, reader: Columns, said_by: str) -> None:
     """In place: the intervals of the bars of one file that nobody said, and their closes; and hold those that were said against the rows.
 
-    `stated`: they were by ``--interval``, not by a column. Raises `Question` or `BadInput`.
+    `said_by`: "option" or "column"; those of a "form" are certain. Raises `Question` or `BadInput`.
     """
     bars = np.flatnonzero(rows.kind == BAR)
     if not len(bars):
@@ -61,9 +62,9 @@ def settle(rows: np.recarray, path: Path, reader: Columns, stated: bool) -> None
         symbol = reader.names[key >> 8]
         times = np.unique(rows.ts_event[mine])
         length = lengths.get((key & 255) - 1, 0)
-        if length:
-            _hold(path, symbol, times, length, reader, stated)
-        else:
+        if length and said_by != "form":
+            _hold(path, symbol, times, length, reader, said_by == "option")
+        elif not length:
             _infer(rows, mine, path, symbol, times, reader)
 
 
@@ -88,7 +89,8 @@ def _hold(path: Path, symbol: str, times: np.ndarray, length: int, reader: Colum
     gaps = np.diff(times)
     close = gaps < (length if length < DAY else length - HOUR)
     found = told(times)
-    if SHARE * int(close.sum()) > len(gaps) or found > length:
+    longer = found > length and (found / length) ** min(len(gaps), 64) >= PROOF
+    if SHARE * int(close.sum()) > len(gaps) or longer:
         seen = length_text(found or int(gaps.min()))
         text = f"{path}: {symbol}: rows are {seen} apart, its bars are said to be of {length_text(length)}: "
         if not stated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from replay.errors import BadInput
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".arrow", ".feather")
 BATCH = 1 << 18  #: rows
+_DELIMITERS = ",;\t|"
 NOTHING = pa.array(["nan", "NaN", "NaT", "null", "NULL", "None", "NA", "N/A"])
 
 
@@ -207,7 +209,7 @@ def read_table(path: Path, names: dict[str, str], told: Callable[[int, int], Non
             yield from _csv(path, names, told)
         else:
             yield from _arrow(path, names, told)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error) as e:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as e:
         raise BadInput(f"{path}: cannot be read ({_line(e)}): check the file") from None
 
 
@@ -299,8 +301,9 @@ def _csv_head(path: Path) -> _Head:
         lines = [f.readline(1 << 20).decode("utf-8-sig", "strict" if k == 0 else "replace") for k in range(12)]
     if not any(line.strip() for line in lines):
         raise BadInput(f"{path}: cannot be read (Empty CSV file): check the file")
-    at = next(k for k, line in enumerate(lines) if line.strip() and not line.startswith("#"))
-    delimiter = max(",;\t|", key=lambda d: (lines[at] + lines[at + 1] if at + 1 < len(lines) else lines[at]).count(d))
+    at = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    told_by = lines[at] if any(d in lines[at] for d in _DELIMITERS) else "".join(lines[at : at + 2])
+    delimiter = max(_DELIMITERS, key=told_by.count)
     rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
     if len(rows[at]) == 1 and at + 1 < len(rows) and len(rows[at + 1]) > 3:
         at += 1  # a banner
