@@ -413,6 +413,28 @@ def test_trades_of_overlapping_files_are_there_once(tmp_path):
     assert int(s.events.b.sum()) == sum(range(1, 31))
 
 
+@pytest.mark.parametrize("kind", ["trade", "quote"])
+def test_overlapping_files_whose_rows_have_no_number_are_refused(tmp_path, kind):
+    head, row = ("price,size", "10.0,1") if kind == "trade" else ("bid_px,bid_sz,ask_px,ask_sz", "10,1,11,1")
+    parts = [f"ts_event,{head}\n" + "".join(f"{T + k},{row}\n" for k in range(lo, lo + 20)) for lo in (0, 10, 19)]
+    for y, text in zip((2025, 2026), parts[:2], strict=True):
+        write(tmp_path, f"over/A_{y}.csv", text)
+    with pytest.raises(BadInput, match=f"its {kind} rows of A begin at .* before those of .* end"):
+        load(tmp_path / "over", symbol="A")
+    write(tmp_path, "after/A_2025.csv", parts[0])
+    write(tmp_path, "after/A_2026.csv", parts[2])
+    assert load(tmp_path / "after", symbol="A").manifest.counts == {kind: 40}
+
+
+def test_flags_of_other_vendors_are_no_flags_of_ours(tmp_path):
+    path = write(tmp_path, "A.csv", f"ts_event,price,size,flags\n{T},1,1,130\n")
+    with pytest.raises(
+        Question, match="row 1: flags must be bits of replay.events, got 130: correct them, or leave them out"
+    ) as e:
+        load(path)
+    assert load(path, columns=e.value.renamed).events["flags"][0] == ev.PRINT | ev.LAST
+
+
 # --- values ------------------------------------------------------------------------------------------------------------------
 def test_steps_of_several_files_are_one_or_refused(tmp_path):
     row = BARS + "{},{},{},{},{},{}\n"

@@ -31,6 +31,7 @@ the folder for temporary files, mapped into memory; apart from them ~40 bytes of
 from __future__ import annotations
 
 import difflib
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,7 @@ from replay.data.steps import WIDEST, Steps, fraction, multiples, step_to_round_
 from replay.data.tables import Batch, find_tables, read_table, sha256_of_file
 from replay.data.times import utc_text
 from replay.errors import BadInput
-from replay.events import BAR, EVENT
+from replay.events import BAR, DEPTH, EVENT, KIND_NAMES, ORDER, QUOTE, TRADE
 from replay.progress import progress
 from replay.trader.specs import duration_ns
 
@@ -97,13 +98,13 @@ def import_canonical(
     - `calendar`: an exchange's name (``XNYS``); `market_hours_only` drops what lies outside its hours;
     - `instruments`: a TOML file, a table a symbol, with fields of `Instrument`.
     """
-    paths = find_tables(sources)
     said = {
         "--timezone": timezone, "--label": label, "--kind": kind, "--date-order": date_order, "--price-unit": price_unit, "--round-prices": round_prices,
         "--round-sizes": round_sizes, "--interval": f"{interval_ns}ns" if interval_ns else None,
     }  # fmt: skip
-    stated = {} if instruments is None else read_instruments(instruments)
     _check(columns or {}, said, calendar, market_hours_only)
+    paths = find_tables(sources)
+    stated = {} if instruments is None else read_instruments(instruments)
     owners = sources_of(paths)
     sessions = calendar is not None and not calendar.startswith("24")
 
@@ -150,7 +151,7 @@ def assemble(
             raise BadInput(f"{tables[0][1]}: no rows, a session needs at least one event: check the files")
         raw = np.memmap(spool, EVENT, "r+").view(np.recarray)
     names = reader.names
-    _check_days(tables, read, raw, reader)
+    _check_files(tables, read, raw, reader)
     drop_trades(raw, reader.anomalies)
     lengths = sorted(reader.intervals)
     hours = None
@@ -245,24 +246,48 @@ def _where(tables: Sequence[Table], read: Sequence[Source], k: int) -> str:
     raise AssertionError("no such row")
 
 
-def _check_days(tables: Sequence[Table], read: Sequence[Source], raw: np.recarray, reader: Columns) -> None:
-    """Files of one symbol by their names, told apart by dates alone: each has to be of its dates, or a date is that of an expiry."""
+def _check_files(tables: Sequence[Table], read: Sequence[Source], raw: np.recarray, reader: Columns) -> None:
+    """Files that give one symbol have to be parts of one recording. Raises `BadInput`."""
     starts = dict(zip((path for _, path, _ in tables), np.cumsum([0, *(s.rows for s in read)]).tolist(), strict=False))
-    rows = {path: s.rows for (_, path, _), s in zip(tables, read, strict=True)}
+    ends = {path: starts[path] + s.rows for (_, path, _), s in zip(tables, read, strict=True)}
     for (_, symbol), files in reader.files.items():
-        spans = {path: days_of(path) for path in files}
-        if len(set(spans.values())) < 2:
-            continue
-        for path, span in spans.items():
-            if span is None or not rows[path]:
-                continue
-            times = raw.ts_event[starts[path] : starts[path] + rows[path]]
-            low, high = (np.datetime64(day, "ns").astype(np.int64) for day in span)
+        parts = {path: raw[starts[path] : ends[path]] for path in files if ends[path] > starts[path]}
+        if len(parts) > 1:
+            if not reader.symbol_stated:
+                _check_days(symbol, parts)
+            _check_overlaps(symbol, parts)
+
+
+def _check_days(symbol: str, parts: dict[Path, np.recarray]) -> None:
+    """Told apart by dates in their names, each has to be of its dates: or a date is that of an expiry, and they are several contracts."""
+    spans = {path: days_of(path) for path in parts}
+    for path, span in spans.items():
+        if len(set(spans.values())) > 1 and span is not None:
+            times = parts[path].ts_event
+            low, high = (int(np.datetime64(day, "ns").astype(np.int64)) for day in span)
             if times.min() < low - DAY_NS or times.max() > high + 3 * DAY_NS:
                 raise BadInput(
                     f"{path}: by its name it holds {symbol} of {span[0]}, but its rows are of {utc_text(int(times.min()))} to "
-                    f"{utc_text(int(times.max()))}, and {len(files) - 1} more files are {symbol}: where these are several contracts, add a "
+                    f"{utc_text(int(times.max()))}, and {len(parts) - 1} more files are {symbol}: where these are several contracts, add a "
                     f"column symbol, or import them apart with --symbol"
+                )
+
+
+def _check_overlaps(symbol: str, parts: dict[Path, np.recarray]) -> None:
+    """Rows that no number tells apart must not be of the same time in two files: nobody knows which of them are there twice."""
+    for kind in (TRADE, QUOTE, DEPTH, ORDER):
+        spans = []
+        for path, rows in parts.items():
+            mine = np.flatnonzero(rows.kind == kind)
+            if len(mine) and not (kind == TRADE and rows.id[mine].all()):
+                times = rows.ts_event[mine]
+                spans.append((int(times.min()), int(times.max()), path))
+        spans.sort()
+        for (_, end, one), (start, _, other) in itertools.pairwise(spans):
+            if start < end:
+                raise BadInput(
+                    f"{other}: its {KIND_NAMES[kind]} rows of {symbol} begin at {utc_text(start)}, before those of {one} end: the same rows twice, or "
+                    f"those of two sources: leave one file out, or add a column symbol"
                 )
 
 

@@ -29,7 +29,25 @@ from replay.data.reading import Reading
 from replay.data.steps import MOST_DECIMALS, Steps, fraction, multiples, step_to_round_to
 from replay.data.tables import Batch
 from replay.errors import BadInput
-from replay.events import ADD, BAR, CANCEL, CLEAR, DEPTH, FILL, KIND_NAMES, MODIFY, ORDER, PRINT, QUOTE, SET, TRADE, empty
+from replay.events import (
+    ADD,
+    BAR,
+    CANCEL,
+    CLEAR,
+    DEPTH,
+    FILL,
+    GAP,
+    KIND_NAMES,
+    LAST,
+    MODIFY,
+    ORDER,
+    PRINT,
+    QUOTE,
+    SET,
+    SNAPSHOT,
+    TRADE,
+    empty,
+)
 
 #: per kind: the column behind each word of a row, prices and sizes apart
 PRICES = {
@@ -51,6 +69,7 @@ NEEDS[DEPTH] |= {"side"}
 NEEDS[ORDER] |= {"side", "action", "order_id"}
 UNFLAGGED = 1 << 15  #: in a row's flags, while its message's end is still to be found
 
+_FLAGS = LAST | SNAPSHOT | PRINT | GAP  #: those of market data
 _ALL_PRICES = frozenset(name for words in PRICES.values() for name in words.values())
 _SINGLE = 1e7  #: above it a single-precision number has no decimals to be wrong in
 _RAW_AT_LEAST = 1e9  #: prices that are all whole and above it may be integers of 1e-9
@@ -90,7 +109,7 @@ class Columns:
         self.intervals: dict[int, int] = {}
         self.anomalies: Counter[str] = Counter()
         self.inferred: list[str] = []
-        self.files: dict[tuple[str, str], dict[Path, None]] = {}  # of a symbol taken from files' names
+        self.files: dict[tuple[str, str], dict[Path, None]] = {}  # of a symbol that no column names
         self.prices = Steps(Decimal("0.01"), decimal_only=False)
         self.sizes = Steps(Decimal(1), decimal_only=True)
         self._told: dict[int, dict[str, object]] = {}
@@ -197,11 +216,11 @@ class Columns:
             codes = [self._code((venues[p % len(venues)], names[p // len(venues)])) for p in pairs.tolist()]
             return np.array(codes, np.uint32)[row]
         if self._r.symbol is not None:
-            venues, at = self._venues(batch, venue_of(source))
-            return np.array([self._code((v, self._r.symbol)) for v in venues], np.uint32)[at]
-        name = symbol_of(batch.path)
+            name, source = self._r.symbol, venue_of(source)
+        else:
+            name = symbol_of(batch.path)
+            self.infer(f"{name}.symbol")
         venues, at = self._venues(batch, source)
-        self.infer(f"{name}.symbol")
         for v in venues:
             self.files.setdefault((v, name), {})[batch.path] = None
         return np.array([self._code((v, name)) for v in venues], np.uint32)[at]
@@ -279,6 +298,11 @@ class Columns:
         return self.intervals.setdefault(length, len(self.intervals))
 
     @property
+    def symbol_stated(self) -> bool:
+        """Whether all rows are of one symbol because somebody said so."""
+        return self._r.symbol is not None
+
+    @property
     def label_open(self) -> bool:
         """Whether bars' times in the files are those of their starts."""
         return self._r.label == "open"
@@ -287,9 +311,11 @@ class Columns:
         trades = rows.kind == TRADE
         if "flags" in batch.arrays:
             flags = batch.integers("flags")
-            wrong = np.flatnonzero((flags < 0) | (flags >= UNFLAGGED))
+            wrong = np.flatnonzero((flags < 0) | (flags & ~_FLAGS != 0))
             if len(wrong):
-                raise batch.refusal(int(wrong[0]), f"flags must be bits of replay.events, got {flags[wrong[0]]}: correct them")
+                called, k = batch.names["flags"], int(wrong[0])
+                text = f"{batch.path} row {batch.base + k + 1}: flags must be bits of replay.events, got {flags[k]}: correct them, or leave them "
+                raise Question(f"{text}out by --columns '{called}='", renamed={called: ""})
             rows["flags"] = flags
         else:
             rows["flags"] = np.where(trades, PRINT | UNFLAGGED, UNFLAGGED)
