@@ -5,6 +5,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
@@ -440,3 +441,30 @@ def test_recorded_bars_are_all_there(folder, minutes, given):
         closes = [x[4] for x in sorted(plain)]
         rows = s.events[(s.events.kind == ev.BAR) & (s.events.instrument == k)]
         assert [float(s.instruments[k].price(px)) for px in rows.d.tolist()] == [float(x) for x in closes]
+        assert float(s.instruments[k].qty(int(rows.id.sum()))) == pytest.approx(sum(float(x[5]) for x in plain))
+        stamps = pd.to_datetime(sorted(x[0] for x in plain)).tz_localize(given["timezone"]).as_unit("ns").asi8
+        assert (rows.ts_event - stamps == minutes * 60 * S * (given["label"] == "open")).all()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("file", "column", "unit", "given"),
+    [
+        ("crypto_bars_nautilus/tests/test_data/btc-perp-20211231-20220201_1m.csv", "timestamp", None, {"timezone": "UTC", "round_sizes": "0.00001"}),
+        ("vix_daily/data/vix-daily.csv", "DATE", None, {"timezone": "UTC"}),
+        ("oracles_lorentzian/tests/parity/baselines/pine_oanda_eurusd_1d_full_history.csv", "time", "s", {}),
+        ("crypto_perp_funding_freqtrade/tests/testdata/futures/XRP_USDT_USDT-5m-futures.feather", "date", None, {}),
+    ],
+)  # fmt: skip
+def test_recorded_files_as_pandas_reads_them(file, column, unit, given):
+    path = recording(file)
+    want = pd.read_feather(path) if path.suffix == ".feather" else pd.read_csv(path)
+    s = load(path, label="open", columns={column: "ts_event", "*": ""}, **given)
+    times = pd.DatetimeIndex(pd.to_datetime(want[column], unit=unit)).as_unit("ns").asi8
+    rows, (i,), (length,) = s.events[s.events.kind == ev.BAR], s.instruments, s.manifest.bar_intervals_ns
+    assert (rows.ts_event == times + length).all() and len(rows) == len(want)
+    want.columns = want.columns.str.lower()
+    for word, name in zip("abcd", ("open", "high", "low", "close"), strict=True):
+        assert np.abs(rows[word] * float(i.tick_size) - want[name]).max() < 1e-9
+    if "volume" in want:
+        assert float(i.qty(int(rows.id.sum()))) == pytest.approx(want["volume"].sum())
