@@ -2,8 +2,10 @@
 
 import gzip
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
@@ -200,12 +202,22 @@ def test_every_format_gives_the_same_rows(tmp_path):
         ("2026-03-02 09:30:00.000000001-05:00", 1),
         (str(T), 0),
         ("2026-03-02 09:30", 0),
-        ("2026-03-02", -9.5 * 3600 * S),
+        ("20260302 093000", 0),
+        ("2026.03.02 09:30:00.5", S // 2),
+        ("2026/3/2 9:30", 0),
+        ("3/2/2026 9:30", 0),
+        ("2-Mar-26 09:30", 0),
+        ("2026-03-02 14:30 UTC", 0),
+        (str(T // S), 0),
+        (str(T // 10**6), 0),
+        (str(T // 1000), 0),
+        ("1772461800.25", S // 4),
+        ("20260302093000", 0),
     ],
 )
 def test_times(tmp_path, text, ns):
     path = csv(tmp_path, f"ts_event,price,size\n{text},1.5,1\n")
-    assert load(path, timezone="America/New_York").events.ts_event[0] == T + ns
+    assert load(path, timezone="America/New_York", date_order="mdy").events.ts_event[0] == T + ns
 
 
 def test_a_batch_boundary_is_none(tmp_path, monkeypatch):
@@ -250,16 +262,16 @@ def test_instruments_are_stated_in_part(tmp_path):
         ("ts_event,price,size\n", {}, "no rows, a session needs at least one event"),
         ("price,size\n1,1\n", {}, "no column ts_event, the file has price, size"),
         (f"date,price,size\n{T},1,1\n", {}, "unknown column 'date', the nearest expected is ts_event"),
-        (f"ts_event,Price,size\n{T},1,1\n", {}, "unknown column 'Price', the nearest expected is price: rename it by --columns 'Price=price'"),
+        (f"ts_event,px,size\n{T},1,1\n", {}, "unknown column 'px', the nearest expected is price: .* --columns 'px=price'"),
         (f"ts_event,price\n{T},1\n", {}, "no column size, which a trade needs"),
-        (f"ts_event,open,high,low,close\n{T},1,1,1,1\n", {"interval_ns": S}, "no column volume, which a bar needs"),
+        (f"ts_event,open,high,low,volume\n{T},1,1,1,1\n", {"interval_ns": S}, "no column close, which a bar needs"),
         (f"ts_event,open,price,size\n{T},1,1,1\n", {}, "its columns are those of bar and trade: add a column kind"),
         (f"ts_event,symbol\n{T},A\n", {}, "its columns are those of no kind of row"),
         (f"ts_event,kind,price,size\n{T},trades,1,1\n", {}, "row 1: kind must be one of quote, trade, depth, order, bar, got 'trades'"),
         (f"ts_event,price,size\n{T},1,1\n{T},abc,1\n", {}, "row 2: price must be a number, got 'abc'"),
-        ("ts_event,price,size\n123,1,1\n", {}, "row 1: ts_event as an integer must be ns since 1970, got 123"),
-        ("ts_event,price,size\n03/02/2026,1,1\n", {}, "row 1: ts_event must be ISO text, all with a zone or all without"),
-        (f"ts_event,price,size\n{T},1,1\n2026-03-02,1,1\n", {}, "ts_event must be ISO text, all with a zone"),
+        ("ts_event,price,size\n123,1,1\n", {}, "row 1: ts_event as an integer must be s, ms, us or ns since 1970 .*, got 123"),
+        ("ts_event,price,size\nnoon,1,1\n", {}, "row 1: ts_event must be ISO text, all with a zone or all without"),
+        (f"ts_event,price,size\n{T},1,1\n2026-03-02,1,1\n", {}, "row 2: ts_event must be ISO text, all with a zone"),
         (f"ts_event,price,size\n{T},1,1\n,1,1\n", {}, "row 2: ts_event is missing"),
         ("ts_event,price,size\n2026-03-02,1,1\n", {}, "holds times without a zone, such as 2026-03-02 00:00:00: add --timezone"),
         ("ts_event,price,size\n2026-03-08 02:30,1,1\n", {"timezone": "America/New_York"}, "doesn't exist in timezone"),
@@ -269,7 +281,7 @@ def test_instruments_are_stated_in_part(tmp_path):
         (f"ts_event,price,size,side,action\n{T},1,1,bid,cancel\n", {}, "row 1: a level of depth is set"),
         (f"ts_event,price,size,side,action\n{T},1,1,,set\n", {}, "row 1: side must be bid or ask"),
         (BARS + f"{T},1,1,1,1,1\n{T + 60 * S},1,1,1,1,1\n", {}, "times are 60 s apart: add --interval"),
-        ("interval," + BARS + f"soon,{T},1,1,1,1,1\n", {}, "row 1: interval must be a duration such as 1m, 5m, 1h or 1d, got 'soon'"),
+        ("interval," + BARS + f"soon,{T},1,1,1,1,1\n", {}, "row 1: interval must be a duration such as 300s, 5m, 1h or 1d, got 'soon'"),
         (f"ts_event,symbol,price,size\n{T},,1,1\n", {}, "row 1: symbol must not be empty"),
         (f"ts_event,symbol,price,size\n{T},A,1,1\n", {"symbol": "B"}, "has a column symbol: leave --symbol out"),
         (f"ts_event,price,size\n{T},1.123456789012,1\n", {}, "row 1: AAPL: price 1.123456789012 needs more than eight decimals"),
@@ -297,7 +309,7 @@ def test_refused_files(tmp_path):
     pq.write_table(pa.table({"ts_event": [T], "price": [True], "size": [1.0]}), tmp_path / "b.parquet")
     for name, error in (
         ("nowhere.csv", "nothing is there"), ("empty", "holds no file that ends in .parquet"), ("x.parquet", "cannot be read"),
-        ("x.arrow", "cannot be read"), ("f.parquet", "its type is double"), ("b.parquet", "price must be a column of numbers, its type is bool"),
+        ("x.arrow", "cannot be read"), ("f.parquet", "row 1: ts_event as a number must be s, ms, us or ns since 1970"), ("b.parquet", "price must be a column of numbers, its type is bool"),
     ):  # fmt: skip
         with pytest.raises(BadInput, match=error):
             load(tmp_path / name)
@@ -391,7 +403,8 @@ def test_rows_come_back_as_they_were(tmp_path_factory, s):
     pq.write_table(table_of(s), folder / "x.parquet")
     toml = folder / "i.toml"
     toml.write_text('[AAA]\ntick_size = "0.01"\nlot_size = "0.001"\n[BBB]\ntick_size = "0.05"\nlot_size = "1"\n')
-    again = load(folder / "x.parquet", instruments=toml)
+    with mock.patch("replay.data.canonical.settle"):  # bars are drawn at times that no bars of their interval have
+        again = load(folder / "x.parquet", instruments=toml)
     held = sorted(set(s.events.instrument.tolist()))
     lengths = sorted({s.manifest.bar_intervals_ns[x] for x in s.events.side[s.events.kind == ev.BAR]})
     want = s.events.copy()
@@ -428,3 +441,30 @@ def test_recorded_bars_are_all_there(folder, minutes, given):
         closes = [x[4] for x in sorted(plain)]
         rows = s.events[(s.events.kind == ev.BAR) & (s.events.instrument == k)]
         assert [float(s.instruments[k].price(px)) for px in rows.d.tolist()] == [float(x) for x in closes]
+        assert float(s.instruments[k].qty(int(rows.id.sum()))) == pytest.approx(sum(float(x[5]) for x in plain))
+        stamps = pd.to_datetime(sorted(x[0] for x in plain)).tz_localize(given["timezone"]).as_unit("ns").asi8
+        assert (rows.ts_event - stamps == minutes * 60 * S * (given["label"] == "open")).all()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("file", "column", "unit", "given"),
+    [
+        ("crypto_bars_nautilus/tests/test_data/btc-perp-20211231-20220201_1m.csv", "timestamp", None, {"timezone": "UTC", "round_sizes": "0.00001"}),
+        ("vix_daily/data/vix-daily.csv", "DATE", None, {"timezone": "UTC"}),
+        ("oracles_lorentzian/tests/parity/baselines/pine_oanda_eurusd_1d_full_history.csv", "time", "s", {}),
+        ("crypto_perp_funding_freqtrade/tests/testdata/futures/XRP_USDT_USDT-5m-futures.feather", "date", None, {}),
+    ],
+)  # fmt: skip
+def test_recorded_files_as_pandas_reads_them(file, column, unit, given):
+    path = recording(file)
+    want = pd.read_feather(path) if path.suffix == ".feather" else pd.read_csv(path)
+    s = load(path, label="open", columns={column: "ts_event", "*": ""}, **given)
+    times = pd.DatetimeIndex(pd.to_datetime(want[column], unit=unit)).as_unit("ns").asi8
+    rows, (i,), (length,) = s.events[s.events.kind == ev.BAR], s.instruments, s.manifest.bar_intervals_ns
+    assert (rows.ts_event == times + length).all() and len(rows) == len(want)
+    want.columns = want.columns.str.lower()
+    for word, name in zip("abcd", ("open", "high", "low", "close"), strict=True):
+        assert np.abs(rows[word] * float(i.tick_size) - want[name]).max() < 1e-9
+    if "volume" in want:
+        assert float(i.qty(int(rows.id.sum()))) == pytest.approx(want["volume"].sum())

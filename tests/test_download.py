@@ -286,7 +286,8 @@ def test_what_is_between_ticks(tmp_path):
     from replay.collect.columns import table_of
     from replay.collect.parts import Parts
     from replay.data.canonical import assemble
-    from replay.data.columns import Columns, Reading
+    from replay.data.columns import Columns
+    from replay.data.reading import Reading
     from replay.live.disk import Disk
 
     parts, span = Parts(Disk(tmp_path / "parts")), A.Span(0, 1, "x")

@@ -61,7 +61,7 @@ def test_a_suspicious_quote_never_stands_as_the_market(tmp_path):
         ("1", 1, ev.COUNTS),
         ("20100200", 0, ev.COUNTS),
         ("4800", 0, ev.COUNTS),
-        ("80000000", 0, ev.COUNTS | ev.FILLS),
+        ("80000000", 0, ev.COUNTS),
         ("1000000", 0, 0),
     ],
 )
@@ -186,3 +186,9 @@ def test_several_symbols_and_days_add_up():
     assert rows == m.counts["quote"] + m.counts["trade"] + m.anomalies["dropped_suspicious_quote"] and m.counts["phase"] == 4
     assert len(m.sources) == 8 and all(len(x.sha256) == 64 for x in m.sources)
     assert m.levels == ("l1", "l1")
+
+
+def test_ticks_of_other_assets_are_not_read_as_stocks(tmp_path):
+    write(tmp_path / "crypto/coinbase/tick", "100,1836300,300,P,1,0\n", symbol="btcusd")
+    with pytest.raises(BadInput, match="LEAN ticks of crypto: of ticks only those of equity are read"):
+        import_lean(tmp_path / "crypto/coinbase/tick")

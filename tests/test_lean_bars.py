@@ -49,6 +49,37 @@ def test_days(tmp_path):
     assert s.events.ts_event[s.events.kind == ev.BAR].tolist() == [in_new_york(date_of("20131007", ""), 16)]
 
 
+def test_crypto_has_plain_prices_and_utc(tmp_path):
+    folder = tmp_path / "crypto/bybit/minute"
+    rows = "".join(f"{60_000 * k},17079.{k:02},17090.5,17070.25,17080.{k:02},1.5\n" for k in range(60))
+    write(folder, "btcusdt/20240102_trade.zip", rows, "20240102_btcusdt_minute_trade.csv")
+    s = import_lean_bars(folder)
+    s.check()
+    bars = s.events[s.events.kind == ev.BAR]
+    assert bars.ts_event[0] == 1_704_153_600 * S + 60 * S and s.manifest.calendar.name == "24/7" and len(bars) == 60
+    assert float(s.instruments[0].price(bars.a[1])) == 17079.01 and s.manifest.anomalies == {}
+    write(tmp_path / "crypto/bybit/daily", "btcusdt_trade.zip", "20240102 00:00,1.5,2,1,1.75,3\n", "btcusdt.csv")
+    s = import_lean_bars(tmp_path / "crypto/bybit/daily")
+    assert [i.symbol for i in s.instruments] == ["BTCUSDT"] and s.events.ts_event[s.events.kind == ev.BAR][0] == 1_704_240_000 * S
+
+
+@pytest.mark.parametrize(("folder", "said"), [
+    ("index/usa/minute", "LEAN bars of index: those of equity, crypto and cryptofuture are read"),
+    ("future/cme/minute", "LEAN bars of future"),
+    ("cryptofuture/binance/minute", "BTCUSD is settled in its coin"),
+    ("minute", "prices of equities are whole numbers, times 10,000, these are not"),
+])  # fmt: skip
+def test_prices_of_other_assets_are_not_read_as_stocks(tmp_path, folder, said):
+    write(
+        tmp_path / folder,
+        "btcusd/20240102_trade.zip",
+        "0,17079.5,17090.5,17070.25,17080.5,1.5\n",
+        "20240102_btcusd_minute_trade.csv",
+    )
+    with pytest.raises(BadInput, match=said):
+        import_lean_bars(tmp_path / folder)
+
+
 def test_refusals(tmp_path):
     with pytest.raises(BadInput, match="bars are expected in a folder second, minute, hour, daily"):
         import_lean_bars(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +37,19 @@ class Format(StrEnum):
     canonical = "canonical"
     lean = "lean"
     binance = "binance"
+
+
+class RowKind(StrEnum):
+    quote = "quote"
+    trade = "trade"
+    depth = "depth"
+    order = "order"
+    bar = "bar"
+
+
+class DateOrder(StrEnum):
+    mdy = "mdy"
+    dmy = "dmy"
 
 
 class Label(StrEnum):
@@ -71,10 +86,15 @@ def import_(
     out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
     format: Annotated[Format, typer.Option(help="What the sources hold.")] = Format.canonical,
     columns: Annotated[str | None, typer.Option(help="Names in the file and what they are: date=ts_event,Open=open; NAME= leaves a column out, *= all others.", show_default=False)] = None,
-    symbol: Annotated[str | None, typer.Option(help="The symbol of all rows; else the column symbol, or the file's name up to the first _ or dot.", show_default=False)] = None,
+    symbol: Annotated[str | None, typer.Option(help="The symbol of all rows; else the column symbol, or the file's name less intervals, dates and kinds.", show_default=False)] = None,
     timezone: Annotated[str | None, typer.Option(help="Of times without one: America/New_York, UTC.", show_default=False)] = None,
-    interval: Annotated[str | None, typer.Option(help="How long the bars are: 1m, 5m, 1h, 1d; else the column interval.", show_default=False)] = None,
+    interval: Annotated[str | None, typer.Option(help="How long the bars are: 1m, 5m, 1h, 1d; else the column interval, or what the rows tell.", show_default=False)] = None,
     label: Annotated[Label | None, typer.Option(help="Whether a bar's time is its start or its end; ts_event is its end.", show_default=False)] = None,
+    kind: Annotated[RowKind | None, typer.Option(help="What the rows are, where their columns do not tell.", show_default=False)] = None,
+    date_order: Annotated[DateOrder | None, typer.Option(help="Of dates such as 1/2/2024, where the file does not tell.", show_default=False)] = None,
+    price_unit: Annotated[str | None, typer.Option(help="What 1 in a column of prices is worth: 1e-9 of raw integers.", show_default=False)] = None,
+    round_prices: Annotated[str | None, typer.Option(help="Round prices to this step, such as 0.01, which becomes the tick.", show_default=False)] = None,
+    round_sizes: Annotated[str | None, typer.Option(help="Round sizes and volumes to this step, which becomes the lot.", show_default=False)] = None,
     calendar: Annotated[str | None, typer.Option(help="Market hours, with holidays and early closes: XNYS, XLON, 24/7.", show_default=False)] = None,
     market_hours_only: Annotated[bool, typer.Option("--market-hours-only", help="Drop what lies outside the calendar's hours.")] = False,
     instruments: Annotated[Path | None, typer.Option(help="TOML file: a table a symbol with tick_size, lot_size, currency...", show_default=False)] = None,
@@ -93,8 +113,12 @@ def import_(
 
         replay import --format binance btcusdt_20230405.gz sessions/btcusdt
     """
-    of_canonical = (columns, symbol, timezone, interval, label, calendar, market_hours_only or None, instruments)
-    if format is not Format.canonical and any(option is not None for option in of_canonical):
+    of_canonical = {
+        "--columns": columns, "--symbol": symbol, "--timezone": timezone, "--interval": interval, "--label": label, "--kind": kind,
+        "--date-order": date_order, "--price-unit": price_unit, "--round-prices": round_prices, "--round-sizes": round_sizes, "--calendar": calendar,
+        "--market-hours-only": market_hours_only or None, "--instruments": instruments,
+    }  # fmt: skip
+    if format is not Format.canonical and any(value is not None for value in of_canonical.values()):
         raise BadInput(
             f"--format {format.value}: its files say themselves what they hold: leave all options but --symbols and --dates out"
         )
@@ -118,27 +142,62 @@ def import_(
         data = import_binance(sources[0], name=out.name)
     else:
         from replay.data.canonical import import_canonical
+        from replay.data.questions import Question
 
-        data = import_canonical(
-            sources,
-            name=out.name,
-            columns=_renamed(columns),
-            symbol=symbol,
-            timezone=timezone,
-            interval_ns=0 if interval is None else duration(interval, "--interval"),
-            label=None if label is None else label.value,
-            calendar=calendar,
-            market_hours_only=market_hours_only,
-            instruments=instruments,
-        )
+        renamed = _renamed(columns)
+        try:
+            data = import_canonical(
+                sources,
+                name=out.name,
+                columns=renamed,
+                symbol=symbol,
+                timezone=timezone,
+                interval_ns=0 if interval is None else duration(interval, "--interval"),
+                label=label,
+                kind=kind,
+                date_order=date_order,
+                price_unit=price_unit,
+                round_prices=round_prices,
+                round_sizes=round_sizes,
+                calendar=calendar,
+                market_hours_only=market_hours_only,
+                instruments=instruments,
+            )
+        except Question as e:
+            raise BadInput(f"{e}{_again(sources, out, of_canonical, renamed, e.options, e.renamed)}") from None
     save_session(data, out)
 
 
+def _again(
+    sources: list[Path],
+    out: Path,
+    given: dict[str, object],
+    renamed: dict[str, str],
+    said: dict[str, str | None],
+    names: dict[str, str],
+) -> str:
+    """The command to repeat with what was asked for, as it may be: "" where no option says it."""
+    if not said and not names:
+        return ""
+    options = given | said
+    if columns := renamed | names:
+        options["--columns"] = ",".join(f"{name}={to}" for name, to in columns.items())
+    parts = ["replay import", *(shlex.quote(str(source)) for source in sources), shlex.quote(str(out))]
+    for option, value in options.items():
+        if value is True:
+            parts.append(option)
+        elif value is not None:
+            text = str(value)
+            parts.append(f"{option} " + (f"'{text}'" if option == "--columns" and "'" not in text else shlex.quote(text)))
+    return f"; where that is right, repeat: {' '.join(parts)}"
+
+
 def _renamed(text: str | None) -> dict[str, str]:
-    renamed = {}
-    for part in names(text) or ():
+    renamed: dict[str, str] = {}
+    for part in next(csv.reader([text or ""]), []):
         name, sep, to = part.rpartition("=")
-        if not sep or not name or name in renamed:
+        name, to = name.strip(), to.strip()
+        if not sep or renamed.get(name, to) != to:
             raise BadInput(f"--columns: expected NAME=COLUMN once a name, such as date=ts_event,Open=open, got {part!r}")
         renamed[name] = to
     return renamed

@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 from replay.collect.asked import BARS, QUOTES, TRADES
 from replay.data.canonical import Table
 from replay.data.columns import Columns
+from replay.data.conditions import print_flags
 from replay.data.steps import fraction, multiples
 from replay.data.tables import Batch
 from replay.events import FILLS, LAST, SETS_LAST
-from replay.live.alpaca.wire import print_flags
 
 _PRICES = {BARS: ("open", "high", "low", "close"), TRADES: ("price",), QUOTES: ("bid_px", "ask_px")}
 _SIZES = {BARS: ("volume",), TRADES: ("size",), QUOTES: ("bid_sz", "ask_sz")}

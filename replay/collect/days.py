@@ -33,6 +33,7 @@ from replay.data.arrange import arrange
 from replay.data.hours import market_hours
 from replay.data.instruments import Instrument
 from replay.data.manifest import Source
+from replay.data.receive import put_events_right
 from replay.data.session import Session, blocks
 from replay.data.store import MANIFEST, read_manifest
 from replay.data.tables import sha256_of_file
@@ -226,9 +227,7 @@ def close_day(folder: Path) -> Session | None:
 def _session(rows: np.recarray, maker: _Maker, folder: Path, sources: list[Source]) -> Session:
     began, shift = maker.began, 0
     if began.clock == OURS:
-        late = max(int((b.ts_event - b.ts_recv).max()) for b in blocks(rows))
-        shift = late + 1 if late > 0 else 0
-        rows.ts_recv[:] += shift
+        shift = put_events_right(rows, maker.found)
     hours = None
     if not began.crypto and began.clock != LOCKSTEP:
         hours = market_hours(

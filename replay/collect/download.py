@@ -13,7 +13,8 @@ from replay.collect.asking import Asking
 from replay.collect.columns import table_of
 from replay.collect.parts import Part, Parts
 from replay.data.canonical import assemble
-from replay.data.columns import Columns, Reading
+from replay.data.columns import Columns
+from replay.data.reading import Reading
 from replay.data.session import Session
 from replay.data.store import MANIFEST, read_manifest
 from replay.errors import BadInput

@@ -14,7 +14,8 @@ What a line holds, and what becomes of it:
   less 1 ns, recorded as inferred.
 
 The receive clock may run behind Binance's. The smallest shift that puts every receive time at least 1 ns after its event is added to all
-of them and recorded in `clock_shift_ns`; so the fastest message has a latency of 1 ns, and latencies are relative to that one.
+of them and recorded in `clock_shift_ns`; so the fastest message has a latency of 1 ns, and latencies are relative to that one. A single
+time of the venue that is wrong is put right alone (`replay.data.receive`).
 
 Ticks and lots are inferred from the values, and not finer than Binance's documented steps unless a value is. Lines = trades + quotes +
 depth messages + snapshots + dropped lines; an import that does not add up fails. Memory: the whole file parsed, ~1 kB a line.
@@ -34,6 +35,7 @@ import numpy as np
 
 from replay.data.instruments import Instrument, infer_increment
 from replay.data.manifest import Source
+from replay.data.receive import put_events_right
 from replay.data.session import Session
 from replay.errors import BadInput
 from replay.events import CLEAR, COUNTS, DEPTH, EVENT, GAP, LAST, PRINT, QUOTE, SET, SNAPSHOT, TRADE, empty
@@ -325,9 +327,8 @@ def _rows(lines: list[tuple[int, _Line]], instrument: Instrument, market: str) -
         build.counts["dropped_depth_without_snapshot"] += len(build.waiting)
     rows = empty(len(build.rows))
     rows[:] = np.array(build.rows, EVENT)
-    timed = rows[rows["ts_event"] != build.NO_TIME]
-    shift = max(int((timed["ts_event"] - timed["ts_recv"]).max(initial=-1)) + 1, 0)
-    rows["ts_recv"] += shift
     untimed = rows["ts_event"] == build.NO_TIME
+    rows["ts_event"][untimed] = rows["ts_recv"][untimed]
+    shift = put_events_right(rows, build.counts)
     rows["ts_event"][untimed] = rows["ts_recv"][untimed] - 1
     return rows, build.counts, shift

@@ -72,19 +72,41 @@ class Hours:
         return np.where((k >= 0) & (end - close < DAY_NS) & ~np.isin(end, self.closes), close, end)
 
     def missing_bars(self, ends: np.ndarray, interval_ns: int) -> np.ndarray:
-        """How many bars of one symbol are missing, per day of the calendar from the first to the last it has a bar in.
+        """How many bars of one symbol are missing inside sessions, per day of the calendar, from its first bar to its last.
 
-        `ends` are the closes of its bars, without repeats. Days outside that stretch miss nothing, and so do bars longer than a day's hours.
+        `ends` are the closes of its bars, without repeats. Of bars of a day, a day without one misses one; of longer ones nobody knows.
         """
-        ends = ends[self.holds(ends - interval_ns, ends)]
         missing = np.zeros(len(self.days), np.int64)
-        if not len(ends):
+        if not len(self.days):
             return missing
-        day = np.searchsorted(self.opens, ends - interval_ns, "right") - 1
-        stretch = slice(day[0], day[-1] + 1)
-        expected = (self.closes - self.opens)[stretch] // interval_ns
-        missing[stretch] = np.maximum(expected - np.bincount(day - day[0], minlength=len(expected)), 0)
+        day = np.searchsorted(self.closes, ends, "left")  # the session a bar closes in, or with
+        known = day < len(self.days)
+        day = np.minimum(day, len(self.days) - 1)
+        known &= ends == self.closes[day] if interval_ns >= DAY_NS else ends > self.opens[day]
+        ends, day = ends[known], day[known]
+        if not len(ends) or interval_ns > DAY_NS:
+            return missing
+        if interval_ns == DAY_NS:
+            missing[day[0] : day[-1] + 1] = 1
+            missing[day] = 0
+            return missing
+        days = np.arange(day[0], day[-1] + 1)
+        for k, mine in zip(days.tolist(), np.split(ends, np.searchsorted(day, days[1:])), strict=True):
+            missing[k] = max(self._slots(k, interval_ns, mine, k == day[0], k == day[-1]) - len(mine), 0)
         return missing
+
+    def _slots(self, k: int, interval_ns: int, mine: np.ndarray, first: bool, last: bool) -> int:
+        """How many bars day `k` has room for, on the grid that its bars keep to, or from its open where it has none."""
+        opens, closes = self.opens[k], self.closes[k]
+        on_grid = mine[mine < closes]
+        phase = int((on_grid[0] - opens) % interval_ns) if len(on_grid) else 0
+        one = opens + (phase or interval_ns)  # where the first ends
+        count = 1 + int(-((one - closes) // interval_ns)) if closes > one else 1
+        if first:
+            count -= int(-((one - mine[0]) // interval_ns))
+        if last:
+            count -= int((closes - mine[-1]) // interval_ns) + int((closes - mine[-1]) % interval_ns > 0)
+        return count
 
 
 def phase_rows(calendar: Calendar) -> np.recarray:

@@ -8,7 +8,7 @@ What a file holds, and what becomes of it:
   which means that there is no such side. Every quote row becomes one QUOTE, a crossed one too (the manifest counts those); a
   suspicious one is dropped (``dropped_suspicious_quote``), so that it never stands as the market.
 - A trade keeps its sale conditions, as a number, in `conditions`. A suspicious one counts as volume only, and so does one whose
-  price was not made in this market at this moment (`AWAY`). An odd lot does not set the last price. A market's official open or
+  price was not made in this market at this moment (`AWAY`). An odd lot sets no last price and fills no order. A market's official open or
   close is a summary, not a trade, and counts as nothing.
 - The recording does not say in which order quotes and trades of one millisecond happened. Here the trades go first: a print is then
   judged by the quote that stood before its millisecond, and no quote that may be its consequence can explain it (Lee and Ready).
@@ -40,9 +40,24 @@ from replay.data.manifest import Calendar, Source
 from replay.data.session import Session
 from replay.data.times import date_of, in_new_york, trading_day
 from replay.errors import BadInput
-from replay.events import COUNTS, FILLS, LAST, PRINT, QUOTE, TRADE, empty
+from replay.events import COUNTS, LAST, PRINT, QUOTE, TRADE, empty
 
-SCALE = 10_000  #: of prices in the files
+SCALE = 10_000  #: of prices of equities in the files
+EQUITY, CRYPTO = ("equity",), ("crypto", "cryptofuture")
+_ASSETS = (
+    "alternative",
+    "base",
+    "cfd",
+    "crypto",
+    "cryptofuture",
+    "equity",
+    "forex",
+    "future",
+    "futureoption",
+    "index",
+    "indexoption",
+    "option",
+)
 
 #: sale conditions by bit, as LEAN numbers them
 CASH, NEXT_DAY, SELLER = 1 << 1, 1 << 2, 1 << 3
@@ -83,7 +98,13 @@ def import_lean(
     The tick is inferred from the prices, at most 0.01, and recorded as inferred. Raises `BadInput` where nothing is left to import or a
     file is not what its name says. The rules are in the module's text.
     """
-    files = [_read(path, symbol, day, kind) for path, symbol, day, kind in find(source, symbols, dates, name)]
+    found = find(source, symbols, dates, name)
+    asset = asset_of(found[0][0])
+    if asset not in EQUITY:
+        raise BadInput(
+            f"{source}: LEAN ticks of {asset}: of ticks only those of equity are read; import its minute bars, or other files"
+        )
+    files = [_read(path, symbol, day, kind) for path, symbol, day, kind in found]
     listed = sorted({f.symbol for f in files})
     instruments = [_instrument(s, [f for f in files if f.symbol == s]) for s in listed]
     anomalies: dict[str, int] = {}
@@ -112,6 +133,18 @@ def import_lean(
     held = session.manifest.counts.get("trade", 0) + session.manifest.counts.get("quote", 0)
     assert sum(f.source.rows for f in files) == held + anomalies.get("dropped_suspicious_quote", 0)
     return session
+
+
+def asset_of(path: Path) -> str:
+    """What a LEAN path says its prices are of: the folder two above that of the resolution; equity where it says nothing.
+
+    Prices of equities are in 1/10,000 and their times New York's; of nothing else are both so.
+
+    >>> asset_of(Path("Data/crypto/bybit/minute/btcusdt")), asset_of(Path("x/minute/spy"))
+    ('crypto', 'equity')
+    """
+    parts = [part.lower() for part in path.resolve().parts]
+    return next((part for part in reversed(parts[:-1] if path.suffix else parts) if part in _ASSETS), "equity")
 
 
 def find(source, symbols, dates, name: str) -> list[tuple[Path, str, datetime.date, str]]:
@@ -202,7 +235,7 @@ def _trades(f: _File, divisor: int, anomalies: dict[str, int]) -> np.recarray:
     rows = _rows(f, TRADE)
     rows.a[:], rows.b[:], rows.c[:] = t["px"] // divisor, t["size"], t["conditions"]
     conditions, suspicious = t["conditions"], t["suspicious"] != 0
-    flags = np.where(conditions & ODD_LOT, COUNTS | FILLS, PRINT)
+    flags = np.where(conditions & ODD_LOT, COUNTS, PRINT)
     flags[suspicious | (conditions & AWAY != 0)] = COUNTS
     flags[conditions & OFFICIAL != 0] = 0
     rows["flags"] |= flags.astype(np.uint16)

@@ -13,7 +13,7 @@ import numpy as np
 
 CLOSE = 1e-9  #: relative distance at which a float64 is the decimal beside it
 NEAR = 0.01  #: and its most, in steps
-WIDEST = 1e13  #: steps a float64 can count to that accuracy
+WIDEST = 1e15  #: steps: a decimal of 15 digits is the only one that rounds to its float64
 MOST_DECIMALS = 8
 BORNE_OUT = 30  #: different values it takes to believe in a step that is not a power of ten, or is above the most it may be
 
@@ -28,7 +28,7 @@ def multiples(values: np.ndarray, num: np.ndarray | int, den: np.ndarray | int) 
     x = values * den / num
     whole = np.rint(x)
     far = np.abs(x)
-    good = (np.abs(x - whole) <= np.minimum(CLOSE * far, NEAR)) & (far < WIDEST)
+    good = ((np.abs(x - whole) <= np.minimum(CLOSE * far, NEAR)) | (whole * num / den == values)) & (far < WIDEST)
     return np.where(far < WIDEST, whole, 0).astype(np.int64), good
 
 
@@ -48,6 +48,7 @@ class Steps:
         self._most, self._decimal_only = most, decimal_only
         self._decimals = np.zeros(0, np.int64)
         self._common = np.zeros(0, np.int64)  # of the values times 10**decimals
+        self._largest = np.zeros(0)
         self._values: list[set[float]] = []
 
     def see(self, codes: np.ndarray, values: np.ndarray) -> int:
@@ -73,16 +74,22 @@ class Steps:
                 return int(used[~good & (decimals[codes] > MOST_DECIMALS)].min())
         starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
         seen = codes[starts]
-        self._common *= 10 ** (decimals - self._decimals)
+        finer = 10 ** (decimals - self._decimals)
+        self._common = np.where(self._common > (1 << 62) // finer, 1, self._common * finer)  # 1: too fine to be counted in
         self._common[seen] = np.gcd(self._common[seen], np.gcd.reduceat(whole, starts))
         self._decimals = decimals
+        self._largest[seen] = np.maximum(self._largest[seen], np.maximum.reduceat(values, starts))
         for k, lo, hi in zip(seen.tolist(), starts.tolist(), [*starts[1:].tolist(), len(codes)], strict=True):
             if len(self._values[k]) < BORNE_OUT:
                 self._values[k].update(np.unique(values[lo:hi])[:BORNE_OUT].tolist())
         return -1
 
+    def largest(self, k: int) -> float:
+        """The largest value of symbol `k`, 0 where there was none."""
+        return float(self._largest[k]) if k < len(self._largest) else 0.0
+
     def of(self, k: int) -> str | None:
-        """The step of symbol `k`; None where there were no values but zeros."""
+        """The step of symbol `k`; None where there were no values but zeros. Whether `largest` can be counted in it is another question."""
         if k >= len(self._common) or self._common[k] == 0:
             return None
         power = Decimal(1).scaleb(-int(self._decimals[k]))
@@ -94,7 +101,18 @@ class Steps:
         if more > 0:
             self._decimals = np.r_[self._decimals, np.zeros(more, np.int64)]
             self._common = np.r_[self._common, np.zeros(more, np.int64)]
+            self._largest = np.r_[self._largest, np.zeros(more)]
             self._values += [set() for _ in range(more)]
+
+
+def step_to_round_to(largest: float, wished: str) -> str:
+    """The finest power of ten, from `wished` on, in which values up to `largest` can be counted with a digit to spare.
+
+    >>> step_to_round_to(2.3e7, "0.00000001"), step_to_round_to(150.0, "0.01")
+    ('0.000001', '0.01')
+    """
+    finest = Decimal(1).scaleb(Decimal(largest).adjusted() - 13)
+    return format(max(finest, Decimal(wished)), "f")
 
 
 def fraction(step: str) -> tuple[int, int]:

@@ -6,10 +6,11 @@ import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
 
+from replay.data.conditions import print_flags
 from replay.data.instruments import MONEY, Instrument
 from replay.data.times import trading_day
 from replay.errors import BadInput
-from replay.events import BAR, COUNTS, FILLS, HALTED, LAST, QUOTE, SETS_LAST, STATUS, TRADE, TRADING
+from replay.events import BAR, HALTED, LAST, QUOTE, STATUS, TRADE, TRADING
 from replay.live import broker as B
 from replay.live.broker import Execution, Hours, Seen, Update
 from replay.live.desk import Command, pack
@@ -30,12 +31,6 @@ from replay.trader.orders import (
 
 TYPES = ("market", "limit", "stop", "stop_limit")
 TIFS = ("day", "gtc", "ioc", "fok")
-
-#: sale conditions that keep a print from setting the last price, and those that keep it from counting as volume: the table of Alpaca's
-#: market-data FAQ for minute bars. An average price ("B" of tapes A and B) is as ordinary a print on tape C as "@"
-NO_LAST = frozenset("CGHIMNPQRUVWZ479")
-NO_VOLUME = frozenset("MQ9")
-NO_FILL = frozenset("BCGHMNPQRUVWZ479")  #: prints at a price that is not the market's now
 
 
 class Unknown(ReferenceError):
@@ -139,22 +134,6 @@ def market_event(m: dict, s: Scale, recv: int, head: dict | None = None, flags: 
 
 #: status codes of the tapes (2 and 3: A and B; letters: C and O) that stop and resume trading; the others only remark
 STATUS_CODES = {"2": HALTED, "H": HALTED, "P": HALTED, "Q": HALTED, "3": TRADING, "T": TRADING}
-
-
-def print_flags(conditions: list[str] | str, whole: bool) -> int:
-    """What a print may do, by its sale conditions, the strictest of them.
-
-    >>> print_flags(["@"], True) == SETS_LAST | COUNTS | FILLS, print_flags(["@", "I"], True) == COUNTS | FILLS
-    (True, True)
-    """
-    flags = 0
-    if whole and not NO_LAST.intersection(conditions):
-        flags |= SETS_LAST
-    if not NO_VOLUME.intersection(conditions):
-        flags |= COUNTS
-    if whole and not NO_FILL.intersection(conditions):
-        flags |= FILLS
-    return flags
 
 
 # --- orders -------------------------------------------------------------------------------------------------------------------
