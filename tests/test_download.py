@@ -29,7 +29,7 @@ from replay.data.synth_bars import bars_month  # noqa: E402
 from replay.data.times import in_new_york  # noqa: E402
 from replay.engine import Engine  # noqa: E402
 from replay.errors import BadInput  # noqa: E402
-from replay.events import BAR, COUNTS, FILLS, PRINT, QUOTE, TRADE  # noqa: E402
+from replay.events import BAR, COUNTS, PRINT, QUOTE, TRADE  # noqa: E402
 from replay.strategy import load  # noqa: E402
 
 DAY = Path(__file__).parents[1] / "fixtures" / "equity-day"
@@ -306,7 +306,7 @@ def test_what_is_between_ticks(tmp_path):
     s = assemble(tables, reader, "x", None)
     q, one, two = s.events
     assert (q.a, q.b, q.c, q.d) == (18911, 3, 18914, 200)
-    assert (one.a, one.b, one["flags"] & PRINT) == (18912, 100, COUNTS) and (two.b, two["flags"] & PRINT) == (7, COUNTS | FILLS)
+    assert (one.a, one.b, one["flags"] & PRINT) == (18912, 100, COUNTS) and (two.b, two["flags"] & PRINT) == (7, COUNTS)
     assert s.manifest.anomalies == {"rounded_prices": 2, "rounded_sizes": 1, "later_corrections": 1}
     assert one.ts_event % 10**9 == 123456789 and np.all(s.events.ts_recv == s.events.ts_event)
     assert isinstance(SCHEMAS["quotes"], pa.Schema)

@@ -61,7 +61,7 @@ def test_candles_are_those_that_were_served(replay, broker, symbol):
     assert (rows.ts_event // 10**6 - STEP).tolist() == [c[0] for c in wanted] and len(wanted) == 4 * 288 - 2
     for name, k, step in (("a", 1, 10), ("b", 2, 10), ("c", 3, 10), ("d", 4, 10), ("id", 5, 1000)):
         assert rows[name].tolist() == [round(float(c[k]) * step) for c in wanted], name
-    assert said["anomalies"] == {"unfinished_bars": 1, "missing_bars": 2} and got.manifest.calendar.name == "24/7"
+    assert said["anomalies"] == {"unfinished_bars": 1, "missing_bars": 1} and got.manifest.calendar.name == "24/7"
     assert any("funding" in note for note in said["notes"]) == (":" in symbol)
 
 

@@ -64,7 +64,7 @@ def test_a_quote_is_never_better_than_it_was():
     [
         (189.12, ["@"], ev.PRINT),
         (189.12, [" "], ev.PRINT),
-        (189.12, ["@", "I"], ev.COUNTS | ev.FILLS),
+        (189.12, ["@", "I"], ev.COUNTS),
         (189.12, ["@", "W"], ev.COUNTS),
         (189.12, ["M"], 0),
         (189.1225, ["@"], ev.COUNTS),

@@ -285,7 +285,7 @@ def test_what_frames_mean(tmp_path):
     )  # fmt: skip
     m = s.manifest
     known = {"rounded_prices": 2, "corrections": 1, "cancel_errors": 1, "statuses_without_meaning": 1, "gaps": 1}
-    known |= {"clock_went_back": 1, "malformed_messages": 1, "malformed_frames": 1, "missing_bars": 2 * 390 - 3}
+    known |= {"clock_went_back": 1, "malformed_messages": 1, "malformed_frames": 1}
     assert {k: n for k, n in m.anomalies.items() if k != "venue_time_backwards"} == known
     rows = s.events[s.events.kind != PHASE]
     kinds = list(

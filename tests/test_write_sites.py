@@ -131,6 +131,7 @@ PROTECTED = {
     "replay/data/arrange.py _gather np.memmap": 1,
     "replay/data/canonical.py assemble TemporaryFile": 1,
     "replay/data/canonical.py assemble np.memmap": 1,
+    "replay/data/canonical.py _read np.memmap": 1,
     "replay/fuzz/swarm.py Swarm.run TemporaryDirectory": 1,
     "replay/fuzz/swarm.py _Process.__init__ open": 1,
     "replay/fuzz/swarm.py _Process.__init__ write_bytes": 1,
