@@ -23,6 +23,7 @@ import numpy as np
 from replay import events
 from replay.errors import BadInput
 from replay.kernel.arena import Arena
+from replay.kernel.cache import private
 from replay.kernel.memory import KERNEL_CACHE, entry_of
 from replay.mistakes import CONTEXT, check_method, check_rules, no_such, used
 from replay.strategy import Duration, each_dtype, fields_of, lengths, self_dtype, stored
@@ -365,10 +366,9 @@ def _write_and_import(text: str):
     name = "s_" + hashlib.sha256(text.encode()).hexdigest()[:16]
     if name in sys.modules:
         return sys.modules[name]
-    folder = KERNEL_CACHE / "strategies"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private(private(KERNEL_CACHE) / "strategies")
     path = folder / f"{name}.py"
-    if not path.exists():
+    if not path.exists() or path.read_text() != text:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
         draft.replace(path)

@@ -23,7 +23,7 @@ from replay.spool import Spool
 from replay.trader import intents, oms, risk, step
 from replay.trader import layout as T
 from replay.trader.limits import Limits
-from replay.trader.output import FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
+from replay.trader.output import FAULT_MONEY, FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
 from replay.venue import bars, fills, matching
 from replay.venue import setup as venue_setup
 from replay.venue.setup import Profile
@@ -52,6 +52,7 @@ KERNELS = (
     step.step,
     step.wake_hook,
     bars.open_on_orders,
+    bars.path_on_orders,
     matching.on_request,
     fills.feed,
     loop.run,
@@ -271,7 +272,16 @@ class Engine:
             raise self._strategy_error(int(h.strategy), T.HOOKS[int(h.hook)])
         if fault == FAULT_OUTPUT:
             raise BadInput(f"a callback wrote more than {T.OUT_MARGIN} records in one event: log or order less in one call")
+        if fault == FAULT_MONEY:
+            raise BadInput(self._uncounted())
         raise AssertionError(f"unknown fault {fault}")
+
+    def _uncounted(self) -> str:
+        h, i = self.trader.header, self.session.instruments[int(self.trader.header.uncounted)]
+        return (
+            f"at {np.datetime64(int(h.now), 'ns')}Z an amount of {i.symbol} passed 2**62 / 10**8 = 46,116,860,184 {i.currency}, the most that is "
+            f"counted: trade less of it, or give its prices in a larger unit of currency"
+        )
 
     def _strategy_error(self, k: int, hook: str) -> StrategyError:
         strategy, h = self.strategies[k], self.trader.header

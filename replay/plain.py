@@ -1,11 +1,16 @@
 """Plain Python strategies: ordinary objects the kernel wakes through a C callback, only for what they handle.
 
-The event and the views are ctypes structures over the trader's own memory, so that a wake copies nothing: about 90 ns for the
-wake and 35 ns for a field.
+An event is handed over as a copy of its 64 bytes, in an object that is used again for the next one
+unless the strategy has kept it: a kept event stays what it was. Views and orders are read-only
+structures over the trader's own memory, which always show how it stands now. About 250 ns for a wake
+and 35 ns for a field.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -29,7 +34,18 @@ _STRUCTS = {
     "on_order": structure(E.REPORT_DT),
     "on_timer": structure(E.TIMER_DT),
 }
-_HEADER, _VIEW, _POSITION, _ORDER = structure(T.HEADER), structure(T.VIEW), structure(T.POSITION), structure(T.ORDER)
+
+
+def _read_only(kind: type[ctypes.Structure]) -> type[ctypes.Structure]:
+    """The same structure, whose fields a strategy can read and not write: it is the trader's memory."""
+
+    def refuse(self, name, value):
+        raise AttributeError(f"{name} is the trader's and is read only: ask for what you want with ctx")
+
+    return type(kind.__name__, (kind,), {"__setattr__": refuse, "__delattr__": refuse, "__slots__": ()})
+
+
+_HEADER, _VIEW, _POSITION, _ORDER = (_read_only(structure(t)) for t in (T.HEADER, T.VIEW, T.POSITION, T.ORDER))
 _NAN = float("nan")
 
 
@@ -48,8 +64,8 @@ class Context:
         self._orders = base + int(h.orders_at)
         self._n_orders = int(h.orders_n)
         self.n_instruments = n
-        self.book = self._views.__getitem__
-        rows, index = arena.region("features"), arena.region("feature_index")
+        rows, index = arena.region("features").view(), arena.region("feature_index")
+        rows.flags.writeable = False
         for name, at in features.items():
             setattr(self, name, _Reader(rows, [int(i) for i in index[at : at + n]]))
         self._place = entry_of(intents.place)
@@ -65,15 +81,23 @@ class Context:
     def equity(self) -> int:
         return self._header.equity
 
+    def _within(self, instrument: int) -> int:
+        if not 0 <= instrument < self.n_instruments:  # a list would take -1 for its last
+            raise IndexError(f"no such instrument: {instrument}, the session has 0 to {self.n_instruments - 1}")
+        return instrument
+
+    def book(self, instrument: int):
+        return self._views[self._within(instrument)]
+
     def mark(self, instrument: int) -> float:
-        v = self._views[instrument]
+        v = self._views[self._within(instrument)]
         return 0.5 * v.mark2 if v.marked else _NAN
 
     def position(self, instrument: int) -> int:
-        return self._positions[instrument].qty
+        return self._positions[self._within(instrument)].qty
 
     def account_position(self, instrument: int) -> int:
-        return self._account[instrument].qty
+        return self._account[self._within(instrument)].qty
 
     def _order(self, handle: int):
         slot = handle & T.SLOT_MASK
@@ -151,6 +175,8 @@ class _Reader:
         self.rows, self.index = rows, index
 
     def __call__(self, instrument: int) -> float:
+        if instrument < 0:  # a list would take -1 for its last
+            raise IndexError(f"no such instrument: {instrument}")
         row = self.rows[self.index[instrument]]
         return float(row.value) if row.ready else _NAN
 
@@ -215,9 +241,27 @@ class PlainStrategy:
         for hook in self.hooks:
             method = getattr(self.instance, hook)
             if hook in _STRUCTS:
-                address, keep = callback(partial(method, ctx, _STRUCTS[hook].from_address(current)))
+                address, keep = callback(_handing_over(_STRUCTS[hook], current, partial(method, ctx)))
             else:
                 address, keep = callback(partial(method, ctx))
             self._keep.append(keep)
             out[hook] = address
         return out
+
+
+def _handing_over(kind: type[ctypes.Structure], current: int, handle: Callable[[object], None]) -> Callable[[], None]:
+    """Call `handle` with the event at address `current`: a copy, in an object that is the strategy's own once it has kept it."""
+    source = memoryview((ctypes.c_uint8 * 64).from_address(current)).cast("B")
+    room = bytearray(64)
+    event, target = kind.from_buffer(room), memoryview(room)
+    held_by_us = sys.getrefcount(event)
+
+    def wake() -> None:
+        nonlocal event, target
+        target[:] = source
+        handle(event)
+        if sys.getrefcount(event) > held_by_us:
+            own = bytearray(64)
+            event, target = kind.from_buffer(own), memoryview(own)
+
+    return wake

@@ -39,8 +39,11 @@ def progress(what: str, unit: str = "", patience_s: float = PATIENCE_S) -> Itera
 
 
 def _bar(unit: str):
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    counts = [TextColumn("{task.completed:,.0f} " + unit)] if unit else []
-    return Progress(TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), *counts, console=Console(stderr=True))
+    from replay.terminal import consoles
+
+    counts = [TextColumn("{task.completed:,.0f} " + unit, markup=False)] if unit else []
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn(), *counts, console=consoles(stderr=True)
+    )

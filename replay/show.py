@@ -14,12 +14,13 @@ from rich.text import Text
 from replay.data.instruments import Instrument
 from replay.data.manifest import Manifest
 from replay.data.times import utc_text
-from replay.runs.statistics import Statistics
+from replay.runs.statistics import FEWEST_DAYS, Statistics
 from replay.summary import Summary, money, refusal_text
+from replay.terminal import consoles
 from replay.trader import layout as T
 from replay.trader.orders import EXEC_NAMES, EXEC_TRADE
 from replay.trader.output import OUT_EQUITY, OUT_FEE, OUT_LOG, OUT_NAMES, OUT_NEW, OUT_REFUSED, OUT_REPORT, OUT_SEEN, OUT_STATE
-from replay.trader.reasons import REASON_NAMES
+from replay.trader.reasons import OF_NOBODY, REASON_NAMES
 
 ORD_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT")
 RULE = Text("─" * 100, "dim")
@@ -68,14 +69,16 @@ def render(s: Summary) -> RenderableType:
     notes = [
         labelled("orders", f"sent {s.orders:,}", f"filled {s.filled:,}", f"canceled {s.canceled:,}", f"expired {s.expired:,}",
               f"rejected {s.rejected:,}", f"refused {s.refused:,}", f"open at the end {len(s.open):,}"),
+        *(labelled("", f"{how}: {_counts(of)}") for how, of in (("rejected", s.rejections), ("expired", s.expirations)) if of),
         *(labelled("", f"refused: {name} {r.count:,}", f"(first: {r.first})" if r.first else "") for name, r in s.refusals.items()),
         *(labelled("", f"open: {o.strategy} {o.side} {o.leaves_lots:,} {o.symbol} @ {o.px} {o.state}") for o in s.open[:MOST_ROWS]),
-        labelled("stops", *([f"now {s.state}"] if s.stops else ["none"])),
+        labelled("halts", *([f"now {s.state}"] if s.stops else ["none"])),
         *(labelled("", f"{x.at} {x.state}: {x.reason}, equity {number(x.equity)}") for x in s.stops[:MOST_ROWS]),
         *_quality(s),
         labelled("account", "cash " + ", ".join(f"{number(v)} {k}" for k, v in s.cash.items()), f"equity {number(s.equity)} {s.currency}",
               f"PnL {number(s.pnl, True)}"),
         *(labelled("faults" if k == 0 else "", f"{x.kind} {x.when}", f"struck {x.count:,} {x.of}") for k, x in enumerate(s.faults)),
+        *(labelled("warnings" if k == 0 else "", text) for k, text in enumerate(s.warnings)),
         labelled("left out", "; ".join(s.left_out) or "nothing"),
         labelled("digest", s.digest, "" if s.complete else "INCOMPLETE: the run ended before the session did"),
     ]  # fmt: skip
@@ -96,7 +99,7 @@ def _trading(s: Summary) -> RenderableType:
         f"gross\n{s.currency}",
         f"fees\n{s.currency}",
         f"net\n{s.currency}",
-        "slippage\nbps of mid",
+        "slippage\nbps",
         "in market",
         "position\nlots",
     ):
@@ -143,10 +146,14 @@ def _quality(s: Summary) -> Iterator[Text]:
         ("a year", r.annualised_return, "{:+.2%}"),
     )
     known = [f"{name} {pattern.format(value)}" for name, value, pattern in yearly if value is not None]
-    few = f"Sharpe, Sortino, monthly and annualised return not shown: {r.days} day{'s' if r.days != 1 else ''} is no sample"
-    yield labelled(
-        "returns", f"total {_or(r.total_return, '{:+.2%}')} in {r.days} day{'s' if r.days != 1 else ''}", *(known or [few])
-    )
+    days = f"{r.days} day{'s' if r.days != 1 else ''}"
+    if known:
+        known.append(f"by {r.days_a_year} days a year, of {r.days_by}")
+    elif r.days < FEWEST_DAYS:
+        known = [f"Sharpe, Sortino, monthly and annualised return not shown: {days} is no sample"]
+    else:
+        known = ["Sharpe, Sortino, monthly and annualised return not shown: equity was not above zero at every day's end"]
+    yield labelled("returns", f"total {_or(r.total_return, '{:+.2%}')} in {days}", *known)
     if r.drawdown:
         yield labelled(
             "drawdown",
@@ -226,7 +233,8 @@ def said(row: np.record, instruments: Sequence[Instrument], names: Sequence[str]
     if what == OUT_STATE:
         said |= {"state": ("active", "halted", "killed")[side], "reason": REASON_NAMES[int(row.id)], "equity": money(row.a)}
     elif what == OUT_REFUSED:
-        said |= {"symbol": i.symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
+        symbol = "" if row["flags"] in OF_NOBODY else i.symbol
+        said |= {"symbol": symbol, "qty_lots": int(row.c), "px": i.price(row.id), "reason": REASON_NAMES[int(row["flags"])]}
         said |= {"why": text} if (text := refusal_text(row, instruments)) else {}
     elif what == OUT_LOG:
         said |= {"code": int(row.id), "values": [float(np.int64(row[w]).view(np.float64)) for w in "abc"]}
@@ -254,4 +262,4 @@ def said(row: np.record, instruments: Sequence[Instrument], names: Sequence[str]
 
 def console() -> Console:
     """Where results are printed; never so narrow that a figure would be cut short."""
-    return Console(highlight=False, soft_wrap=True, width=max(Console().width, 140))
+    return consoles(soft_wrap=True, width=max(Console().width, 140))

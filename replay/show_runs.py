@@ -13,7 +13,7 @@ from rich.text import Text
 
 from replay.data.times import utc_text
 from replay.runs.checks import Check
-from replay.runs.cost import Cost
+from replay.runs.cost import INTENDED, Cost
 from replay.runs.diff import Difference, Divergence
 from replay.runs.explain import Explanation, Field
 from replay.runs.result import Result
@@ -108,15 +108,21 @@ def _way(w: Way) -> Iterator[Text]:
 
 
 def _cost(c: Cost) -> Iterator[Text]:
-    decision = (
+    intended = (
         ""
         if c.slippage_bps is None
-        else f"{c.slippage_bps:+.2f} bps ({c.slippage:+,.2f}) against mid at decision {c.decision_mid:,.6g}"
+        else f"{c.slippage_bps:+.2f} bps ({c.slippage:+,.2f}) against {c.intended} {c.intended_px:,.6g}"
+    )
+    decision = (
+        ""
+        if c.decision_bps is None or c.intended == INTENDED["market"]
+        else f"{c.decision_bps:+.2f} bps against mid at decision {c.decision_mid:,.6g}"
     )
     arrival = "" if c.arrival_bps is None else f"{c.arrival_bps:+.2f} bps against mid at arrival {c.arrival_mid:,.6g}"
     yield labelled(
         "cost",
         f"{c.cum_qty:,g} @ {c.avg_px:,.6g}",
+        intended,
         decision,
         arrival,
         f"fees {c.fees:,.2f}",

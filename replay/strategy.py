@@ -196,16 +196,22 @@ def stored(kind: type, value: object) -> object:
     return duration_ns(value) if kind is Duration else value
 
 
-def load(source: str | type, given: dict[str, object] | None = None):
+def load(source: str | type, given: dict[str, object] | None = None, named_by: str = ""):
     """A strategy ready to be built into a trader: from a class, ``file.py``, ``file.py:Class`` or a name under ``strategies``.
 
+    `named_by`: the run or journal that alone names it, "" where the user does: `replay.trust` says what may run then.
     Raises `BadInput` for anything that is not one strategy with these parameters.
     """
+    from replay import trust
     from replay.compiler import CompiledStrategy
     from replay.mistakes import CONTEXT, check_handlers
     from replay.plain import PlainStrategy
 
+    if named_by and isinstance(source, str):
+        trust.verify(source, named_by)
     cls = class_of(source)
+    if not named_by and isinstance(source, str) and (path := trust.file_of(source)) is not None:
+        trust.remember(path)
     if not issubclass(cls, Strategy):
         raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")
     for name in dir(cls):
@@ -269,9 +275,10 @@ def class_of(source: str | type) -> type:
 def _module(name: str):
     """Where the module of an example is, or one named with dots; None where there is none."""
     try:
-        return importlib.util.find_spec(name if "." in name else f"strategies.{name}")
-    except ModuleNotFoundError:
+        spec = importlib.util.find_spec(name if "." in name else f"strategies.{name}")
+    except (ImportError, ValueError, AttributeError, SyntaxError):  # no module's name, or a package that is none
         return None
+    return spec if spec is not None and spec.origin else None
 
 
 def _import(path: Path):

@@ -11,16 +11,20 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from replay.data.hours import has_days
 from replay.data.instruments import Instrument
 from replay.data.times import utc_text
 from replay.engine import Engine
 from replay.events import KIND_NAMES
-from replay.runs.statistics import Returns, Statistics, day_ends, returns, statistics
+from replay.runs.days import days_of
+from replay.runs.statistics import Returns, Statistics, returns, statistics
+from replay.runs.warnings import warnings
 from replay.trader import layout as T
 from replay.trader.limits import MONEY, Limits
-from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
+from replay.trader.orders import FREE, STATE_NAMES, TERMINAL, WHY_NAMES
 from replay.trader.output import OUT_REFUSED, OUT_STATE
 from replay.trader.reasons import N_REASONS, REASON_NAMES, SENTENCES
+from replay.trader.setup import executes
 from replay.venue.setup import Leg
 
 
@@ -112,7 +116,8 @@ class StrategyPart(msgspec.Struct, frozen=True, kw_only=True):
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a run. `orders` were sent; `fills` are trades, `filled` orders that traded whole; `refused` by our risk,
-    `rejected` by the venue. `events` are those the trader consumed, by kind: the session's, then reports, fees, timers and
+    `rejected` by the venue. `rejections` and `expirations` count those orders by the venue's reason (`WHY_NAMES`; `not_said` of a
+    broker's). `stops` are halts and kills of the trader; `warnings` what a reader must know beside the figures. `events` are those the trader consumed, by kind: the session's, then reports, fees, timers and
     the control that says that no more data will come.
 
     >>> from replay.data.synth import equity_day
@@ -137,8 +142,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     refusals: dict[str, Refusal]
     rejected: int
+    rejections: dict[str, int]
     canceled: int
     expired: int
+    expirations: dict[str, int]
     open: tuple[OpenOrder, ...]
     state: str
     stops: tuple[Stop, ...]
@@ -153,6 +160,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics
     returns: Returns
     faults: tuple[Struck, ...] = ()
+    warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...]
     elapsed_s: float
     events_per_s: float
@@ -163,10 +171,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def of(engine: Engine, tables: dict[str, pa.Table], complete: bool = True) -> Summary:
         """The summary of an engine's run so far and its tables; `complete` is False where it ended before the session did."""
         h, m, p = engine.trader.header, engine.session.manifest, engine.profile
-        names, ends = strategy_names(engine), day_ends(engine.session, tables)
+        names, days = strategy_names(engine), days_of(engine.session, None if complete else int(h.now))
         currencies = engine.trader.region("currencies")
         replayed, elapsed = int(engine.venue.header.local_i), engine.elapsed_s
         rows, said = engine.trader.region("strategies"), engine.output()
+        ended = _counted(tables["orders"])
+        holdings = tuple(_holdings(engine, names, tables["fills"]))
         return Summary(
             session=SessionPart(
                 name=m.name,
@@ -188,29 +198,30 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             orders=int(h.c_new),
             replaces=int(h.c_replace),
             cancels=int(h.c_cancel),
-            fills=int(h.n_fills),
-            filled=int(h.c_filled),
+            fills=tables["fills"].num_rows,
+            filled=sum(ended["FILLED"].values()),
             refused=int(h.c_refused),
             refusals=_refusals(engine, said),
-            rejected=int(h.c_rejected),
-            canceled=int(h.c_canceled),
-            expired=int(h.c_expired),
+            rejected=sum(ended["REJECTED"].values()),
+            rejections=ended["REJECTED"],
+            canceled=sum(ended["CANCELED"].values()),
+            expired=sum(ended["EXPIRED"].values()),
+            expirations=ended["EXPIRED"],
             open=tuple(_open(engine, names)),
             state=_STATES[int(h.state)],
             stops=tuple(_stops(said)),
-            positions=tuple(_holdings(engine, names)),
+            positions=holdings,
             currency=m.instruments[0].currency,
             cash={name: money(c.cash) for name, c in zip(m.currencies, currencies, strict=True)},
             fees=sum((money(c.fees) for c in currencies), Decimal(0)),
             equity=money(h.equity),
             pnl=money(h.equity - h.initial),
             drawdown=money(h.drawdown),
-            parts=tuple(
-                Part(h.strategy, h.symbol, statistics(tables, len(ends), h.strategy, h.symbol)) for h in _holdings(engine, names)
-            ),
-            statistics=statistics(tables, len(ends)),
-            returns=returns(tables, ends, float(money(h.drawdown))),
+            parts=tuple(Part(h.strategy, h.symbol, statistics(tables, len(days), h.strategy, h.symbol)) for h in holdings),
+            statistics=statistics(tables, len(days)),
+            returns=returns(tables, days, float(money(h.drawdown))),
             faults=tuple(_struck(engine)),
+            warnings=warnings(engine, tables),
             left_out=tuple(_left_out(engine, replayed)),
             elapsed_s=elapsed,
             events_per_s=replayed / elapsed if elapsed else 0.0,
@@ -235,6 +246,7 @@ def to_json(value: object) -> str:
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+LIVE = "live"  #: the name of the venue's profile where the venue was none of ours
 _STATES = {T.ACTIVE: "active", T.HALTED: "halted", T.KILLED: "killed"}
 
 
@@ -320,12 +332,28 @@ def _open(engine: Engine, names: list[str]):
             )
 
 
-def _holdings(engine: Engine, names: list[str]):
-    """One row for each strategy and symbol that traded."""
+def _counted(orders: pa.Table) -> dict[str, dict[str, int]]:
+    """Orders that have ended, by state and reason."""
+    found: dict[str, dict[str, int]] = {name: {} for name, terminal in zip(STATE_NAMES, TERMINAL, strict=True) if terminal}
+    for row in orders.group_by(["state", "reason"]).aggregate([([], "count_all")]).to_pylist():
+        if row["state"] in found:
+            found[row["state"]][row["reason"] or WHY_NAMES[0]] = row["count_all"]
+    return {state: dict(sorted(of.items(), key=lambda x: (-x[1], x[0]))) for state, of in found.items()}
+
+
+def _holdings(engine: Engine, names: list[str], fills: pa.Table):
+    """One row for each strategy and symbol that traded, or that holds something; its fills those of the table."""
     instruments, views = engine.session.instruments, engine.trader.region("views")
+    traded: dict[tuple[str, str], list[int]] = {}
+    by = fills.group_by(["strategy", "symbol", "side"]).aggregate([([], "count_all"), ("last_qty_lots", "sum")])
+    for r in by.to_pylist():
+        of = traded.setdefault((r["strategy"], r["symbol"]), [0, 0, 0])
+        of[0] += r["count_all"]
+        of[1 if r["side"] == "buy" else 2] += r["last_qty_lots_sum"]
     rows = engine.trader.region("positions").reshape(-1, len(instruments))
     for k, name in enumerate(names):
         for i, v, p in zip(instruments, views, rows[1 + k], strict=True):
+            count, bought, sold = traded.get((name, i.symbol), (0, 0, 0))
             if p.fills == 0 and p.qty == 0:
                 continue
             num, den = i.tick_value()
@@ -334,9 +362,9 @@ def _holdings(engine: Engine, names: list[str]):
             yield Holding(
                 strategy=name,
                 symbol=i.symbol,
-                fills=int(p.fills),
-                bought_lots=int(p.bought),
-                sold_lots=int(p.sold),
+                fills=count,
+                bought_lots=bought,
+                sold_lots=sold,
                 position_lots=int(p.qty),
                 mark=i.price(v.mark2) / 2,
                 currency=i.currency,
@@ -351,6 +379,12 @@ def _profile(engine: Engine):
     """The fill profile, and what of it these data bring into play."""
     p = engine.profile
     yield p.name
+    m = engine.session.manifest
+    for k, (i, level) in enumerate(zip(m.instruments, m.levels, strict=True)):
+        if level == "l1" and not m.has(k, "quote"):
+            yield f"{i.symbol} executes on prints alone" if p.name == "realistic" else f"{i.symbol} has no quotes"
+        elif level in ("l1", "l2") and not m.has(k, "trade"):
+            yield f"{i.symbol} elects stops by its {'quotes' if level == 'l1' else 'book'}, having no prints"
     if p.name != "realistic":
         yield f"queue {p.queue}"
     if "bars" in engine.session.manifest.levels:
@@ -362,14 +396,24 @@ def _left_out(engine: Engine, replayed: int):
     """What a reader may think is in these figures, and is not."""
     m, p = engine.session.manifest, engine.profile
     reaching = len(engine.feed.ours)
+    if dead := [i.symbol for k, i in enumerate(m.instruments) if not executes(m, k)]:
+        yield f"{', '.join(dead)}: no data that execute orders, which are refused (no_execution)"
     if replayed < reaching:
         yield f"{reaching - replayed:,} of {reaching:,} events were not replayed"
     for name, n in m.anomalies.items():
         if name.startswith("dropped_"):
             yield f"{n:,} {name.removeprefix('dropped_').replace('_', ' ')} dropped at import"
+    if m.calendar is not None and m.calendar.days and not has_days(m.calendar):
+        yield f"ends of days: {m.calendar.name} has none, DAY orders work until cancelled"
     if spared := int(engine.venue.header.c_spared):
         yield f"{spared:,} faults that found no room to keep what comes of them"
-    if engine.limits == Limits():
+    silent = [m.instruments[k].symbol for k, b in enumerate(engine.venue.region("bars")) if b.ns and b.uncapped]
+    if silent and p.participation_ppm:
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        yield f"participation: the bars of {', '.join(silent[:3])}{more} have no volume, so orders trade whole"
+    rows = engine.trader.region("limits")
+    if all((rows[name] == value).all() for name, value in Limits().row(m.instruments[0]).items()):
         yield "limits: none, not even buying power"
-    if not (p.maker_fee_ppm or p.taker_fee_ppm or p.fee_per_lot):
-        yield "fees: the venue charges none"
+    charged = any(c.fees for c in engine.trader.region("currencies"))
+    if not (charged or p.maker_fee_ppm or p.taker_fee_ppm or p.fee_per_lot or p.charges):
+        yield "fees: " + ("none were charged" if p.name == LIVE else "the venue charges none")

@@ -38,10 +38,10 @@ class Breakout(Strategy):
             "usual_vol": realised_vol("price", self.window),
         }
 
-    def act(self, ctx, i):
-        if self.seen[i] == 0 or ctx.now - self.seen[i] >= self.gap:
-            self.began[i] = ctx.now
-        px, held, age = ctx.mark(i), ctx.position(i), ctx.now - self.began[i]
+    def act(self, ctx, i, ts):
+        if self.seen[i] == 0 or ts - self.seen[i] >= self.gap:
+            self.began[i] = ts
+        px, held, age = ctx.mark(i), ctx.position(i), ts - self.began[i]
         if held != 0:
             # the range before this price: of what it is part it cannot leave
             if age >= self.trade_for or (px < self.trail_bottom[i] if held > 0 else px > self.trail_top[i]):
@@ -51,7 +51,7 @@ class Breakout(Strategy):
                 ctx.target(i, self.qty)
             elif px < self.bottom[i]:
                 ctx.target(i, -self.qty)
-        self.seen[i] = ctx.now
+        self.seen[i] = ts
         self.top[i], self.bottom[i] = ctx.highest(i), ctx.lowest(i)
         self.trail_top[i], self.trail_bottom[i] = ctx.trail_highest(i), ctx.trail_lowest(i)
 
@@ -61,10 +61,10 @@ class Breakout(Strategy):
         return recent * recent * self.window > self.expand * self.expand * usual * usual * self.recent
 
     def on_quote(self, ctx, q):
-        self.act(ctx, q.instrument)
+        self.act(ctx, q.instrument, q.ts_event)
 
     def on_book(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, b.ts_event)
 
     def on_bar(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, b.ts_event)

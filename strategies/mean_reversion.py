@@ -8,8 +8,9 @@ class MeanReversion(Strategy):
     """Against the move when the z-score of the newest return is beyond `entry_z`; out when it is back within `exit_z`.
 
     horizon: what a return is over. window: the returns it is compared with. entry_z, exit_z: in standard deviations. max_hold: out
-    after so long at the latest. stop_bps: out once the price has gone so far against the entry. qty: lots either way. After a trade the
-    next one waits until z has been within `exit_z`. On quotes and books; on bars with a horizon of a few of them.
+    after so long at the latest, by the market's time: on bars, what is decided at a close of 10:00 is an hour old at that of 11:00.
+    stop_bps: out once the price has gone so far against the entry. qty: lots either way. After a trade the next one waits until z has
+    been within `exit_z`. On quotes, books and bars.
     Fails when the move is news: it is then against everyone who knows more, and each trade crosses the spread twice.
     """
 
@@ -27,23 +28,23 @@ class MeanReversion(Strategy):
     def features(self):
         return {"z": ret_zscore(self.horizon, self.window, "price")}
 
-    def act(self, ctx, i):
+    def act(self, ctx, i, ts):
         px, z, held = ctx.mark(i), ctx.z(i), sign(ctx.position(i))
         back = abs(z) < self.exit_z
         if held != 0:
             lost = held * (self.entry_px[i] - px) > px * self.stop_bps / 10_000.0
-            if back or lost or ctx.now - self.entry_ts[i] >= self.max_hold:
+            if back or lost or ts - self.entry_ts[i] >= self.max_hold:
                 ctx.target(i, 0)
         elif self.calm[i] and abs(z) > self.entry_z and ctx.target(i, -sign(z) * self.qty) > 0:
-            self.calm[i], self.entry_ts[i], self.entry_px[i] = False, ctx.now, px
+            self.calm[i], self.entry_ts[i], self.entry_px[i] = False, ts, px
         if back:
             self.calm[i] = True
 
     def on_quote(self, ctx, q):
-        self.act(ctx, q.instrument)
+        self.act(ctx, q.instrument, q.ts_event)
 
     def on_book(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, b.ts_event)
 
     def on_bar(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, b.ts_event)

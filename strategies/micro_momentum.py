@@ -9,7 +9,8 @@ class MicroMomentum(Strategy):
 
     burst: how long a burst is, for the return and for its volume. window: what it is compared with. entry_z: the return, in standard
     deviations. surge: volume, in multiples of the window's average. take_bps, stop_bps: the bracket's exits, from the price at entry.
-    max_hold: out after so long at the latest. qty: lots either way. On quotes and books with trades; on bars with a burst of one bar.
+    max_hold: out after so long at the latest, by the market's time. qty: lots either way. On quotes and books with trades; on bars with a
+    burst of one bar.
     Fails when the burst is over before the order arrives: it then buys the top, from those who rode it.
     """
 
@@ -31,9 +32,9 @@ class MicroMomentum(Strategy):
             "all_traded": volume(self.window, "price"),
         }
 
-    def act(self, ctx, i):
+    def act(self, ctx, i, ts):
         if ctx.position(i) != 0:
-            if ctx.now >= self.until[i]:
+            if ts >= self.until[i]:
                 ctx.cancel_all(i)
                 ctx.target(i, 0)
             return
@@ -43,13 +44,13 @@ class MicroMomentum(Strategy):
             take = int(px * (1.0 + side * self.take_bps / 10_000.0))
             stop = int(px * (1.0 - side * self.stop_bps / 10_000.0))
             self.entry[i] = ctx.bracket(i, side * self.qty, 0, take, stop)
-            self.until[i] = ctx.now + self.max_hold
+            self.until[i] = ts + self.max_hold
 
     def on_quote(self, ctx, q):
-        self.act(ctx, q.instrument)
+        self.act(ctx, q.instrument, q.ts_event)
 
     def on_book(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, b.ts_event)
 
     def on_bar(self, ctx, b):
-        self.act(ctx, b.instrument)
+        self.act(ctx, b.instrument, b.ts_event)

@@ -10,31 +10,45 @@ class Bars:
         self.slip, self.share, self.first_ns = slip, share, first_ns
         self.orders, self.out, self.position, self.last, self.n = [], [], 0, None, 0
         self.open_ts, self.open_px, self.volume, self.taken = -(10**18), 0, 0, 0
+        self.bar, self.uncapped = None, False
         self.phase, self.halted = "open", False
 
     # --- what happens --------------------------------------------------------------------------------------------------------
-    def opens(self, ts, px):
-        self.open_ts, self.open_px, self.taken, self.last, self.ts = ts, px, 0, px, ts
+    def opens(self, ts, bar):
+        """`bar`: (open, high, low, close, volume), of which its own open decides."""
+        self.open_ts, self.open_px, self.taken, self.last, self.ts = ts, bar[0], 0, bar[0], ts
+        self.bar = bar[0], max(bar[0], bar[1], bar[3]), min(bar[0], bar[2], bar[3]), bar[3], bar[4]
         if not self.trading():
             for o in self.orders:
                 o["state"] = "out" if o["state"] == "in" else o["state"]
             return
         for side in (1, -1):
-            for o in self.stops(side, px, everyone=True):
+            for o in self.stops(side, bar[0], everyone=True):
                 self.elect(o)
                 self.wait(o)
         for side in (1, -1):
+            behind = self.stop_waits(side)
             for o in self.resting(side):
-                self.meet(o)
+                if behind and o["px"] is not None:
+                    o["state"] = "in"
+                else:
+                    self.meet(o)
         for o in self.orders:
             if o["stop"] is not None:
                 o["state"] = "in"
 
-    def closes(self, ts, open_px, high, low, close, volume):
+    def path(self, ts):
+        """The bar that opened last is about to close."""
         self.ts = ts
-        high, low = max(high, open_px, close), min(low, open_px, close)
+        open_px, high, low, _, volume = self.bar
         way = [(1, high), (-1, low)] if high - open_px < open_px - low else [(-1, low), (1, high)]
-        stopped = set()
+        stopped = {side for side in (1, -1) if self.stop_waits(side)}
+        for side in (1, -1):
+            for o in self.resting(side):
+                reached = o["px"] is None or (side * (o["px"] - open_px) > 0 and side not in stopped)
+                if reached and o["state"] == "in" and not self.own(o, open_px):
+                    self.trade(o, self.slipped(open_px, side) if o["px"] is None else open_px, volume)
+                    self.retire(o)
         for side, extreme in way:
             for o in self.stops(side, extreme, everyone=False):
                 stopped.add(side)
@@ -47,11 +61,13 @@ class Bars:
         for up, extreme in way:
             side = -up
             for o in self.resting(side) if side not in stopped else []:
-                if o["px"] is not None and o["state"] == "in" and side * (o["px"] - extreme) > 0:
+                inside = o["px"] is not None and side * (o["px"] - extreme) > 0 >= side * (o["px"] - open_px)
+                if inside and o["state"] == "in":
                     self.trade(o, o["px"], volume)
-                    if o["leaves"] and not self.stays(o):
-                        self.end(o, "expired")
-        self.volume = volume
+                    self.retire(o)
+
+    def closes(self, ts, close, volume):
+        self.ts, self.volume = ts, volume
         if self.open_ts < ts:
             self.last = close
 
@@ -59,9 +75,7 @@ class Bars:
         self.ts, self.n = ts, self.n + 1
         o = {"handle": handle, "side": side, "leaves": qty, "cum": 0, "px": px, "stop": stop, "tif": tif, "post": post}
         o |= {"reduce": reduce, "seq": self.n, "rank": 0, "state": "new"}
-        if self.phase != "open":
-            return self.say(o, "rejected")
-        if stop is not None and (self.last is None or side * (self.last - stop) < 0):
+        if stop is not None and (not self.in_time() or self.last is None or side * (self.last - stop) < 0):
             self.say(o, "new")
             self.orders.append(o)
             o["state"] = "in" if self.in_time() else "new"
@@ -125,7 +139,8 @@ class Bars:
         return sorted(found, key=lambda o: (side * o["stop"], o["seq"]))
 
     def slipped(self, px, side):
-        return max(1, px + side * -(-px * self.slip // 1_000_000))
+        worse = px + side * -(-px * self.slip // 1_000_000)
+        return min(worse, self.bar[1]) if side > 0 else max(worse, self.bar[2])
 
     def accepts(self, o, px):
         return o["px"] is None or o["side"] * (o["px"] - px) >= 0
@@ -150,10 +165,16 @@ class Bars:
 
     def elect(self, o):
         self.orders.remove(o)
-        o["stop"], o["state"] = None, "new"
+        o["stop"], o["state"], o["triggered"] = None, "new", True
+
+    def stop_waits(self, side):
+        """A stop that was triggered waits at the market: no limit order of its side trades meanwhile."""
+        return any(o["px"] is None and o.get("triggered") for o in self.resting(side))
 
     def trade(self, o, px, volume):
-        cap = max(0, volume * self.share // 1_000_000 - self.taken) if self.share else MARKET
+        cap = MARKET
+        if self.share and not self.uncapped:
+            cap = max(0, min(volume * self.share // 1_000_000, self.bar[4]) - self.taken)
         qty = min(o["leaves"], cap, self.room(o))
         if qty == 0 or (o["tif"] == "fok" and qty < o["leaves"]):
             return
@@ -181,6 +202,10 @@ class Bars:
         if o["leaves"]:
             self.wait(o) if self.stays(o) else self.end(o, "expired")
 
+    def retire(self, o):
+        if o["leaves"] and not self.stays(o):
+            self.end(o, "expired")
+
     def join(self, o):
         o["state"] = "new"
         said = len(self.out)
@@ -190,8 +215,15 @@ class Bars:
             self.wait(o)
 
     def wait(self, o):
-        rivals = self.resting(-o["side"])
-        opposed = bool(rivals) and (rivals[0]["px"] is None if o["px"] is None else self.own(o, o["px"]))
+        side = o["side"]
+        while o.get("triggered") and o["px"] is None and self.own(o, self.last):
+            self.end(self.resting(-side)[0], "canceled")
+        markets = [x for x in self.resting(-side) if x["px"] is None]
+        limits = [x for x in self.resting(-side) if x["px"] is not None]
+        if o["px"] is None:
+            opposed = bool(markets)
+        else:
+            opposed = (markets and side * (o["px"] - self.last) >= 0) or (limits and side * (o["px"] - limits[0]["px"]) >= 0)
         if opposed:
             return self.end(o, "expired")
         self.n += 1

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 
 from replay import events as ev
@@ -48,9 +49,9 @@ class Command:
 
 
 @functools.lru_cache(64)
-def manifest(n=1, levels=None, phased=False, **fields):
+def manifest(n=1, levels=None, phased=False, kinds=(), **fields):
     """The manifest of a session of `n` instruments A, B, C... with ticks of 0.01 and prices from 50 to 1000 ticks."""
-    instruments = [Instrument(symbol=chr(65 + k), tick_size="0.01", **fields) for k in range(n)]
+    instruments = [Instrument(symbol=chr(65 + k), **{"tick_size": "0.01", **fields}) for k in range(n)]
     rows = ev.empty(4 * n + 1)
     rows["flags"][:] = ev.LAST
     rows.ts_event[:], rows.ts_recv[:] = T0, T0
@@ -61,11 +62,14 @@ def manifest(n=1, levels=None, phased=False, **fields):
             r.instrument = k
             if level == "l1":
                 r.kind, r.a, r.b, r.c, r.d = ev.QUOTE, px, 10**6, px + 1, 10**6
+            elif level == "l3":
+                r.kind, r.side, r.a, r.b, r.c, r.id = ev.ORDER, 1, px, 10, ev.ADD, px
             elif level == "l2":
                 r.kind, r.side, r.a, r.b, r.c = ev.DEPTH, 1, px, 10**6, ev.SET
             else:
                 r.kind, r.a, r.b, r.c, r.d = ev.BAR, px, px, px, px
-    return Session.from_rows(rows, instruments, name="drive", bar_intervals_ns=[60 * SECOND]).manifest
+    made = Session.from_rows(rows, instruments, name="drive", bar_intervals_ns=[60 * SECOND]).manifest
+    return msgspec.structs.replace(made, kinds=kinds)  # not noted: quotes and prints
 
 
 class Trader:
@@ -194,6 +198,9 @@ class Trader:
 
     def target(self, lots, instrument=0):
         return self._ask(intents.target, instrument, lots)
+
+    def timer(self, seconds, timer_id=0):
+        return self._ask(intents.timer, T0 + round(seconds * SECOND), timer_id)
 
     def bought(self, qty, px, instrument=0, strategy=0):
         """Hold a position: an order that is filled at once. The quote must allow it."""

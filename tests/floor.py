@@ -19,11 +19,13 @@ FLAGS = {"post": T.POST_ONLY, "reduce": T.REDUCE_ONLY}
 
 
 class Venue:
-    """One instrument. Every method returns the reports it caused, as (handle, exec name, qty, px, cum)."""
+    """One instrument; its `level` may be ``quotes`` or ``prints``: L1 without the other. Every method returns the reports it caused, as (handle, exec name, qty, px, cum)."""
 
     def __init__(self, level="l1", profile=Profile(), phased=False, capacity=64):
         link(*KERNELS)
-        self.arena = setup.build(manifest(1, (level,), phased), profile, capacity)
+        kinds = {"quotes": (("quote",),), "prints": (("trade",),), "l2-alone": (("depth",),)}.get(level, ())
+        level = {"quotes": "l1", "prints": "l1", "l2-alone": "l2"}.get(level, level)
+        self.arena = setup.build(manifest(1, (level,), phased, kinds), profile, capacity)
         self.h, self.base = self.arena.header, self.arena.base
         self.row, self.now = ev.empty(1), T0
 

@@ -73,7 +73,7 @@ def serve(day, speed, port_file):
     from replay.serve.server import Server
 
     async def main():
-        server = Server(day, speed=speed, strict=False, rate=0)
+        server = Server(day, speed=speed, rate=0)
         _, url, clock = await app.listen(server, "127.0.0.1", 0)
         port_file.write_text(url)
         await clock

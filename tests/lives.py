@@ -10,7 +10,9 @@ import requests
 from replay.live import lock, recovery
 from replay.live.disk import Disk
 from replay.live.paper import Order, assemble
+from replay.trader.limits import Limits
 
+RULES = Limits(account_rules=True)  #: of a replay that is compared with a live run
 HEADERS = {"APCA-API-KEY-ID": "PKTEST", "APCA-API-SECRET-KEY": "SECRETSECRET"}
 
 
@@ -23,7 +25,7 @@ def serving(session, speed="lockstep", **kw):
     from replay.serve.venue import KERNELS
 
     link(*KERNELS)
-    server = Server(session, speed=speed, strict=kw.pop("strict", False), rate=kw.pop("rate", 0), **kw)
+    server = Server(session, speed=speed, strict=kw.pop("strict", True), rate=kw.pop("rate", 0), **kw)
     with running(server) as url:
         yield server, url
 

@@ -29,11 +29,15 @@ EVENT = struct.Struct("<qqBbHI5q")
 
 
 class Driver:
-    """Drives the trader of `engine` (which is not run) against a server of the same session and profile."""
+    """Drives the trader of `engine` (which is not run) against a server of the same session, profile and capital, under the broker's rules
+    where the limits of `engine` have them."""
 
     def __init__(self, engine: Engine, batch: int = 1):
         self.engine, self.trader, self.h = engine, engine.trader, engine.trader.header
-        self.server = Server(engine.session, engine.profile, speed="lockstep", strict=False, rate=0, faults=engine.faults)
+        rules, kw = engine.limits.account_rules, {"speed": "lockstep", "rate": 0, "faults": engine.faults}
+        self.server = Server(
+            engine.session, engine.profile, strict=rules, capital=next(iter(engine.build.capital.values())), **kw
+        )
         self.server.written = lambda connection: None
         self.rest = Rest(self.server)
         self.batch = batch

@@ -24,7 +24,7 @@ BY_A_STRANGER = {
     "cost stays when a position closes": (LEDGER, "p.cost += (notional - closed_notional) - cost_out", "p.cost += notional - closed_notional"),
     "buying brings cash": (LEDGER, "    p.cash -= notional\n", "    p.cash += notional\n"),
     "equity misses the cash of fills": (LEDGER, "    h.equity += in_base(c, cash)\n    v = views", "    v = views"),
-    "a strategy's own position is booked the other way": (LEDGER, "    add_fill(own, i, signed, px)", "    add_fill(own, i, -signed, px)"),
+    "a strategy's own position is booked the other way": (LEDGER, "    add_fill(h, own, instrument, i, signed, px)", "    add_fill(h, own, instrument, i, -signed, px)"),
     "marks add up": (LEDGER, "    h.equity += value - v.value", "    h.equity += value"),
     "a flip closes more than there was": (LEDGER, "closed = min(abs(signed), abs(p.qty))", "closed = abs(signed)"),
     "cash of the account moves twice": (LEDGER, "    c.cash += cash\n    c.cost", "    c.cash += 2 * cash\n    c.cost"),

@@ -2,7 +2,8 @@ from replay import Each, Strategy
 
 
 class Steps(Strategy):
-    """Does what the size of the bid says: 1 buys at the bid, 2 buys at the market, 3 moves, 4 cancels, 5 raises, 6 sets a timer."""
+    """Does what the size of the bid says: 1 buys at the bid, 2 buys at the market, 3 moves, 4 cancels, 5 raises, 6 sets a timer, 7 buys
+    with a stop behind it."""
 
     last: Each[int] = 0
 
@@ -19,6 +20,8 @@ class Steps(Strategy):
             raise ValueError("no")
         elif q.bid_sz == 6:
             ctx.timer(ctx.now + 1_000_000, 9)
+        elif q.bid_sz == 7:
+            ctx.bracket(0, 10, q.bid_px, 0, q.bid_px - 10)
 
     def on_timer(self, ctx, t):
         self.last[0] = ctx.market(0, 1)

@@ -120,7 +120,7 @@ def test_a_gap_is_waited_for_and_after_the_last_bar_nothing_comes():
 def test_a_limit_order_is_not_filled_by_a_touch():
     assert said([(0, 1, 1, 5, 99, 0, T.LIMIT)], DAY[:1]) == [(0, 1, "new", 0, 0)]
     bar = [(0, 0, 0, 100, 103, 98, 102, 1000)]
-    assert said([(0, 1, 1, 5, 99, 0, T.LIMIT)], bar)[1:] == [(60, 1, "trade", 5, 99)]
+    assert said([(0, 1, 1, 5, 99, 0, T.LIMIT)], bar)[1:] == [(59, 1, "trade", 5, 99)]
     assert said([(0, 1, 1, 5, 100, 0, T.LIMIT)], bar)[1:] == [(0, 1, "trade", 5, 100)]  # it could trade when it came
     assert said([(2, 1, 1, 5, 99, 0, T.LIMIT)], bar) == [(2, 1, "new", 0, 0)]  # the low may have been before it came
 
@@ -128,46 +128,90 @@ def test_a_limit_order_is_not_filled_by_a_touch():
 def test_a_gap_fills_at_the_open():
     assert said([(0, 1, 1, 5, 95, 0, T.LIMIT)])[1:] == [(600, 1, "trade", 5, 90)]
     assert said([(0, 1, -1, 5, 0, 95, T.STOP)])[1:] == [(600, 1, "trade", 5, 90)]
-    assert said([(0, 1, 1, 5, 90, 0, T.LIMIT)])[1:] == [(660, 1, "trade", 5, 90)]  # an open at its price is a touch
+    assert said([(0, 1, 1, 5, 90, 0, T.LIMIT)])[1:] == [(659, 1, "trade", 5, 90)]  # an open at its price is a touch
 
 
 @pytest.mark.parametrize("bar", [(100, 110, 90, 100), (100, 104, 90, 100), (100, 110, 98, 100)])
 def test_the_stop_before_the_target(bar):
     got = said([(0, 1, -1, 5, 103, 0, T.LIMIT), (0, 2, -1, 5, 0, 98, T.STOP)], [(0, 0, 0, *bar, 1000)])
-    assert got[2:] == [(60, 2, "trade", 5, 98)]
+    assert got[2:] == [(59, 2, "trade", 5, 98)]
 
 
-def test_slippage_is_against_us_and_rounded_up():
+def test_slippage_is_against_us_rounded_up_and_ends_where_the_bar_does():
     slips = Profile(slippage_ppm=500, participation_ppm=0)
-    bars = [(0, 0, 0, 10_000, 10_100, 9_900, 10_001, 1000), (0, 0, MINUTE, 10_001, 10_001, 10_001, 10_001, 1)]
-    got = {
-        (n, p)
-        for _, n, what, _, p in said([(0, 1, *market(1, 5)), (0, 2, -1, 5, 0, 9_950, T.STOP)], bars, slips)
-        if what == "trade"
-    }
-    assert got == {(1, 10_005), (2, 9_945)}
-    assert said([(60, 1, *market(-1, 5))], bars, slips)[1:] == [(60, 1, "trade", 5, 9_995)]
-    assert said([(0, 1, 1, 5, 10_000, 0, T.LIMIT)], bars, slips)[1:] == [(0, 1, "trade", 5, 10_000)]
+    bars = [(0, 0, 0, 10_000, 10_100, 9_900, 10_001, 1000), (0, 0, MINUTE, 10_001, 10_003, 10_001, 10_001, 1)]
+
+    def trades(*requests):
+        return {(n, p) for _, n, what, _, p in said(list(requests), bars, slips) if what == "trade"}
+
+    assert trades((0, 1, *market(1, 5)), (0, 2, -1, 5, 0, 9_950, T.STOP)) == {(1, 10_005), (2, 9_945)}
+    assert trades((0, 1, -1, 5, 0, 9_903, T.STOP)) == {(1, 9_900)}  # to 9,898, were it not for the low
+    assert trades((60, 1, *market(-1, 5)), (60, 2, *market(-1, 5))) == {(1, 10_001), (2, 10_001)}
+    assert trades((60, 1, *market(1, 5))) == {(1, 10_003)}
+    assert trades((0, 1, 1, 5, 10_000, 0, T.LIMIT)) == {(1, 10_000)}
+
+
+TENTH = Profile(slippage_ppm=0)
 
 
 def test_no_more_than_our_share_of_the_volume():
-    tenth = Profile(slippage_ppm=0)
-    # of the first bar no volume is known before its close; at an open it is the last bar's that counts
-    got = said([(0, 1, *market(1, 150)), (0, 2, 1, 80, 102, 0, T.LIMIT)], DAY, tenth)
+    # of the first bar no volume is known before it is over; at an open it is the last bar's that counts
+    got = said([(0, 1, *market(1, 150)), (0, 2, 1, 80, 102, 0, T.LIMIT)], DAY, TENTH)
     assert [r for r in got if r[2] == "trade"] == [
-        (60, 2, "trade", 80, 102),
-        (60, 1, "trade", 100, 104),
-        (600, 1, "trade", 40, 90),
+        (59, 1, "trade", 100, 100),
+        (60, 1, "trade", 50, 104),
+        (600, 2, "trade", 40, 90),
     ]
-    assert said([(60, 1, *market(1, 150, T.IOC))], DAY, tenth)[1:] == [(60, 1, "trade", 100, 104), (60, 1, "expired", 0, 0)]
-    assert said([(60, 1, *market(1, 150, T.FOK))], DAY, tenth)[1:] == [(60, 1, "expired", 0, 0)]
-    assert said([(60, 1, *market(1, 100, T.FOK))], DAY, tenth)[1:] == [(60, 1, "trade", 100, 104)]
+    assert said([(60, 1, *market(1, 150, T.IOC))], DAY, TENTH)[1:] == [(60, 1, "trade", 100, 104), (60, 1, "expired", 0, 0)]
+    assert said([(60, 1, *market(1, 150, T.FOK))], DAY, TENTH)[1:] == [(60, 1, "expired", 0, 0)]
+    assert said([(60, 1, *market(1, 100, T.FOK))], DAY, TENTH)[1:] == [(60, 1, "trade", 100, 104)]
 
 
-def test_closed_phases_as_on_quotes():
-    phases = [(0, ev.PHASE, ev.OPEN), (2 * MINUTE, ev.PHASE, ev.CLOSED), (10 * MINUTE, ev.PHASE, ev.OPEN)]
-    got = said([(0, 1, 1, 5, 95, 0, T.LIMIT), (0, 2, 1, 5, 95, 0, T.LIMIT, T.GTC), (130, 3, *market(1, 5))], DAY, FREE, phases)
-    assert got[2:] == [(120, 1, "expired", 0, 0), (130, 3, "rejected", 0, 0), (600, 2, "trade", 5, 90)]
+def test_never_more_than_the_bar_traded():
+    bars = [
+        (0, 0, 0, 100, 100, 100, 100, 10_000),
+        (0, 0, MINUTE, 100, 101, 99, 100, 30),
+        (0, 0, 2 * MINUTE, 100, 100, 100, 100, 900),
+    ]
+    got = said([(60, 1, *market(1, 500))], bars, TENTH)
+    assert got[1:] == [(60, 1, "trade", 30, 100), (120, 1, "trade", 3, 100), (179, 1, "trade", 87, 100)]
+
+
+def test_a_rest_that_the_open_had_reached_trades_at_the_open_and_never_beyond_the_bar():
+    bars = [(0, 0, 0, 100, 100, 100, 100, 1000), (0, 0, MINUTE, 100, 101, 99, 100, 3000)]
+    for order in ((1, 250, 105, 0, T.LIMIT), (-1, 250, 95, 0, T.LIMIT), market(1, 250), market(-1, 250)):
+        assert said([(60, 1, *order)], bars, TENTH)[1:] == [(60, 1, "trade", 100, 100), (119, 1, "trade", 150, 100)]
+
+
+def test_bars_without_volume_have_no_share_to_take():
+    bars = [(0, 0, k * MINUTE, 100, 101, 99, 100, 0) for k in range(3)]
+    assert said([(0, 1, *market(1, 500))], bars, TENTH)[1:] == [(0, 1, "trade", 500, 100)]
+    silent = [*bars, (0, 0, 3 * MINUTE, 100, 101, 99, 100, 50)]  # nothing traded in three bars of an instrument that has volume
+    assert said([(0, 1, *market(1, 500))], silent, TENTH)[1:] == [(239, 1, "trade", 5, 100)]
+
+
+def test_orders_that_come_while_the_session_is_closed_wait_for_the_next():
+    phases = [
+        (0, ev.PHASE, ev.OPEN),
+        (2 * MINUTE, ev.PHASE, ev.CLOSED),
+        (10 * MINUTE, ev.PHASE, ev.OPEN),
+        (11 * MINUTE, ev.PHASE, ev.CLOSED),
+    ]
+    old = [(0, 1, 1, 5, 95, 0, T.LIMIT), (0, 2, 1, 5, 95, 0, T.LIMIT, T.GTC)]
+    late = [
+        (130, 3, *market(1, 5)),
+        (131, 4, 1, 5, 0, 91, T.STOP),
+        (132, 5, 1, 5, 80, 0, T.LIMIT),
+        (133, 6, 1, 5, 80, 0, T.LIMIT, T.GTC),
+    ]
+    assert said(old + late, DAY, FREE, phases)[2:] == [
+        (120, 1, "expired", 0, 0),
+        *((130 + k, 3 + k, "new", 0, 0) for k in range(4)),
+        (600, 3, "trade", 5, 90),
+        (600, 2, "trade", 5, 90),
+        (659, 4, "trade", 5, 91),  # the last price, 105, was no price of a session that it stood in
+        (660, 5, "expired", 0, 0),
+    ]
 
 
 def test_the_finest_bars_execute():
@@ -244,19 +288,21 @@ def fast_run(session, steps, slip, share, stops=()):
 def naive_run(bars, phases, steps, slip, share, i):
     twin = bar_twin.Bars(slip, share, SECOND)
     length = (i + 1) * MINUTE
+    twin.uncapped = not any(v for k, *_, v in bars if k == i)
     twin.phase = "closed" if any(kind == ev.PHASE for _, kind, _ in phases) else "open"
     events = []
     for k, _, t, *ohlc, v in bars:
         if k == i:
-            events.append((T0 + t + length, 0, "closes", (*ohlc, v)))
-            events.append((T0 + t, 2, "opens", (ohlc[0],)))
+            events.append((T0 + t + length, 0, "closes", (ohlc[3], v)))
+            events.append((T0 + t, 2, "opens", ((*ohlc, v),)))
+            events.append((T0 + t + length - SECOND, 2, "path", ()))
     events += [(T0 + t, 1, "turn", (kind, side)) for t, kind, side in phases]
     events += [(s[0], 3, s[2], s[3:]) for s in steps if s[1] == i]
     for ts, _, what, args in sorted(events, key=lambda e: e[:2]):
         if what == "opens":
             twin.opens(ts, *args)
-        elif what == "closes":
-            twin.closes(ts, *args)
+        elif what in ("closes", "path"):
+            getattr(twin, what)(ts, *args)
         elif what == "turn":
             kind, side = args
             if kind == ev.STATUS:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from test_golden import BARS, MONTH
 
@@ -73,6 +74,21 @@ def test_reversion_holds_no_longer_than_it_may():
 def test_reversion_is_stopped_and_waits_until_it_is_calm():
     mids = CALM + [10_030] * 5 + [10_060] * 10 + CALM  # z stays beyond entry_z after the stop
     both_ways(mids, "mean_reversion", [(16.002, -100), (16.502, 100)], stop_bps=20.0, **REVERSION)
+
+
+def test_reversion_counts_an_hour_on_bars_by_their_closes():
+    """Decided at a close that came late, let go at the close an hour later that came at once: sixty bars, not sixty-one."""
+    closes = [10_000] * 20 + [10_030, 10_000] * 50
+    rows = ev.empty(len(closes))
+    rows.kind[:], rows["flags"][:], rows.id[:] = ev.BAR, ev.LAST, 10_000
+    rows.ts_event[:] = 1_772_461_800 * SECOND + 60 * SECOND * (1 + np.arange(len(closes)))
+    rows.ts_recv[:] = rows.ts_event + np.where(np.arange(len(closes)) < 30, 4 * STEP, 0)
+    for name in "abcd":
+        rows[name][:] = closes
+    session = Session.from_rows(rows, [Instrument(symbol="A", tick_size="0.01")], bar_intervals_ns=(60 * SECOND,))
+    given = {"horizon": "1m", "window": "15m", "entry_z": 3.0, "exit_z": 1e-9, "max_hold": "60m", "stop_bps": 1e6}
+    (bought, _), (sold, _) = fills(session, "mean_reversion", **given)[:2]
+    assert 60 * 60 - 1 < sold - bought <= 60 * 60
 
 
 def test_reversion_does_nothing_where_nothing_stands_out():

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 import replay
 from replay import events as ev
 from replay.data.session import OF_INSTRUMENT
+from replay.data.synth import equity_day
 from replay.engine import Engine
 from replay.errors import BadInput
 from replay.faults import Fault, Plan
@@ -24,6 +25,8 @@ from replay.faults.feed import arrange
 from replay.runs.config import RunConfig
 from replay.runs.result import Result
 from replay.strategy import load
+from replay.trader import layout as T
+from replay.trader.limits import Limits
 from replay.trader.orders import (
     EXEC_BUST,
     EXEC_CANCELED,
@@ -36,7 +39,7 @@ from replay.trader.orders import (
     TERMINAL,
     UNKNOWN,
 )
-from replay.trader.output import OUT_FEE, OUT_REPORT
+from replay.trader.output import OUT_FEE, OUT_REPORT, OUT_STATE
 
 HERE = Path(__file__).parent
 EVERYTHING = Plan(
@@ -439,3 +442,14 @@ def test_a_plan_survives_text_config_and_manifest(tmp_path):
 
 if __name__ == "__main__":
     print(json.dumps(digests()))
+
+
+def test_a_feed_that_stays_dead_kills_and_flattens_before_the_session_ends():
+    limits = Limits(max_quote_age_s=Decimal(600), halt_escalate_s=Decimal(1200), flatten=True)
+    plan = Plan(faults=(Fault(kind="feed_outage", from_="+1h"),))
+    run = Engine(equity_day(n_events=4000), [load("buy_and_hold")], limits=limits, faults=plan).run()
+    start = run.session.manifest.start_ns
+    states = [(int(r.side), (int(r.ts_recv) - start) // (60 * 10**9)) for r in run.output()[run.output().kind == OUT_STATE]]
+    assert states == [(T.HALTED, 69), (T.KILLED, 89)] or states == [(T.HALTED, 70), (T.KILLED, 90)]
+    assert int(run.trader.header.n_fills) >= 2 and int(run.trader.region("views")[0].pos) == 0
+    assert int(run.trader.header.now) == run.session.manifest.end_ns and run.stopped

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from drive import Trader
 
+from replay import events as ev
 from replay.events import OP_END, OP_KILL
 from replay.trader import layout as T
 from replay.trader import orders as O
@@ -33,23 +34,26 @@ def bracketed(qty=10, filled=10, **kw):
     assert entry > 0 and new(t.sent) == [(1, qty, 100, 0, T.LIMIT)]
     left = t.fill(entry, filled, 100)
     if filled < qty:
-        assert left == []
-        left = t.report(entry, O.EXEC_CANCELED, cum=filled)
+        assert t.report(entry, O.EXEC_CANCELED, cum=filled) == []
     assert new(left) == [(-1, filled, 110, 0, T.LIMIT), (-1, filled, 0, 95, T.STOP)]
     t.check()
     return t, left[0].handle, left[1].handle
 
 
-def test_children_wait_for_the_entry():
+def test_exits_go_out_with_the_entrys_first_fill_and_grow_with_the_next():
     t = trader()
     entry = t.bracket(10, 0, 110, 95, tif=T.GTC)
     assert t.sent[0].type == T.MARKET and t.sent[0].tif == T.GTC
     assert int(t.view().buying) == 10 and int(t.view().selling) == 0
     assert t.market(1) > 0  # what is held at home cannot trade with us
-    assert t.fill(entry, 4, 100) == []
-    left = t.fill(entry, 6, 100)
-    assert len(left) == 2 and all(c.tif == T.GTC for c in left)
-    assert int(t.view().selling) == 10  # one of the two counts
+    left = t.fill(entry, 4, 100)
+    assert new(left) == [(-1, 4, 110, 0, T.LIMIT), (-1, 4, 0, 95, T.STOP)] and all(c.tif == T.GTC for c in left)
+    take, stop = (c.handle for c in left)
+    assert int(t.view().selling) == 4  # one of the two counts
+    assert asked(t.fill(entry, 3, 100)) == [("replace", take, 7), ("replace", stop, 7)]
+    assert t.fill(entry, 3, 100) == [] and int(t.view().selling) == 10  # one request is out at a time
+    assert asked(t.report(take, O.EXEC_REPLACED, 7, 110)) == [("replace", take, 10)]
+    assert asked(t.report(stop, O.EXEC_REPLACED, 7, 0)) == [("replace", stop, 10)]
     t.check()
 
 
@@ -69,8 +73,8 @@ def test_without_a_fill_the_children_are_dropped(end):
 def test_a_fill_behind_the_entrys_end_is_protected_too():
     t = trader()
     entry = t.bracket(10, 100, 110, 95)
-    t.fill(entry, 3, 100)
-    take, stop = (c.handle for c in t.report(entry, O.EXEC_CANCELED, cum=5))
+    take, stop = (c.handle for c in t.fill(entry, 3, 100))
+    assert t.report(entry, O.EXEC_CANCELED, cum=5) == []
     assert asked(t.fill(entry, 2, 100)) == [("replace", take, 5), ("replace", stop, 5)]
     t.check()
     entry = t.bracket(10, 99, 110, 95)
@@ -225,7 +229,7 @@ def test_the_child_that_was_not_given_up_counts():
     t = trader()
     entry = t.bracket(10, 100, 110, 95)
     assert t.cancel(int(t.order(entry).sibling)) == 0
-    assert t.fill(entry, 4, 100) == [] and int(t.view().selling) == 4
+    assert new(t.fill(entry, 4, 100)) == [(-1, 4, 0, 95, T.STOP)] and int(t.view().selling) == 4
     t.check()
 
 
@@ -237,11 +241,24 @@ def test_oco():
     assert new(t.sent) == [(-1, 10, 110, 0, T.LIMIT), (-1, 10, 0, 95, T.STOP)]
     assert [c.flags for c in t.sent] == [T.POST_ONLY, 0] and int(t.view().selling) == 10
     second = t.sent[1].handle
-    assert asked(t.fill(second, 4, 94)) == [("replace", first, 6)]
-    assert asked(t.fill(second, 6, 94)) == []  # the cancel waits behind the replace
-    assert asked(t.report(first, O.EXEC_REPLACED, 6, 110)) == [("cancel", first)]
-    t.report(first, O.EXEC_CANCELED)
+    assert asked(t.fill(first, 4, 110)) == [("replace", second, 6)]
+    assert asked(t.fill(first, 6, 110)) == []  # the cancel waits behind the replace
+    assert asked(t.report(second, O.EXEC_REPLACED, 6, 0)) == [("cancel", second)]
+    t.report(second, O.EXEC_CANCELED)
     assert int(t.position().qty) == 0 and int(t.h.live) == 0
+    t.check()
+
+
+def test_a_stop_that_trades_ends_its_pair_and_goes_on_alone():
+    t = trader()
+    t.bought(10, 102)
+    t.sent.clear()
+    first = t.oco(-10, 110, 95)
+    second = t.sent[1].handle
+    assert asked(t.fill(second, 4, 94)) == [("cancel", first)]
+    assert asked(t.report(first, O.EXEC_CANCELED)) == []
+    assert asked(t.fill(second, 6, 93)) == []
+    assert int(t.position().qty) == 0 and int(t.h.live) == 0 and int(t.h.c_flatten) == 0
     t.check()
 
 
@@ -312,8 +329,8 @@ def test_a_child_given_up_does_not_hide_the_other(which):
 def test_late_fills_of_the_entry_add_to_what_was_asked_for():
     t = trader()
     entry = t.bracket(10, 100, 110, 95)
-    t.fill(entry, 3, 100)
-    take, stop = (c.handle for c in t.report(entry, O.EXEC_CANCELED, cum=7))
+    take, stop = (c.handle for c in t.fill(entry, 3, 100))
+    assert t.report(entry, O.EXEC_CANCELED, cum=7) == []
     assert t.replace(stop, 3, 96) == 0  # the price moves, too
     assert asked(t.fill(entry, 2, 100)) == [("replace", take, 5)]
     assert asked(t.fill(entry, 2, 100)) == []
@@ -324,7 +341,7 @@ def test_late_fills_of_the_entry_add_to_what_was_asked_for():
     t.check()
 
 
-def test_held_exits_count_with_what_the_entry_has_traded():
+def test_exits_count_with_what_the_entry_has_traded():
     t = trader(limits=Limits(max_position=Decimal(10)))
     entry = t.bracket(10, 100, 110, 95)
     t.fill(entry, 6, 100)
@@ -337,10 +354,9 @@ def test_held_exits_count_with_what_the_entry_has_traded():
 def test_held_exits_given_up_count_no_more():
     t = trader()
     entry = t.bracket(10, 100, 110, 95)
-    t.fill(entry, 6, 100)
     for k in (1, 2):
         t.cancel((entry >> T.SLOT_BITS) + k << T.SLOT_BITS | (entry & T.SLOT_MASK) + k)
-    t.fill(entry, 4, 100)
+    assert t.fill(entry, 6, 100) == [] and t.fill(entry, 4, 100) == []
     assert int(t.view().selling) == 0
     t.check()
 
@@ -358,4 +374,147 @@ def test_of_a_pair_the_larger_leg_counts():
     assert int(t.view().selling) == 5
     t.report(stop, O.EXEC_REPLACE_REJECTED)
     assert int(t.view().selling) == 2
+    t.check()
+
+
+def growing():
+    """An entry of 10 that has filled 4: (trader, entry, take-profit, stop-loss)."""
+    t = trader()
+    entry = t.bracket(10, 100, 110, 95)
+    return t, entry, *(c.handle for c in t.fill(entry, 4, 100))
+
+
+def flat(t, engine=0):
+    """Let every request be granted and the engine's orders trade, until nothing more is asked."""
+    for _ in range(20):
+        waits = [o for o in t.arena.region("orders") if int(o.state) in (O.SUBMITTED, O.ACCEPTED, O.PARTIAL)]
+        for o in waits:
+            if int(o.request) == T.CANCELING:
+                t.report(int(o.handle), O.EXEC_CANCELED, cum=int(o.cum))
+            elif int(o["flags"]) & T.ENGINE:
+                t.fill(int(o.handle), int(o.qty - o.cum), 100)
+    t.check()
+    return int(t.position().qty), int(t.h.live)
+
+
+def test_an_exit_that_trades_ends_what_is_left_of_its_entry():
+    t, entry, take, stop = growing()
+    assert asked(t.fill(stop, 4, 94)) == [("cancel", entry), ("cancel", take)]
+    (back,) = t.fill(entry, 2, 100)  # it crossed the cancel: nothing protects it any more
+    assert (back.side, back.qty, back.type, back.flags) == (-1, 2, T.MARKET, T.ENGINE)
+    assert flat(t) == (0, 0)
+
+
+def test_a_fill_of_the_entry_that_is_taken_back_makes_its_exits_smaller():
+    t, entry, take, stop = growing()
+    bust = t.exec_id
+    assert asked(t.report(entry, O.EXEC_BUST, 4, 100, exec_id=bust)) == [("cancel", take), ("cancel", stop)]
+    t.check()
+
+
+def test_an_exit_grows_while_halted_and_is_asked_again_where_the_venue_refuses():
+    t, entry, take, stop = growing()
+    t.control(3)
+    t.fill(entry, 2, 100)
+    t.fill(entry, 4, 100)
+    assert asked(t.report(take, O.EXEC_REPLACED, 6, 110)) == [("replace", take, 10)]
+    assert asked(t.report(stop, O.EXEC_REPLACE_REJECTED)) == [("replace", stop, 10)]
+    assert t.report(stop, O.EXEC_REPLACE_REJECTED) == []
+    t.at(2)
+    assert asked(due(t)) == [("replace", stop, 10)]
+    t.check()
+
+
+def due(t):
+    """The earliest timer fires."""
+    top = t.arena.region("timers")[0]
+    return t.step(ev.TIMER, ident=int(top.timer_id), a=int(top.strategy))
+
+
+def test_an_exit_that_is_done_before_it_could_grow_closes_the_rest():
+    t, entry, take, stop = growing()
+    t.fill(entry, 6, 100)
+    t.fill(stop, 4, 94)
+    left = t.report(stop, O.EXEC_REPLACE_REJECTED)
+    assert [(c.side, c.qty, c.type, c.flags) for c in left if c.kind == T.CMD_NEW] == [(-1, 6, T.MARKET, T.ENGINE)]
+    t.report(take, O.EXEC_REPLACE_REJECTED)
+    assert flat(t) == (0, 0)
+
+
+@pytest.mark.parametrize("close", [lambda t: t.target(0), lambda t: t.market(-10), lambda t: t.bracket(-20, 0, 90, 120)])
+def test_what_closes_a_position_ends_its_exits_first(close):
+    t, take, stop = bracketed()
+    t.sent.clear()
+    h = close(t)
+    assert h > 0 and asked(t.sent)[:2] == [("cancel", take), ("cancel", stop)] and t.sent[2].handle == h
+    t.fill(h, 10, 100)
+    t.report(stop, O.EXEC_CANCELED)
+    t.report(take, O.EXEC_CANCELED)
+    assert int(t.position().qty) == 0 and int(t.h.c_flatten) == 0
+    t.check()
+
+
+def test_what_closes_a_part_leaves_exits_for_the_rest():
+    t, take, stop = bracketed()
+    t.sent.clear()
+    assert t.target(4) > 0 and asked(t.sent)[:2] == [("replace", take, 4), ("replace", stop, 4)]
+    assert t.target(0) > 0
+    t.check()
+
+
+def test_a_limit_order_that_closes_takes_the_exits_along_as_it_trades():
+    t, take, stop = bracketed()
+    h = t.limit(-10, 105)
+    assert asked(t.fill(h, 3, 105)) == [("replace", take, 7), ("replace", stop, 7)]
+    assert asked(t.fill(h, 7, 105)) == []
+    assert asked(t.report(stop, O.EXEC_REPLACED, 7, 0)) == [("cancel", stop)]
+    t.check()
+
+
+def test_of_two_brackets_the_older_ones_exits_go_first():
+    t, take, stop = bracketed()
+    second = t.bracket(10, 0, 111, 96)
+    newer = [c.handle for c in t.fill(second, 10, 102)]
+    t.sent.clear()
+    assert t.target(10) > 0
+    assert {c.handle for c in t.sent if c.kind == T.CMD_CANCEL} == {take, stop}
+    t.sent.clear()
+    assert t.target(0) > 0 and {c.handle for c in t.sent if c.kind == T.CMD_CANCEL} == set(newer)
+
+
+def test_a_position_that_exits_protect_is_closed_in_a_halt():
+    t, take, stop = bracketed(limits=Limits(max_position=Decimal(10)))
+    t.control(3)
+    assert t.target(0) > 0
+
+
+def test_a_stop_that_trades_beside_what_closes_is_traded_back_until_flat():
+    t, take, stop = bracketed()
+    h = t.target(0)
+    t.fill(h, 10, 94)
+    (back,) = [c for c in t.fill(stop, 10, 94) if c.kind == T.CMD_NEW]  # reached before the cancel came
+    assert (back.side, back.qty) == (1, 10)
+    assert t.report(back.handle, O.EXEC_REJECTED) == []
+    for s in (2, 4):
+        t.at(s).quote()
+        (back,) = [c for c in due(t) if c.kind == T.CMD_NEW]
+        t.report(back.handle, O.EXEC_EXPIRED)
+    t.at(6)
+    (back,) = [c for c in due(t) if c.kind == T.CMD_NEW]
+    t.fill(back.handle, 4, 95)
+    t.report(back.handle, O.EXEC_CANCELED, cum=4)
+    t.at(8)
+    (back,) = [c for c in due(t) if c.kind == T.CMD_NEW]
+    assert back.qty == 6
+    assert flat(t) == (0, 0)
+
+
+def test_a_pair_of_reduce_only_exits_ends_with_the_position():
+    t = trader()
+    t.bought(10, 102)
+    take, stop = t.limit(-10, 110, flags=T.REDUCE_ONLY), t.stop(-10, 95, flags=T.REDUCE_ONLY)
+    assert take > 0 and stop > 0 and t.target(10) == 0
+    assert asked(t.fill(stop, 4, 94)) == [("replace", take, 6)]
+    t.report(take, O.EXEC_REPLACED, 6, 110)
+    assert asked(t.fill(stop, 6, 94)) == [("cancel", take)]
     t.check()

@@ -7,7 +7,7 @@ import pytest
 
 from replay import events as ev
 from replay.data.canonical import import_canonical
-from replay.data.hours import Hours, market_hours
+from replay.data.hours import Hours, market_hours, phase_rows
 from replay.data.manifest import Calendar, Manifest
 from replay.data.session import Session
 from replay.data.times import in_new_york
@@ -118,3 +118,24 @@ def test_a_manifest_without_a_calendar_is_read():
     m = Session.from_rows(rows, [Instrument(symbol="A", tick_size="1")]).manifest
     text = m.encode().replace(b',\n "calendar": null', b"")
     assert b"calendar" not in text and Manifest.decode(text, "") == m
+
+
+def test_a_market_that_never_closes_begins_days_and_ends_none(tmp_path):
+    start = int(np.datetime64("2025-08-20T22:00", "ns").astype(np.int64))
+    text = "ts_event,open,high,low,close,volume\n"
+    text += "".join(f"{start + k * FIVE},1.01,1.02,1.00,1.01,10\n" for k in range(1, 12 * 28))
+    (tmp_path / "BTCUSDT.csv").write_text(text)
+    e = import_canonical([tmp_path], interval_ns=FIVE, calendar="24/7").events
+    phases = e[e.kind == ev.PHASE]
+    assert phases.side.tolist() == [ev.OPEN] * 3 and phases.id.tolist() == [20250820, 20250821, 20250822]
+
+
+def test_a_day_that_goes_over_into_the_next_does_not_close():
+    a, b, c = 0, 86_400 * S, 2 * 86_400 * S
+    fri, sat = (20250822, a, b), (20250823, b, c)
+    assert phase_rows(Calendar("24/5", (fri, (20250825, 3 * b, 4 * b)))).side.tolist() == [ev.OPEN, ev.CLOSED] * 2
+    assert phase_rows(Calendar("x", (fri, sat, (20250825, 3 * b, 3 * b + S)))).side.tolist() == [ev.OPEN] * 2 + [
+        ev.CLOSED,
+        ev.OPEN,
+        ev.CLOSED,
+    ]

@@ -50,7 +50,7 @@ def test_lockstep_parity(day, what, tmp_path, monkeypatch):
         "busy": [(adapted(tmp_path, "tests/busy.py") + ":Busy", {})],
         "two": [CROSS, passive],
     }[what]
-    replayed = Engine(day, [load(name, dict(p)) for name, p in strategies]).run()
+    replayed = Engine(day, [load(name, dict(p)) for name, p in strategies], limits=lives.RULES).run()
     with (
         lives.serving(day) as (server, url),
         lives.living(lives.order(url, tmp_path, strategies, SYMBOLS), monkeypatch) as runner,
@@ -70,14 +70,15 @@ def test_lockstep_parity(day, what, tmp_path, monkeypatch):
 def alike(session, strategies, symbols, tmp_path, monkeypatch):
     """Replay it, trade it in lockstep, replay the journal of that: one digest. Gives the runner."""
     loaded = [load(name, dict(p)) for name, p in strategies]
-    replayed = Engine(session, loaded).run()
+    replayed = Engine(session, loaded, limits=lives.RULES).run()
     with lives.serving(session) as (_, url), lives.living(lives.order(url, tmp_path, strategies, symbols), monkeypatch) as runner:
         runner.run()
     assert runner.status()["digest"] == replayed.digest
     lives.verified(tmp_path / "journal")
     journal = session_of(Disk(tmp_path / "journal"))
     assert journal.manifest.n_events == session.manifest.n_events and journal.manifest.clock_shift_ns == 0
-    assert Engine(journal, [load(name, dict(p)) for name, p in strategies]).run().digest == replayed.digest
+    loaded = [load(name, dict(p)) for name, p in strategies]
+    assert Engine(journal, loaded, limits=lives.RULES).run().digest == replayed.digest
     return runner
 
 

@@ -183,7 +183,7 @@ def test_nothing_leaves_before_the_books_agree(tmp_path):
     run.broker.books = None
     run.broker.start(run.r.inbox.put)
     run.r._ask()
-    run.r.links["market data"] = True
+    run.r.subscribed = True
     now = run.r.clock.now()
     for item in (Hours(True, 20260302, 10**12, 0, 0), Row(pack(ev.QUOTE, now, now, 0, a=100, b=2, c=102, d=100))):
         run.r.due = {"books": 1e18}
@@ -219,7 +219,9 @@ def test_a_difference_that_stays(tmp_path, policy):
     run.say(odd)
     assert run.desk.header.state == (HALTED if policy == "halt" else 0)
     assert int(run.desk.trader.region("positions")[0].qty) == (0 if policy == "halt" else 5)
-    assert run.lines[-1]["found"] == ["A: the trader has 0 lots, the broker 5"]
+    found = [line["found"] for line in run.lines if line["what"] == "reconciled"]
+    assert found == [["A: the trader has 0 lots, the broker 5"]]
+    assert run.r.status()["cause"] == (found[0][0] if policy == "halt" else "")
     run.end()
 
 
@@ -427,6 +429,93 @@ def test_refused_keys_end_it(run):
     assert "failed to authenticate" in run.r.problem
 
 
+def test_keys_that_stay_refused_end_it_with_nothing_working(run):
+    """What works is cancelled before the run ends, and its last line says so."""
+    run.quote(1)
+    name, _ = run.order
+    run.say(Link("market data", False, "auth failed"))
+    assert not run.r.problem
+    run.say(Link("market data", False, "auth failed", fatal=True))
+    assert run.broker.pulled == [name] and "auth failed; every working order was asked to be cancelled (1)" in run.r.problem
+
+
+def test_nothing_is_sent_before_market_data_is_subscribed_to(tmp_path):
+    """A new run whose subscription is refused has traded nothing."""
+    run = Run(tmp_path / "j")
+    run.broker.start(run.r.inbox.put)
+    run.r._begin()
+    run.r.due = {"flush": 1e18, "durable": 1e18, "snapshot": 1e18, "books": 1e18, "confirm": 1e18}
+    run.broker.hours()
+    run.say()
+    run.quote(2)
+    assert run.desk.waiting and not run.broker.sent
+    run.say(Link("market data", False, "symbol limit exceeded (405)", fatal=True))
+    assert "405" in run.r.problem and not run.broker.sent
+    run.end()
+
+
+def protected(run):
+    """A position of 10 with a stop behind it: (ClOrdID of the stop, its row)."""
+    run.quote(7)
+    run.say(Update(run.order[0], O.EXEC_NEW), filled(run.order[0], 10, 100, 10))
+    name, o = run.order
+    assert int(o.type) == T.STOP and int(o.group) == T.STOP_LOSS
+    return name, o
+
+
+def rejected(name):
+    return Update(name, O.EXEC_REJECTED, text="insufficient qty")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (rejected, "the stop-loss was rejected (insufficient qty)"),
+        (lambda name: Update(name, O.EXEC_CANCELED), "the stop-loss was canceled"),
+        (lambda name: Update(name, O.EXEC_EXPIRED), "the stop-loss was expired"),
+        (lambda name: Looked(name, None, LATER), "the stop-loss was canceled (as a look-up shows)"),
+        (lambda name: Looked(name, seen(name, B.CANCELED), LATER), "the stop-loss was canceled (as a look-up shows)"),
+    ],
+)
+def test_a_position_that_lost_its_stop_halts(run, end, words):
+    name, _ = protected(run)
+    run.say(end(name))
+    assert run.desk.header.state == HALTED
+    cause = run.r.status()["cause"]
+    assert words in cause and "A: " in cause and "10 lots are held without it" in cause
+    run.say(Control(ev.OP_RESUME, "resume"))
+    assert run.r.status()["cause"] == "" and run.desk.header.state == 0
+
+
+def test_a_stop_that_we_cancel_or_that_trades_is_not_lost(run):
+    name, o = protected(run)
+    run.say(filled(name, 10, 89, 10, 11))
+    assert run.desk.header.state == 0
+    name, o = protected(run)
+    run.say(Update(name, O.EXEC_NEW))
+    now = run.r.clock.now()
+    run.r.event(pack(ev.CONTROL, now, now, side=ev.OP_CANCEL_ALL), now)
+    run.say(Update(name, O.EXEC_CANCELED))
+    assert run.desk.header.state == 0
+
+
+def test_figures_that_cannot_be_read_halt_once(run):
+    """And everything else is compared all the same."""
+    odd = run.broker.books._replace(unread=("position in A: not understood",), unknown=frozenset({0}), positions={0: (5, 100)})
+    run.say(odd)
+    assert run.desk.header.state == HALTED and "not understood" in run.r.status()["cause"]
+    run.say(Control(ev.OP_RESUME, "resume"), odd, odd)
+    assert run.desk.header.state == 0 and not run.r.differences
+    run.say(odd._replace(cash=0), odd._replace(cash=0))
+    assert run.desk.header.state == HALTED and "the broker 0.00" in run.r.status()["cause"]
+
+
+def test_what_the_account_holds_besides_is_said_when_it_changes(run):
+    for _ in range(2):
+        run.say(run.broker.books._replace(besides=["0.5 A: less than a lot"]))
+    assert [line["besides"] for line in run.lines if line["what"] == "reconciled"] == [["0.5 A: less than a lot"]]
+
+
 def test_the_operator(run):
     answers = []
     run.quote(1)
@@ -613,4 +702,28 @@ def test_an_order_from_outside_by_plan_is_one_order(tmp_path):
         run.quote(1)
     kinds = [line["kind"] for line in run.lines if line["what"] == "fault"]
     assert kinds == ["intent_twice"] * 2 and [c.type for c, *_ in run.broker.sent].count(MARKET) == 1
+    run.end()
+
+
+def test_an_hour_without_data_halts_kills_and_flattens(tmp_path):
+    """Nothing is said any more, by the market or by a connection that would know it is dead: the clock alone goes on."""
+    limits = Limits(max_quote_age_s=Decimal(5), halt_escalate_s=Decimal(30), flatten=True)
+    run = Run(tmp_path / "j", desk_of(tmp_path / "j", limits)).begin()
+    at = [run.r.clock.now()]
+    run.r.clock.now = lambda: at[0]
+    start = at[0]
+    run.quote(2)
+    run.say(filled(run.order[0], 10, 102, 10))
+    states = []
+    for s in range(1, 3600):
+        at[0] = start + s * 10**9
+        run.r._turn() if run.r._pause() == 0 else None
+        state = int(run.desk.header.state)
+        if not states or states[-1][1] != state:
+            states.append((s, state))
+    assert states == [(1, T.ACTIVE), (6, HALTED), (36, KILLED)]
+    command = run.broker.sent[-1][0]
+    assert (command.kind, command.side, command.qty, command.type) == (CMD_NEW, -1, 10, MARKET)
+    run.say(filled(run.order[0], 10, 90, 10, 8))
+    assert int(run.desk.trader.region("views")[0].pos) == 0
     run.end()

@@ -104,7 +104,6 @@ def test_prices_come_back(ticks, tick):
     [
         ("new", O.EXEC_NEW),
         ("canceled", O.EXEC_CANCELED),
-        ("done_for_day", O.EXEC_EXPIRED),
         ("replaced", O.EXEC_REPLACED),
         ("order_cancel_rejected", O.EXEC_CANCEL_REJECTED),
     ],
@@ -174,6 +173,78 @@ def test_what_is_not_known():
         wire.seen(order(status="odd"), s)
     with pytest.raises(BadInput, match="not a multiple"):
         wire.update({"event": "new", "order": order(filled_qty="0.5")}, s, 0)
+
+
+#: OrderStatus of the API description, and pending_review of its stream
+ENDS = {"filled": B.FILLED, "canceled": B.CANCELED, "expired": B.EXPIRED, "rejected": B.REJECTED, "replaced": B.CANCELED}
+PENDING = ("pending_new", "pending_cancel", "pending_replace", "pending_review")
+ALIVE = (
+    "new",
+    "partially_filled",
+    "accepted",
+    "accepted_for_bidding",
+    "held",
+    "stopped",
+    "suspended",
+    "done_for_day",
+    "calculated",
+)
+
+
+@pytest.mark.parametrize("status", [*ENDS, *PENDING, *ALIVE])
+def test_only_ends_are_ends(status):
+    """A status that says that an order does not trade now leaves it working; told on the stream it is no news."""
+    want = ENDS.get(status, B.PENDING if status in PENDING else B.OPEN)
+    assert wire.seen(order(status=status), Scale(0, AAPL)).state == want
+    if status in ALIVE[2:]:
+        assert wire.update({"event": status, "order": order(status=status)}, Scale(0, AAPL), 0) is None
+
+
+def test_bars_of_the_feeds_own_interval():
+    s = Scale(0, AAPL)
+    s.bar_ns, s.bar_side = 300 * 10**9, 1
+    bar = row(wire.market_event({"T": "b", "o": 1, "h": 2, "l": 1, "c": 2, "v": 5, "t": STAMP}, s, 7))
+    assert (bar.ts_event, bar.side) == (NS + 300 * 10**9, 1)
+
+
+@pytest.mark.parametrize(
+    ("price", "described", "tick"),
+    [
+        (0.6013, {}, "0.0001"),
+        (0.9999, {}, "0.0001"),
+        (1.0, {}, "0.01"),
+        (None, {}, "0.01"),
+        (0.6, {"tick_size": "0.001"}, "0.001"),
+    ],
+)
+def test_steps_of_a_stocks_price(price, described, tick):
+    """SEC rule 612: 0.0001 below one dollar, 0.01 from there on; a local server's session has its own."""
+    pytest.importorskip("alpaca")
+    from replay.live.alpaca import account
+
+    i = account._instrument({"class": "us_equity", "symbol": "A"}, price, described)
+    s = Scale(0, i)
+    assert i.tick_size == tick and (price is None or s.text(s.ticks(price)) == format(price, f".{len(tick) - 2}f"))
+
+
+def test_a_figure_that_cannot_be_read_stops_nothing():
+    """Half a share of a symbol that is traded, an average price that is missing, an order of an unknown status: the rest is read."""
+    adapter = Alpaca.__new__(Alpaca)
+    adapter.run_id, adapter.routes, adapter.now = "5f00ab12cd", {}, lambda: 0
+    adapter.scales = {x: Scale(k, Instrument(symbol=x, tick_size="0.01")) for k, x in enumerate("ABCD")}
+    odd = order(client_order_id="5f00ab12cd-1-100000", symbol="A", status="odd", side="buy")
+    good = order(client_order_id="5f00ab12cd-1-200001", symbol="A", side="buy", id="o2")
+    held = [("A", "10.5", "99"), ("B", "-0.25", "3"), ("C", "ten", "3"), ("D", "7", None), ("E", "0.1", "3")]
+    answers = {
+        "/account": {"cash": "12.5"},
+        "/orders": [odd, good],
+        "/positions": [{"symbol": x, "qty": qty, "avg_entry_price": px} for x, qty, px in held],
+    }
+    adapter.get = lambda path, query=None, rest=None: answers[path]
+    books = adapter.books([])
+    assert books.positions == {0: (10, 9900), 1: (0, 300), 3: (7, 0)} and books.unknown == {2}
+    assert [s.order_id for s in books.open] == ["o2"] and len(books.unread) == 2
+    assert [text.split(":")[0] for text in books.besides] == ["0.5 A", "-0.25 B", "position 0.1 E"]
 
 
 def test_a_look_up():

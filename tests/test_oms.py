@@ -81,7 +81,7 @@ class Pair:
     def do_replace(self, k, qty, px):
         o, answer = self.twin.orders.get(self.pick(k)), self.t.replace(self.pick(k), qty, px)
         if answer == 0:
-            assert not o.done and ("cancel",) not in (o.request, o.waiting) and self.twin.mode != "killed" and qty > o.cum
+            assert not o.done and ("cancel",) not in (o.request, o.waiting) and self.twin.mode != "killed"
             return self.twin.replace(o, qty, px)
         return []
 

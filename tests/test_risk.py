@@ -6,11 +6,14 @@ import pytest
 from drive import CENT, MONEY, SECOND, Trader
 
 from replay import events as ev
+from replay.data.instruments import Instrument
 from replay.errors import BadInput
 from replay.trader import layout as T
 from replay.trader import orders as O
 from replay.trader import reasons as R
 from replay.trader.limits import Limits
+
+MOST = ((1 << 62) - 1) // 10**6 // 2  #: ticks of 0.01 times lots of 1 that an order may lead to
 
 
 def trader(n=1, quote=True, **limits):
@@ -217,11 +220,11 @@ def test_negative_prices_are_worth_their_size():
     refused(t, t.limit(11, -5), R.MAX_ORDER_NOTIONAL, 110 * CENT, 100 * CENT)
 
 
-def test_a_worth_out_of_range_is_over_every_limit():
+def test_what_cannot_be_counted_is_refused_at_whatever_price_it_may_come_to():
     t = trader(max_gross=D("1000000"))
-    t.view().mark2 = t.view().last_px = 1 << 61
     t.quote(bid=1 << 60, ask=1 << 60)
-    refused(t, t.limit(1, 100), R.MAX_GROSS)
+    refused(t, t.limit(1, 100), R.OUT_OF_RANGE)
+    refused(t, t.market(1), R.OUT_OF_RANGE)
 
 
 def test_buying_power():
@@ -253,10 +256,31 @@ def test_without_equity_no_share_of_it_may_be_risked():
     refused(t, t.bracket(10, 100, 110, 95), R.RISK_PER_TRADE, 50 * CENT, 0)
 
 
-def test_a_worth_that_no_number_holds_is_the_largest():
-    t = trader(max_position_notional=1)
-    t.view().buying = 1 << 55
-    assert t.limit(1, 100) == -R.MAX_POSITION_NOTIONAL and t.figures == (1 << 62, MONEY)
+def test_what_works_counts_for_what_can_be_counted():
+    t = trader()
+    most = MOST // 101
+    passed(t.limit(most, 100))
+    refused(t, t.limit(1, 100), R.OUT_OF_RANGE, 101, MOST)  # at the mid
+    passed(t.limit(-most // 2, 103))
+    t = trader()
+    t.bought(MOST // 102, 102)
+    t.quote(bid=150, ask=152)
+    refused(t, t.market(1), R.OUT_OF_RANGE)
+    passed(t.market(-(MOST // 102)))  # what reduces may be at twice the price
+
+
+def test_a_leverage_that_no_number_holds_allows_everything():
+    t = trader(max_leverage=10**9)
+    passed(t.limit(100, 100))
+
+
+def test_distances_of_any_price_are_compared_exactly():
+    t = trader(max_spread_bps=10_000, collar_bps=10**6)
+    t.quote(bid=1 << 40, ask=3 << 40)
+    passed(t.market(1))
+    t = trader(max_spread_bps=10_000, collar_bps=10**6)
+    t.quote(bid=1 << 40, ask=(3 << 40) + 2)
+    refused(t, t.market(1), R.MAX_SPREAD, 10_000, 10_000)
 
 
 # --- price --------------------------------------------------------------------------------------------------------------------
@@ -446,12 +470,27 @@ def test_bad_quantity_and_range():
     t.quote()
     refused(t, t.limit(9, 100), R.BAD_QTY)
     passed(t.limit(10, 100))
-    most, px = int(t.arena.region("instruments")[0].max_qty), int(t.arena.region("instruments")[0].max_px)
-    refused(t, t.limit(most + 1, 100), R.OUT_OF_RANGE)
-    passed(t.limit(most, 100))
-    passed(t.limit(10, px))
-    refused(t, t.limit(10, px + 1), R.OUT_OF_RANGE)
+    px = int(t.arena.region("instruments")[0].max_px)
+    refused(t, t.limit(MOST // 200 + 1, 200), R.OUT_OF_RANGE)
+    passed(t.limit(-(MOST // 200), 200))
+    refused(t, t.limit(-10, px + 1), R.OUT_OF_RANGE)
     refused(t, t.stop(10, px + 1), R.OUT_OF_RANGE)
+    t = Trader(min_qty=1)
+    t.quote()
+    passed(t.limit(-1, px))
+    refused(t, t.bracket(10, 100, px // 10 + 1, 95), R.OUT_OF_RANGE)
+
+
+def test_bounds_do_not_depend_on_the_sessions_extremes():
+    assert Instrument(symbol="A", tick_size="0.01").max_product() // 2 == MOST
+    for levels in (("l1",), ("bars",)):
+        assert int(Trader(levels=levels).arena.region("instruments")[0].max_px) == MOST
+
+
+def test_an_instrument_without_data_that_execute_is_refused_by_name():
+    t = Trader(levels=("l3",))
+    refused(t, t.market(1), R.NO_EXECUTION)
+    refused(t, t.bracket(1, 100, 110, 90), R.NO_EXECUTION)
 
 
 def test_bad_price():
@@ -516,14 +555,21 @@ def test_reduce_only():
     t.bought(10, 102)
     refused(t, t.market(-11, flags=T.REDUCE_ONLY), R.REDUCES_NOTHING)
     passed(t.market(-6, flags=T.REDUCE_ONLY))
-    refused(t, t.market(-5, flags=T.REDUCE_ONLY), R.REDUCES_NOTHING)
+    passed(t.market(-5, flags=T.REDUCE_ONLY))  # each alone only reduces, and what trades last is cut to what is left
     refused(t, t.market(1, flags=T.REDUCE_ONLY), R.REDUCES_NOTHING)
 
 
 def test_self_trade():
     t = trader()
     sell = passed(t.limit(-10, 105))
+    t.report(passed(t.market(1)), O.EXEC_CANCELED)  # it takes the 102 that are displayed
+    t.quote(ask=105)
     refused(t, t.market(1), R.SELF_TRADE)
+    t.quote(ask_sz=0)
+    refused(t, t.market(1), R.SELF_TRADE)  # nothing is displayed and no price known: it might meet us
+    t.bar(104)
+    t.report(passed(t.market(1)), O.EXEC_CANCELED)
+    t.quote()
     refused(t, t.limit(1, 105), R.SELF_TRADE)
     below = passed(t.limit(1, 104))
     passed(t.stop(1, 110))  # trades later, if at all: the venue judges then
@@ -633,7 +679,7 @@ def test_requests_about_finished_orders():
     h = passed(t.limit(2, 100))
     assert t.cancel(12345 << 20) == -R.UNKNOWN_ORDER and t.cancel(0) == -R.UNKNOWN_ORDER and t.cancel(1000) == -R.UNKNOWN_ORDER
     t.fill(h, 1, 100)
-    assert t.replace(h, 1, 100) == -R.NOT_WORKING  # has traded as much
+    assert t.replace(h, 1, 100) == 0 and t.order(h).request == T.CANCELING  # has traded as much: it ends with that
     t.fill(h, 1, 100)
     assert t.cancel(h) == -R.NOT_WORKING and t.replace(h, 5, 100) == -R.NOT_WORKING
 

@@ -15,8 +15,9 @@ import replay
 from replay.data.synth import equity_day
 from replay.errors import BadInput, StrategyError
 from replay.runs.config import Chosen, RunConfig
+from replay.runs.days import Days
 from replay.runs.result import Result
-from replay.runs.statistics import LATER, day_ends, returns, statistics
+from replay.runs.statistics import returns, statistics
 from replay.runs.trips import Units, trips
 from replay.strategy import Strategy
 from replay.trader.limits import Limits
@@ -56,21 +57,24 @@ def test_orders_agree_with_their_fills(busy):
     sign = fills.side.map({"buy": 1, "sell": -1}).astype(int)
     position = (sign * fills.last_qty).groupby([fills.strategy, fills.symbol], observed=True).cumsum()
     pd.testing.assert_series_equal(position, fills.position, check_names=False)
-    cost = sign * (fills.last_px - fills.order.map(orders.decision_mid)) * fills.last_qty
+    limit = fills.order.map(orders.limit_px)
+    meant = limit.where(limit.notna(), fills.order.map(orders.decision_mid))
+    pd.testing.assert_series_equal(meant, fills.intended_px, check_names=False)
+    cost = sign * (fills.last_px - meant) * fills.last_qty
     pd.testing.assert_series_equal(cost, fills.slippage, check_names=False)
     assert orders.decision_mid.between(orders.decision_bid, orders.decision_ask).all()
 
 
-def test_equity_is_sampled_where_it_stood_at_each_full_minute(busy):
+def test_equity_is_sampled_as_it_is_from_each_full_minute_on(busy):
     equity = busy.to_pandas("equity")
     assert equity.ts.is_monotonic_increasing and equity.equity.iloc[-1] == float(busy.summary.equity)
     assert (equity.ts.iloc[1:-1].astype("int64") % 60_000_000_000 == 0).all()
-    # what an independent replay has after the last event before the minute
+    # what an independent replay has after the last event up to the minute
     again = RunConfig(limits=Limits(max_position=Decimal(90))).engine(DAY, [replay.strategy.load(s, p) for s, p in BUSY])
     minute = equity.iloc[len(equity) // 2]
     while (
         again.venue.header.local_i < DAY.manifest.n_events
-        and DAY.events.ts_recv[int(again.venue.header.local_i)] < minute.ts.value
+        and DAY.events.ts_recv[int(again.venue.header.local_i)] <= minute.ts.value
     ):
         again.advance(1)
     assert float(Decimal(int(again.trader.header.equity)) / 10**8) == minute.equity
@@ -150,13 +154,9 @@ def _equity(days, values):
     return {"equity": equity, "prices": pa.table({"ts": pa.array(ts, pa.timestamp("ns", tz="UTC"))})}, drawdown.max()
 
 
-def midnights(tables):
+def midnights(tables, a_year):
     day = 86_400 * 10**9
-    return (np.asarray(tables["prices"]["ts"].cast(pa.int64())) // day + 1) * day
-
-
-def test_a_day_ends_where_the_market_opens_next(busy):
-    assert day_ends(DAY, busy.tables).tolist() == [LATER] and busy.summary.returns.days == 1
+    return Days((np.asarray(tables["prices"]["ts"].cast(pa.int64())) // day + 1) * day, a_year, "midnights")
 
 
 def test_returns_against_pandas():
@@ -164,15 +164,16 @@ def test_returns_against_pandas():
     daily = rng.normal(0.001, 0.01, 60)
     values = 1000 * np.cumprod(1 + daily)
     made, drawdown = _equity(60, values)
-    got = returns(made, midnights(made), float(drawdown))
+    got = returns(made, midnights(made, 365), float(drawdown))
     s = pd.Series(daily)
-    assert got.sharpe == pytest.approx(s.mean() / s.std() * np.sqrt(365))  # 60 calendar days in a row hold weekends
+    assert got.sharpe == pytest.approx(s.mean() / s.std() * np.sqrt(365))
+    assert returns(made, midnights(made, 252), float(drawdown)).sharpe == pytest.approx(s.mean() / s.std() * np.sqrt(252))
     assert got.sortino == pytest.approx(s.mean() / np.sqrt((s.clip(upper=0) ** 2).mean()) * np.sqrt(365))
     assert got.total_return == pytest.approx(values[-1] / 1000 - 1)
     assert got.annualised_return == pytest.approx((values[-1] / 1000) ** (365 / 60) - 1)
     assert got.drawdown_share == pytest.approx(drawdown / pd.Series(values).cummax()[np.argmax(made["equity"]["drawdown"]) - 1])
     few, most = _equity(19, values[:19])
-    short = returns(few, midnights(few), float(most))
+    short = returns(few, midnights(few, 365), float(most))
     assert short.sharpe is None and short.total_return is not None and short.days == 19
 
 

@@ -1,10 +1,12 @@
 """`replay serve` as a process: its address, its log, its end; what it refuses; and that no key is ever written."""
 
+import datetime
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,7 @@ def test_it_serves_until_it_is_told_to_stop_and_writes_no_key(number):
     ("args", "words"),
     [
         (["--speed", "-1"], "--speed: expected a number above 0"),
+        (["--now", "--speed", "60"], "leave --speed at 1"),
         (["--host", "0.0.0.0"], "add --token"),
         (["--latency", "soon"], "latency"),
         (["--initial-capital", "much"], "--initial-capital"),
@@ -81,3 +84,19 @@ def test_a_port_that_is_taken_is_one_line():
     first.terminate()
     first.communicate(timeout=180)
     assert second.returncode == 2 and err.startswith("error: port ") and "--port" in err
+
+
+def test_a_session_moved_to_now():
+    """Session time is this machine's from the beginning, though nobody has asked for anything; and what is not as usual is said."""
+    process = start("--now", "--rules", "open")
+    url = address(process)
+    keys = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+    for _ in range(2):
+        time.sleep(0.2)
+        timestamp = requests.get(f"{url}/v2/clock", headers=keys, timeout=180).json()["timestamp"]
+        assert abs(datetime.datetime.fromisoformat(timestamp).timestamp() - time.time()) < 5
+    assert requests.get(f"{url}/v1beta1/news", headers=keys, timeout=180).status_code == 501
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=180)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("rules     open: ") and "not served GET /v1beta1/news: a session holds no news" in out

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("aiohttp")
@@ -53,8 +54,9 @@ def busy(tmp_path_factory):
     return f"{path}:Busy"
 
 
-def twins(session, make, profile, batch, limits=LIMITS):
-    """The digest of a replay and of the same trader through the server."""
+def twins(session, make, profile, batch, limits=LIMITS, rules=True):
+    """The digest of a replay and of the same trader through the server, both under the broker's rules unless `rules` is False."""
+    limits = msgspec.structs.replace(limits, account_rules=rules)
     capital = {session.manifest.instruments[0].currency: Decimal(10**6)}
     build = lambda: Engine(session, [load(*make)], profile, limits, capital=capital)  # noqa: E731
     replayed = build().run()
@@ -68,6 +70,7 @@ def twins(session, make, profile, batch, limits=LIMITS):
     return replayed, driven
 
 
+@pytest.mark.parametrize("rules", [True, False], ids=["rules", "open"])
 @pytest.mark.parametrize(
     ("profile", "batch"),
     [
@@ -81,15 +84,16 @@ def twins(session, make, profile, batch, limits=LIMITS):
     ],
     ids=["plain", "legs", "hftbacktest", "feed", "feed-batched", "fees", "slow"],
 )
-def test_busy(day, busy, profile, batch):
-    replayed, driven = twins(day, (busy,), profile, batch)
-    assert int(replayed.trader.header.c_replace) > 0 and int(replayed.trader.header.c_cancel) > 10
+def test_busy(day, busy, profile, batch, rules):
+    replayed, driven = twins(day, (busy,), profile, batch, rules=rules)
+    unheard = rules and profile.entry.ns > 10**12  # what is not acknowledged yet, the broker replaces not
+    assert (int(replayed.trader.header.c_replace) > 0) != unheard and int(replayed.trader.header.c_cancel) > 10
     assert batch == 1 or driven.void > 0
 
 
 def test_a_book(tmp_path):
     (tmp_path / "pair.py").write_text(PAIR)
-    twins(synth.l2_book(1_500, seed=12), (f"{tmp_path}/pair.py:Pair",), Profile(**LEGS), 16, Limits())
+    twins(synth.l2_book(1_500, seed=12), (f"{tmp_path}/pair.py:Pair",), Profile(**LEGS), 16, Limits(), rules=False)  # sold short
 
 
 def test_bars():

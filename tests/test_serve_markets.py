@@ -41,14 +41,16 @@ def test_a_pair(pair):
     assert {level.price: level.size for level in book.bids} == bids and max(bids) < min(level.price for level in book.asks)
 
     order = c.submit_order(MarketOrderRequest(symbol="BTC/USDT", notional=1_000, side="buy", time_in_force="gtc"))
-    assert 0 < float(order.qty) < 1
+    assert (order.qty, order.notional) == (None, "1000")
     ask = min(level.price for level in book.asks)
     pair.advance(rows=500)
     assert c.get_order_by_id(order.id).status.value == "filled" and wait(lambda: [u.event for u in heard][-1:] == ["fill"])
-    assert abs(float(order.qty) * ask - 1_000) < 0.01 * ask
+    bought = c.get_order_by_id(order.id).filled_qty
+    assert 0 < float(bought) < 1 and abs(float(bought) * ask - 1_000) < 0.01 * ask
     position = c.get_open_position("BTCUSDT")
-    assert (position.symbol, position.qty, position.asset_class.value) == ("BTCUSDT", order.qty, "crypto")
+    assert (position.symbol, position.qty, position.asset_class.value) == ("BTCUSDT", bought, "crypto")
     for fields, words in [
+        ({"symbol": "BTCUSDT"}, 'asset "BTCUSDT" not found'),
         ({"time_in_force": "day"}, "invalid crypto time_in_force"),
         ({"side": "sell", "qty": 5}, "insufficient qty"),
         ({"qty": 1_000_000}, "insufficient buying power"),

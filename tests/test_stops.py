@@ -3,7 +3,7 @@
 from decimal import Decimal as D
 
 import pytest
-from drive import CENT, MONEY, Trader
+from drive import CENT, MONEY, T0, Trader
 
 from replay import events as ev
 from replay.trader import layout as T
@@ -416,3 +416,82 @@ def test_an_outside_intent_is_checked_like_any_other():
     assert int(t.h.c_refused) == 2
     (c,) = [c for c in t.sent if c.kind == T.CMD_NEW]
     assert c.flags == T.OUTSIDE
+
+
+# --- time that passes ---------------------------------------------------------------------------------------------------------
+def due(t):
+    """The earliest timer fires when it is due. Returns how many seconds after T0 that is."""
+    top = t.arena.region("timers")[0]
+    t.at(ns=int(top.ts) - T0)
+    t.step(ev.TIMER, ident=int(top.timer_id), a=int(top.strategy))
+    return round((t.now - T0) / 10**9, 3)
+
+
+def test_a_silent_feed_halts_kills_and_flattens_by_the_clock_alone():
+    t = trader(2, flatten=True, max_quote_age_s=5, halt_escalate_s=30)
+    t.bought(100, 102, instrument=1)
+    t.sent.clear()
+    t.at(3).quote(instrument=0)
+    assert due(t) == 5 and t.status == ("halted", "stale_feed")  # nothing was heard of the second one
+    t.at(7).quote(instrument=1)
+    assert t.status == ("active", "stale_feed")
+    t.at(8).quote(instrument=0)
+    while t.status[0] == "active":
+        at = due(t)
+    assert at == 12 and int(t.h.stale) == 1
+    t.at(14).quote(instrument=1)
+    assert t.status[0] == "halted" and int(t.h.stale) == 0  # the first one has been silent too long by now
+    while t.status[0] == "halted":
+        at = due(t)
+    assert at == 42 and t.status == ("killed", "stale_feed")
+    assert [(c.side, c.qty, c.instrument) for c in t.sent if c.kind == T.CMD_NEW] == [(-1, 100, 0), (-1, 100, 1)]
+    t.check()
+
+
+def test_nothing_is_watched_where_nothing_is_held_or_the_market_is_closed():
+    t = trader(held=0, max_quote_age_s=5)
+    assert int(t.h.n_timers) == 0
+    h = t.limit(1, 100)
+    t.report(h, O.EXEC_CANCELED)
+    assert due(t) == 5 and int(t.h.n_timers) == 0 and t.status[0] == "active"
+    t = trader(phased=True, max_quote_age_s=5)
+    t.at(2).phase(ev.CLOSED, 1)
+    assert due(t) == 5 and int(t.h.n_timers) == 0
+    t.at(100).phase(ev.OPEN, 2)
+    assert due(t) == 105 and t.status[0] == "halted"
+
+
+def test_without_such_limits_no_timer_is_set():
+    t = trader(max_position=D(1000))
+    t.limit(1, 99)
+    assert int(t.h.n_timers) == 0 and int(t.h.watch_ts) == 0
+
+
+def test_a_halt_of_rejections_is_over_by_the_clock():
+    t = trader(reject_spike=2)
+    spike(t, (0, 1))
+    assert t.status[0] == "halted" and due(t) == 61 and t.status == ("active", "rejection_spike")
+
+
+def test_a_flattener_is_tried_until_flat_though_nothing_is_heard():
+    t = trader(flatten=True)
+    t.control(ev.OP_KILL)
+    for end in (O.EXEC_REJECTED, O.EXEC_REJECTED):
+        t.report(t.sent[-1].handle, end)
+        n = len(t.sent)
+        due(t)
+        assert len(t.sent) == n + 1 and t.sent[-1].qty == 100
+    t.fill(t.sent[-1].handle, 60, 99)
+    t.report(t.sent[-1].handle, O.EXEC_EXPIRED, cum=60)
+    assert t.sent[-1].qty == 40
+    t.fill(t.sent[-1].handle, 40, 99)
+    assert int(t.position().qty) == 0
+    t.check()
+
+
+def test_there_is_room_for_thousands_of_timers_and_the_refusal_says_how_many():
+    t = trader()
+    room = int(t.h.timers_n) - 1
+    assert room >= 4096
+    assert all(t.timer(k) == 0 for k in range(room)) and t.timer(0) == -R.TIMERS
+    assert t.figures == (room, room)

@@ -127,6 +127,8 @@ class Oms:
         return []
 
     def replace(self, o, qty, px):
+        if qty <= o.cum:
+            return self.cancel(o)  # it has traded what it is to be
         if o.request is None:
             o.request = ("replace", qty, px)
             return [("replace", o.handle, qty, px)]
@@ -259,9 +261,9 @@ class Oms:
         wanted, o.request, o.waiting = o.waiting, None, None
         if wanted is None:
             return []
-        if wanted[0] == "cancel" or self.mode == "killed":
+        if wanted[0] == "cancel" or self.mode == "killed" or wanted[1] <= o.cum:
             return self.cancel(o)
-        if wanted[1] > o.cum and (self.mode == "active" or wanted[1] < o.qty):
+        if self.mode == "active" or wanted[1] < o.qty:
             return self.replace(o, *wanted[1:])
         return []
 
@@ -276,6 +278,7 @@ class Venue:
         self.crossed = False
         self.out = []
         self.position = 0
+        self.last = None
 
     def best(self, side):
         """Orders that rest on a side, in matching order."""
@@ -309,7 +312,14 @@ class Venue:
             touch[1] -= qty
             self.fill(o, qty, o["px"] if at_own_price else touch[0])
 
+    def stands(self, o):
+        """Others come to a limit order once the other side, or where it shows nothing the last print, has been beyond its price."""
+        px, size = self.touch[-o["side"]]
+        known = px if size else self.last
+        return o["post"] or (not self.crossed and known is not None and o["side"] * (o["px"] - known) < 0)
+
     def rest(self, o):
+        o["passive"] = not o["market"] and self.stands(o)
         px, size = self.touch[o["side"]]
         better = o["side"] * (o["px"] - px)
         o["ahead"] = 0 if size == 0 or better > 0 else size if better == 0 else None
@@ -353,6 +363,8 @@ class Venue:
 
     def replace(self, handle, qty, px, seq):
         o = self.find(handle)
+        if o is not None and qty <= o["qty"] - o["leaves"]:
+            self.end(o, "canceled")
         if o is None or qty <= o["qty"] - o["leaves"] or (not o["market"] and self.own(o, px)):
             self.out.append((handle, "replace_rejected", 0, 0))
             return
@@ -391,9 +403,11 @@ class Venue:
             for o in self.best(side):
                 if not self.accepts(o):
                     break
-                self.trade(o, not o["market"])
+                self.trade(o, o["passive"])
                 if o["leaves"] and not self.room(o):
                     self.end(o, "expired")
+        for o in self.orders:
+            o["passive"] = o["passive"] or (not o["market"] and self.stands(o))
 
     def print(self, aggressor, px, size):
         left = size
@@ -404,7 +418,7 @@ class Venue:
                 through = side * (o["px"] - px)
                 if left == 0 or through < 0:
                     break
-                if o["market"]:
+                if not o["passive"]:
                     continue
                 eaten = 0
                 if through == 0:
@@ -415,3 +429,4 @@ class Venue:
                 if qty > 0:
                     left -= qty
                     self.fill(o, qty, o["px"])
+        self.last = px

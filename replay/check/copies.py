@@ -4,8 +4,9 @@ A row is *known* at T when its content may have had a part in what the trader di
 enough for a report about it to reach us. Kept besides, because they are public before their own time:
 
 - session phases and the calendar they come from: it is known in advance;
-- of a bar that is being built at T, that it will close, and its open; high, low, close and volume are made up;
-- which kinds of data an instrument's feed delivers (`levels`, `finest_bar_ns`), the instruments themselves and the bar intervals.
+- of a bar that is being built at T, that it will close, and its open; high, low, close and volume are made up, but for what a fill at
+  the open tells of them: whether the bar went as far as slippage, and traded as much as our share of the last bar's volume;
+- which kinds of data an instrument's feed delivers (`levels`, `kinds`, `finest_bar_ns`), the instruments themselves and the bar intervals.
 
 Everything else in the manifest (counts, extremes of price and size, live levels, the session's end, hashes) is computed from the copy.
 """
@@ -18,9 +19,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from replay.data.hours import bar_opens, before_in_series
 from replay.data.session import Session
 from replay.events import BAR, BAR_EXT, CUSTOM, DEPTH, FUNDING, LAST, MARK, MODIFY, ORDER, PHASE, QUOTE, SET, TEXT, TRADE, empty
-from replay.venue.setup import Profile
+from replay.venue.setup import Profile, lead_ns
 
 HOUR_NS = 3_600 * 10**9
 #: price and size fields by kind
@@ -46,9 +48,9 @@ class Reach(NamedTuple):
         legs = [leg.ns if leg.kind == "constant" else 1 for leg in (profile.feed, profile.response) if leg.kind != "recorded"]
         return Reach(profile.feed.kind == "recorded", min(legs))
 
-    def known(self, rows: np.recarray, at_ns: int) -> np.ndarray:
-        """Mask of the rows that may have had a part in what the trader did by `at_ns`."""
-        early = rows.ts_event <= at_ns - self.least_ns
+    def known(self, rows: np.recarray, at_ns: int, ahead_ns: np.ndarray | int = 0) -> np.ndarray:
+        """Mask of the rows that may have had a part in what the trader did by `at_ns`; the venue acts on a row `ahead_ns` before it."""
+        early = rows.ts_event - ahead_ns <= at_ns - self.least_ns
         return early | (rows.ts_recv <= at_ns) if self.recorded else early
 
     def first(self, rows: np.recarray) -> int:
@@ -59,8 +61,8 @@ class Reach(NamedTuple):
 class Copier:
     """Makes copies of one session. The same `seed` gives the same copies; what a row is changed to does not depend on the cut."""
 
-    def __init__(self, session: Session, seed: int):
-        self.session = session
+    def __init__(self, session: Session, seed: int, profile: Profile = Profile()):
+        self.session, self.profile = session, profile
         rows = session.events
         draws = np.random.Generator(np.random.PCG64(seed))
         self.draws = draws.integers(0, 1 << 62, len(rows), np.int64)
@@ -70,15 +72,28 @@ class Copier:
         self.message[ends[:-1]] = 1
         np.cumsum(self.message, out=self.message)
         self.opened = self._opened(rows)
+        self.ahead_ns = self._ahead(rows)  # how long before a row the venue acts on all of it
+
+    def _ahead(self, rows: np.recarray) -> np.ndarray | int:
+        """Orders meet the path of an executing bar a moment before it closes."""
+        m, ahead = self.session.manifest, 0
+        for ns in sorted({ns for ns, level in zip(m.finest_bar_ns, m.levels, strict=True) if level == "bars"}):
+            mine = np.array([level == "bars" and own == ns for own, level in zip(m.finest_bar_ns, m.levels, strict=True)])
+            executing = (rows.kind == BAR) & (rows.side == m.bar_intervals_ns.index(ns)) & mine[rows.instrument]
+            ahead = ahead + executing * lead_ns(self.profile, ns)
+        return ahead
 
     def _opened(self, rows: np.recarray) -> np.ndarray:
         """When the existence of a row became public before its own time: of a bar and its extension at the open, of a phase ever."""
         public = np.full(len(rows), np.iinfo(np.int64).max)
         public[rows.kind == PHASE] = np.iinfo(np.int64).min
+        self.before = np.zeros(len(rows), np.int64)  # of a bar, the volume of the bar before
         bars = np.flatnonzero(rows.kind == BAR)
         if len(bars):
             intervals = np.array(self.session.manifest.bar_intervals_ns, np.int64)
-            public[bars] = rows.ts_event[bars] - intervals[rows.side[bars]]
+            series = rows.side[bars].astype(np.int64) << 32 | rows.instrument[bars]
+            public[bars] = bar_opens(rows.ts_event[bars], intervals[rows.side[bars]], series, self.session.manifest.calendar)
+            self.before[bars] = np.maximum(before_in_series(rows.id[bars], rows.ts_event[bars], series), 0)
             extensions = np.flatnonzero(rows.kind == BAR_EXT)
             public[extensions] = public[bars[np.searchsorted(bars, extensions) - 1]]
         return public
@@ -99,7 +114,7 @@ class Copier:
             return self.session
         building = ~known & (self.opened <= at_ns)
         kept = self._take(known | building)
-        self._unknown(kept, np.flatnonzero(building[known | building]), self.draws[building])
+        self._unknown(kept, np.flatnonzero(building[known | building]), self.draws[building], self.before[building])
         parts = [kept]
         if perturb:
             future = ~known & ~building
@@ -120,8 +135,11 @@ class Copier:
             sliced_phase=m.sliced_phase,
             calendar=m.calendar,
         )
-        # what a feed delivers is known when it is subscribed, not once the first row of it has come
-        copy.manifest = msgspec.structs.replace(copy.manifest, levels=m.levels, finest_bar_ns=m.finest_bar_ns)
+        # what a feed delivers is known when it is subscribed, volume of bars too, not once the first row of it has come
+        most = tuple(max(own, min(n, 1)) for own, n in zip(copy.manifest.max_size, m.max_size, strict=True))
+        copy.manifest = msgspec.structs.replace(
+            copy.manifest, levels=m.levels, kinds=m.kinds, finest_bar_ns=m.finest_bar_ns, max_size=most
+        )
         return copy
 
     def _dropped(self) -> np.ndarray:
@@ -130,15 +148,25 @@ class Copier:
         drop[self.message[~np.isin(self.session.events.kind, CHANGED)]] = True
         return drop
 
-    def _unknown(self, rows: np.recarray, which: np.ndarray, draws: np.ndarray) -> None:
+    def _unknown(self, rows: np.recarray, which: np.ndarray, draws: np.ndarray, before: np.ndarray) -> None:
         """In place: of rows whose existence is public, but not yet what they say: a phase is, of a bar the open."""
         part = rows[which].copy()
         self._change(part, draws)
-        bars = part.kind == BAR
-        open_px = rows.a[which][bars]
-        part.a[bars] = open_px
-        part.b[bars], part.c[bars] = np.maximum(part.b[bars], open_px), np.minimum(part.c[bars], open_px)
+        bars = np.flatnonzero(part.kind == BAR)
+        part[bars] = self._as_open_tells(rows[which][bars], part[bars], before[bars])
         rows[which] = part
+
+    def _as_open_tells(self, was: np.recarray, bars: np.recarray, volume_before: np.ndarray) -> np.recarray:
+        """Bars made up whose opens are public, and whose ranges and volumes bound a fill at the open as those that they stand for."""
+        high, low = np.maximum(was.b, np.maximum(was.a, was.d)), np.minimum(was.c, np.minimum(was.a, was.d))
+        slip = -(-np.abs(was.a) * self.profile.slippage_ppm // 1_000_000)
+        share = volume_before * self.profile.participation_ppm // 1_000_000
+        bars.a = was.a
+        bars.b = np.where(high >= was.a + slip, np.maximum(np.maximum(bars.b, bars.a), was.a + slip), high)
+        bars.c = np.where(low <= was.a - slip, np.minimum(np.minimum(bars.c, bars.a), was.a - slip), low)
+        bars.d = np.clip(bars.d, bars.c, bars.b)
+        bars.id = np.where(was.id >= share, np.maximum(bars.id, share), was.id)
+        return bars
 
     def _perturb(self, rows: np.recarray, draws: np.ndarray, at_ns: int) -> np.recarray:
         """Other values and other times. Bars keep their times: they close when their interval is over."""

@@ -40,7 +40,7 @@ class Proof:
     def __init__(self, session: Session, job: Job, base: Ran, words: Words):
         self.session, self.job, self.base, self.words = session, job, base, words
         self.reach = Reach.of(job.config.profile())
-        self.copier = Copier(session, job.config.seed)
+        self.copier = Copier(session, job.config.seed, job.config.profile())
         self.states: dict[int, str] = {}
         self.seals: set[str] = set()
 
@@ -69,7 +69,11 @@ class Proof:
         rows = self.session.events
         if self.reach.recorded:
             return int(np.searchsorted(rows.ts_recv, at_ns, "right"))
-        return int(self.reach.known(rows, at_ns).sum())
+        return int(self.known(at_ns).sum())
+
+    def known(self, at_ns: int) -> np.ndarray:
+        """Mask of the rows that may have had a part in what the trader did by `at_ns`."""
+        return self.reach.known(self.session.events, at_ns, self.copier.ahead_ns)
 
     def prove(self, cuts: Sequence[Cut], workers: Sequence[Worker], told: Callable[[int], None]) -> Part:
         """Run every cut on one of the workers; the first that differs is explained."""
@@ -81,7 +85,7 @@ class Proof:
         def one(cut: Cut) -> Difference | None:
             worker = idle.get()
             try:
-                return self.differs(worker, cut, self.reach.known(self.session.events, cut.at_ns), cut.at_ns)
+                return self.differs(worker, cut, self.known(cut.at_ns), cut.at_ns)
             finally:
                 idle.put(worker)
 
@@ -123,14 +127,16 @@ class Proof:
         difference = compare(self.base, ran, self.words, cut.at_ns)
         if difference is None and self.reach.recorded and ran.answer.states != [self.states[mark]]:
             return Difference(
-                -1, cut.at_ns, f"the same decisions, but another state (features, strategies, orders) at {utc_text(cut.at_ns)}"
+                -1,
+                cut.at_ns,
+                f"the same decisions, but another state (features, strategies, orders, or what may be ordered) at {utc_text(cut.at_ns)}",
             )
         return difference
 
     def _counted(self, cuts: Sequence[Cut]) -> str:
         why = {w: sum(c.why == w for c in cuts) for w in ("before", "at", "random")}
         perturbed = sum(c.perturb for c in cuts)
-        state = "decisions, reports and state" if self.reach.recorded else "decisions and reports"
+        state = "decisions, reports, state and what may be ordered" if self.reach.recorded else "decisions and reports"
         sealed = (
             "the recording sealed off by the kernel"
             if self.seals == {"kernel"}
@@ -151,7 +157,7 @@ class Proof:
         order = self.session.order if self.session.order is not None else np.arange(len(rows))
         place = np.empty(len(rows), np.int64)
         place[order] = np.arange(len(rows))
-        known = self.reach.known(rows, cut.at_ns)
+        known = self.known(cut.at_ns)
         ends = np.flatnonzero(rows["flags"][order] & LAST)  # places in venue order where a message ends
         ends = ends[ends >= place[~known].min()]
         lo, hi = -1, len(ends) - 1  # with ends[lo] kept it differs; with ends[hi], the whole session, it does not

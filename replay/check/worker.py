@@ -22,10 +22,11 @@ from replay.data import store
 from replay.data.session import Session
 from replay.engine import KERNELS, OUTPUT_ROWS, Engine
 from replay.errors import ReplayError
-from replay.kernel.memory import link
+from replay.kernel.memory import entry_of, link
 from replay.spool import Spool
 from replay.strategy import load
-from replay.trader import step
+from replay.trader import layout as T
+from replay.trader import risk, step
 
 #: what a trader knows and decided; not what the manifest sized, nor the addresses of this process
 REGIONS = (
@@ -40,7 +41,13 @@ REGIONS = (
     "timers",
     "refusals",
     "strategies",
+    "instruments",
+    "limits",
 )
+#: prices of the orders that a trader is asked about at a cut, in eighths of the mark; and their sizes
+EIGHTHS = (1, 8, 32, 1024)
+LOTS = (1, 10**6, 10**12)
+KINDS = (T.MARKET, T.LIMIT, T.STOP)
 
 
 def work(job: Job) -> Answer:
@@ -108,7 +115,25 @@ def _state(engine: Engine) -> str:
     for s in engine.strategies:
         if s.kind == "plain":
             found.update(repr(s.save()).encode())
+    found.update(_asked(engine))
     return found.hexdigest()
+
+
+def _asked(engine: Engine) -> bytes:
+    """What the risk check says, in a copy of the trader, to orders that nobody sends: near the market and far, small and large."""
+    trader, answers = engine.trader.fork(), []
+    check, h = entry_of(risk.check), trader.header
+    for k, v in enumerate(trader.region("views")):
+        mark = int(v.mark2) // 2 if v.marked else 0
+        for eighths in EIGHTHS:
+            px = mark * eighths // 8
+            for lots in LOTS:
+                for kind in KINDS:
+                    for side in (1, -1):
+                        limit, stop = (px if kind == T.LIMIT else 0), (px if kind == T.STOP else 0)
+                        code = check(trader.base, 0, k, side, lots, limit, stop, kind, T.DAY, 0, 0)
+                        answers += [int(code), int(h.figure), int(h.bound)]
+    return np.array(answers, np.int64).tobytes()
 
 
 def _constants(module: object) -> dict[str, str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import typer
 
+from replay.cli.interrupt import interruptible
 from replay.errors import ReplayError
+from replay.terminal import never_fail
+
+#: commands that answer signals themselves, and may take their time about it
+ENDS_ITSELF = {"paper", "serve", "record", "download"}
 
 app = typer.Typer(
     help="Deterministic event replay for trading.",
@@ -19,8 +25,10 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point: runs the command, turns what went wrong into one line and an exit code."""
+    never_fail()
     try:
-        code = app(standalone_mode=False)
+        with contextlib.nullcontext() if set(sys.argv[1:2]) & ENDS_ITSELF else interruptible():
+            code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except ReplayError as e:
@@ -28,6 +36,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stdout = None
         code = 1
+    except MemoryError as e:
+        code = _error(f"not enough memory: {e or 'choose less'}")
     except OSError as e:
         code = _error(e)
     except Exception as e:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +62,7 @@ class Label(StrEnum):
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     kind: Annotated[Kind, typer.Option(help="equity: two US stocks, a day of quotes and trades; l2: the book of one pair; many: 500 stocks; bars: a month of 1- and 5-minute bars of five.")] = Kind.equity,
-    events: Annotated[int | None, typer.Option(help="Rows to make; 50,000 unless said. Bars have as many as their month.", show_default=False)] = None,
+    events: Annotated[int | None, typer.Option(min=1, max=10**10, help="Rows to make; 50,000 unless said. Bars have as many as their month.", show_default=False)] = None,
     seed: Seed = 1,
 ) -> None:  # fmt: skip
     """Make a session up: the same everywhere from the same seed. A strategy that earns money on it has shown nothing.
@@ -208,7 +209,7 @@ def catalog(
     folder: Annotated[Path, typer.Argument(help="Folder that holds session folders.")],
     json: Json = False,
 ) -> None:
-    """List the sessions under a folder, from their manifests; their rows are not read.
+    """List the sessions under a folder, from their manifests; their rows are not read. One that cannot be read is named.
 
     Examples:
 
@@ -218,9 +219,17 @@ def catalog(
 
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder: check the path")
-    found = {path.parent: read_manifest(path.parent) for path in sorted(folder.rglob(MANIFEST))}
+    found, unread = {}, {}
+    for path in (at.parent for at in sorted(folder.rglob(MANIFEST))):
+        try:
+            found[path] = read_manifest(path)
+        except BadInput as e:
+            unread[path] = " ".join(str(e).split())
+    for said in unread.values():
+        sys.stderr.write(f"warning: {said}\n")
     if json:
-        print_json([{"path": str(path), **as_dict(m)} for path, m in found.items()])
+        listed = [{"path": str(path), **as_dict(m)} for path, m in found.items()]
+        print_json([*listed, *({"path": str(path), "error": said} for path, said in unread.items())])
         return
     from replay.show import console, render_catalog
 

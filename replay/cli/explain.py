@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from replay.cli.app import app
-from replay.cli.options import Json, as_dict, print_json
+from replay.cli.options import Json, TrustCode, as_dict, print_json
 from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
 
@@ -20,6 +20,7 @@ def explain(
     run: RunFolder,
     order: Annotated[int | None, typer.Argument(help="Number of an order: column `order` of the table orders.", show_default=False)] = None,
     refusal: Annotated[int | None, typer.Option(help="Instead of an order: which refusal, 1 the first of the table refusals.", show_default=False)] = None,
+    trust: TrustCode = False,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Say why an order was sent or refused, what became of it, and what it cost.
@@ -35,11 +36,12 @@ def explain(
     from replay import show, show_runs
     from replay.runs.explain import explain
     from replay.runs.result import Result
+    from replay.trust import everything
 
     if (order is None) == (refusal is None):
         raise BadInput("explain: name one order, as in replay explain runs/last 17, or one refusal with --refusal 1")
     recorded = Result.open(run)
-    with progress("making the run again", patience_s=LOADING_S) as told:
+    with everything(trust), progress("making the run again", patience_s=LOADING_S) as told:
         found = explain(recorded, order, refusal=refusal, compiling=lambda _, done, total: told(done, total), told=told)
     if json:
         print_json(as_dict(found))
@@ -52,6 +54,7 @@ def report(
     run: RunFolder,
     features: Annotated[bool, typer.Option("--features", help="Add charts of the strategies' features over the run.")] = False,
     whatif: Annotated[bool, typer.Option("--what-if", help="Add what the run hangs on: run again with slower legs, higher costs, and with what goes wrong.")] = False,
+    trust: TrustCode = False,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Write a run's report.html anew, with what takes further replays.
@@ -68,16 +71,22 @@ def report(
     from replay.runs.features import sampled
     from replay.runs.result import REPORT, Result
     from replay.runs.whatif import whatif as hangs_on
+    from replay.trust import everything
 
     found = Result.open(run)
     more = {}
+    if found.lived and (features or whatif):
+        raise BadInput(f"{run}: a live run is not run again: replay run {run} -s STRATEGY --out FOLDER, and report that")
     if features:
-        with progress("looking at its features", "looks") as told:
+        with everything(trust), progress("looking at its features", "looks") as told:
             more["features"] = sampled(found, told)
     if whatif:
-        with progress("running it again with one thing changed", "runs") as told:
+        with everything(trust), progress("running it again with one thing changed", "runs") as told:
             more["whatif"] = hangs_on(found, told=told)
-    found.with_tables(more).save(run.resolve())
+    if found.lived:
+        found.save_report(run)
+    else:
+        found.with_tables(more).save(run.resolve())
     if json:
         print_json({"report": str(run / REPORT), **({"whatif": more["whatif"].to_pylist()} if whatif else {})})
         return
@@ -91,6 +100,7 @@ def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run, or of a live run's journal.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the run it is compared with.")],
     tolerance: Annotated[str | None, typer.Option(metavar="SHARE", help="Pass if the gap between their PnL is at most this share of what was expected, such as 20%: of A's, or of B's where A was lived and B replayed.", show_default=False)] = None,
+    trust: TrustCode = False,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Compare two runs: settings, the first decision that differs, tables, and what the gap between their PnL is made of.
@@ -106,9 +116,10 @@ def diff(
     from replay import show, show_runs
     from replay.runs.diff import diff, share
     from replay.runs.result import Result
+    from replay.trust import everything
 
     allowed = share(tolerance) if tolerance is not None else None
-    with progress("comparing") as told:
+    with everything(trust), progress("comparing") as told:
         found = diff(Result.open(a), Result.open(b), allowed, told)
     if json:
         print_json(as_dict(found))
@@ -123,6 +134,7 @@ def sql(
     run: RunFolder,
     query: Annotated[str | None, typer.Argument(help="A query in DuckDB's SQL; left out: the tables there are.", show_default=False)] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
+    trust: TrustCode = False,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Ask a run's tables: orders, fills, trips, equity, prices, refusals, latency, states, logs, events.
@@ -137,10 +149,12 @@ def sql(
 
     from replay import show, show_runs
     from replay.runs.result import Result
+    from replay.trust import everything
 
     if csv and json:
         raise BadInput("sql: one of --csv and --json")
-    result = Result.open(run)
+    with everything(trust):
+        result = Result.open(run)
     if query is None:
         tables = {name: {"rows": n, "columns": result.table(name).column_names} for name, n in result.manifest.tables.items()}
         if csv:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from replay.cli.options import print_json
-from replay.cli.run import new_folder, remember
+from replay.cli.run import remember, saved
 from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
 
@@ -34,7 +34,7 @@ def continued(text: str, given: dict, others: dict, *, named: bool, out: Path | 
     config = changed(base.manifest.config, parameters, given["limits"], given["latency"])
     with progress("making both runs", patience_s=LOADING_S) as told:
         run = fork(base, time, config, lambda _, done, total: told(done, total))
-    folder = run.save(out or new_folder(run.manifest.strategies[0].name))
+    folder = saved(run, out, run.manifest.strategies[0].name)
     remember(folder)
     found = diff(base, run)
     if json:

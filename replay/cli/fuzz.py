@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replay.cli.app import app
-from replay.cli.options import DEFAULT_STRATEGY, Json, RunCommand, Trust, as_dict, compile_scan, open_session, pair, print_json
+from replay.cli.options import (
+    DEFAULT_STRATEGY,
+    MOST_SEED,
+    Json,
+    RunCommand,
+    Trust,
+    as_dict,
+    compile_scan,
+    open_session,
+    pair,
+    print_json,
+)
 from replay.cli.run import chosen
 from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
@@ -25,7 +36,7 @@ def fuzz(
     param: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="As for replay run.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of a run, as for replay run: its limits, capital and commission hold in every schedule.", show_default=False)] = None,
     schedules: Annotated[int, typer.Option(min=1, help="How many schedules.")] = 1000,
-    seed: Annotated[int, typer.Option(metavar="K", help="Seed of the schedules.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="K", help="Seed of the schedules.", min=0, max=MOST_SEED)] = 1,
     first: Annotated[int, typer.Option(min=0, help="Number of the first schedule.")] = 0,
     events: Annotated[int, typer.Option(min=8, help="About how many rows of the session a schedule has at most.")] = 600,
     jobs: Annotated[int, typer.Option(min=2, help="Processes, in pairs: both of a pair run every schedule.")] = 2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from replay.cli.app import app
-from replay.cli.options import Json, RunCommand, names, pair, print_json
+from replay.cli.options import Json, RunCommand, TrustCode, file_at, finite, names, pair, print_json
 from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
 
@@ -32,6 +31,11 @@ class Policy(StrEnum):
 class OnStop(StrEnum):
     cancel = "cancel"
     leave = "leave"
+
+
+class OnHang(StrEnum):
+    kill = "kill"
+    halt = "halt"
 
 
 Symbols = Annotated[str | None, typer.Option(help="What to trade, such as AAPL,SPY; or BTC/USD.", show_default=False)]
@@ -67,8 +71,11 @@ def paper(
     feed: Feed = "iex",
     crypto: Crypto = False,
     market_hours_only: Annotated[bool, typer.Option("--market-hours-only", help="Trade only while the broker's market is open.")] = False,
+    extended_hours: Annotated[bool, typer.Option("--extended-hours", help="Limit orders that are sent while the market is closed are for the extended session; else they wait for the open.")] = False,
     policy: Annotated[Policy, typer.Option(help="Positions and cash that no order explains: halt, or adopt as a transfer.")] = Policy.halt,
     on_stop: Annotated[OnStop, typer.Option(help="Working orders when the process is told to end.")] = OnStop.cancel,
+    on_hang: Annotated[OnHang, typer.Option(help="When a step of the strategy does not end: kill cancels its orders and ends the process, halt waits.")] = OnHang.kill,
+    hang_s: Annotated[float, typer.Option("--hang", metavar="SECONDS", help="How long a step may take.", min=1.0, max=3600.0, callback=finite)] = 10.0,
     config: Annotated[Path | None, typer.Option(help="TOML file with any of these options; the command line comes first.", show_default=False)] = None,
     rate_limit: Annotated[int, typer.Option(help="Requests a minute the broker takes; 0: no limit (a local server).", min=0)] = 200,
     real_money: Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Trade real money on this account, whose number must be given.", show_default=False)] = None,
@@ -106,21 +113,28 @@ def paper(
         raise BadInput("--symbols: name what to trade, such as AAPL,SPY")
     if not o["limits"]:
         raise BadInput("--limits: live trading needs limits: name a TOML file; docs/limits.md lists them")
+    file_at(o["limits"], "--limits")
     from replay.live.paper import Order, run
+    from replay.live.runner import Ended
+    from replay.live.safety import EXIT_HUNG
 
-    run(Order(strategies=[(name, dict(pair(p) for p in params)) for name, params in found], **options.of_paper(o)), json)
+    try:
+        run(Order(strategies=[(name, dict(pair(p) for p in params)) for name, params in found], **options.of_paper(o)), json)
+    except Ended as e:
+        sys.stderr.write(f"error: {e}\n")
+        return EXIT_HUNG
     return 0
 
 
 @app.command()
-def kill(journal: Running, json: Json = False) -> None:
+def kill(journal: Running, json: Json = False) -> int:
     """Kill a running trader: everything working is cancelled, nothing new goes out until `replay resume`, not even after a restart.
 
     Examples:
 
         replay kill journals/paper
     """
-    _operate(journal, "kill", json)
+    return _operate(journal, "kill", json)
 
 
 @app.command()
@@ -156,7 +170,7 @@ def status(journal: Running, json: Json = False) -> None:
     _operate(journal, "status", json)
 
 
-def _operate(journal: Path, word: str, json: bool) -> None:
+def _operate(journal: Path, word: str, json: bool) -> int:
     from replay.live.control import ask
     from replay.live.status import read_status
 
@@ -167,13 +181,18 @@ def _operate(journal: Path, word: str, json: bool) -> None:
         if answer is None:
             raise
         sys.stderr.write("no process runs this journal: how it stood when the last one ended\n")
+    if unmarked := answer.pop("unmarked", ""):
+        sys.stderr.write(f"warning: {unmarked}\n")
     if json:
         print_json(answer)
-        return
-    from replay.live.screen import render
-    from replay.show import console
+    elif "safety" in answer:
+        typer.echo(f"the run did not answer, so it was ended without it: {answer['safety']}; it stays killed")
+    else:
+        from replay.live.screen import render
+        from replay.show import console
 
-    console().print(render(answer))
+        console().print(render(answer))
+    return int(bool(answer.get("left")))
 
 
 @app.command()
@@ -202,8 +221,7 @@ def doctor(
         from replay.live.alpaca import account
     crypto = crypto or "/" in symbols
     access: Access = account.enter(*account.keys(keys), url=url, feed=feed, crypto=crypto)
-    with contextlib.closing(access.rest()) as rest:
-        scales: dict[str, Scale] = account.instruments(rest, names(symbols), crypto)
+    scales: dict[str, Scale] = account.instruments(access, names(symbols), crypto, feed)[0]
     found = list(account.checks(access, scales))
     if json:
         print_json([{"check": what, "ok": good, "said": said} for what, good, said in found])
@@ -216,6 +234,7 @@ def doctor(
 @app.command()
 def verify(
     journal: Annotated[Path, typer.Argument(help="Folder of a journal.")],
+    trust: TrustCode = False,
     json: Json = False,
 ) -> int:
     """Re-step a journal: build its trader anew, feed it every input, compare all it says with what the journal holds.
@@ -228,8 +247,9 @@ def verify(
     """
     from replay.live import recovery
     from replay.live.disk import Disk
+    from replay.trust import everything
 
-    with progress(f"re-stepping {journal}", "inputs", patience_s=LOADING_S) as told:
+    with everything(trust), progress(f"re-stepping {journal}", "inputs", patience_s=LOADING_S) as told:
         v = recovery.verify(Disk(journal), told)
     if json:
         print_json(

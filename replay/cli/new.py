@@ -43,10 +43,9 @@ from replay import Duration, Each, Strategy, {imported}sign, zscore
         i = q.instrument
         z = ctx.z(i)  # NaN until the window is full: no comparison with it is true
         if ctx.position(i) == 0:
-            if abs(z) > self.entry_z:
-                ctx.target(i, -sign(z) * self.qty)  # what is on its way counts: asking again orders nothing
-                self.since[i] = ctx.now
-        elif abs(z) < self.exit_z or ctx.now - self.since[i] >= self.max_hold:
+            if abs(z) > self.entry_z and ctx.target(i, -sign(z) * self.qty) > 0:  # what is on its way counts: asking again orders nothing
+                self.since[i] = q.ts_event
+        elif abs(z) < self.exit_z or q.ts_event - self.since[i] >= self.max_hold:
             ctx.target(i, 0)
 '''
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from replay.data.session import Session
 
 DEFAULT_STRATEGY = "ema_cross"
+MOST_SEED = (1 << 63) - 1
+TrustCode = Annotated[bool, typer.Option("--trust", help="Run the strategies that it names although they were never named here: docs/security.md.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Do not verify the session's hash and rows.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.", min=0, max=MOST_SEED)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -79,6 +82,23 @@ def save_session(data: Session, out: Path) -> None:
     console().print(render_manifest(data.manifest))
 
 
+def file_at(path: Path, option: str) -> Path:
+    """A path that can be read to its end. Raises `BadInput`."""
+    from replay.files import checked
+
+    try:
+        return Path(checked(path))
+    except OSError as e:
+        raise BadInput(f"{option} {path}: {e.strerror or e}: name a TOML file") from None
+
+
+def finite(value: float | None) -> float | None:
+    """What click's bounds let through: no number at all."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"expected a number, got {value}")
+    return value
+
+
 def pair(text: str) -> tuple[str, str]:
     name, sep, value = text.partition("=")
     if not sep or not name:
@@ -107,5 +127,6 @@ def as_dict(value) -> dict:
 
 def print_json(value) -> None:
     from replay.summary import to_json
+    from replay.terminal import exact
 
-    sys.stdout.write(to_json(value) + "\n")
+    sys.stdout.write(exact(to_json(value)) + "\n")

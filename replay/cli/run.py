@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,17 +18,19 @@ from replay.cli.options import (
     Trust,
     as_dict,
     compile_scan,
+    file_at,
     generate,
     open_session,
     pair,
     print_json,
 )
-from replay.errors import ReplayError
+from replay.errors import BadInput, ReplayError
 from replay.progress import LOADING_S, progress
 
 if TYPE_CHECKING:
     from replay.engine import Engine
     from replay.runs.config import RunConfig
+    from replay.runs.result import Result
 
 RUNS = Path("runs")
 LAST = RUNS / "last"
@@ -96,7 +100,7 @@ def run(
         "slippage": slippage,
         "participation": Decimal(str(participation)) if participation is not None else None,
         "commission": commission,
-        "limits": Limits.load(limits) if limits else None,
+        "limits": Limits.load(file_at(limits, "--limits")) if limits else None,
         "faults": Plan.load(faults) if faults else None,
         "initial_capital": money(initial_capital) if initial_capital is not None else None,
         "from_": from_,
@@ -107,9 +111,11 @@ def run(
     }
     if fork is not None:
         from replay.cli.fork import continued
+        from replay.trust import everything
 
-        others = {"--config": config, "--show-config": show_config, "--journal": journal, "--trust": trust}
-        continued(fork, given, others, named=bool(strategy), out=out, json=json)
+        others = {"--config": config, "--show-config": show_config, "--journal": journal}
+        with everything(trust):
+            continued(fork, given, others, named=bool(strategy), out=out, json=json)
         return
     wanted = chosen(config, given, named=bool(strategy))
     if show_config:
@@ -136,7 +142,10 @@ def chosen(config: Path | None, given: dict, named: bool) -> RunConfig:
         parameters = given.pop("strategies")[0].parameters
         first, *rest = base.strategies
         given["strategies"] = (msgspec.structs.replace(first, parameters=first.parameters | parameters), *rest)
-    return msgspec.structs.replace(base, **{name: value for name, value in given.items() if value is not None})
+    try:
+        return msgspec.structs.replace(base, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as e:
+        raise BadInput(f"options: {e}") from None
 
 
 def prepare(wanted: RunConfig, trust: bool, out: Path | None) -> Engine:
@@ -149,7 +158,8 @@ def prepare(wanted: RunConfig, trust: bool, out: Path | None) -> Engine:
         check_place(out)
     compile_scan()
     data = open_session(Path(wanted.session), trust) if wanted.session else generate("equity", 50_000, wanted.seed)
-    spool = Path(tempfile.mkstemp(prefix="replay-", suffix=".spool")[1])
+    remove_dead_spools()
+    spool = Path(tempfile.mkstemp(prefix=f"replay-{os.getpid()}-", suffix=".spool")[1])
     try:
         with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
             return wanted.engine(data, spool=spool, compiling=lambda _, done, total: told(done, total))
@@ -167,7 +177,7 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
     try:
         result = Result.of(engine, wanted, complete)
         said = list(show.said_by(engine.output(), engine.session.instruments, strategy_names(engine))) if journal else []
-        folder = result.save(out or new_folder(engine.strategies[0].name))
+        folder = saved(result, out, engine.strategies[0].name)
     finally:
         engine.outputs.remove()
     remember(folder)
@@ -180,19 +190,59 @@ def finish(engine: Engine, wanted: RunConfig, out: Path | None, json: bool, jour
     show.console().print(show.written(folder))
 
 
+def saved(result: Result, out: Path | None, strategy: str) -> Path:
+    """The run in its folder: `out`, or a new one, which is given up again where it cannot be written."""
+    if out is not None:
+        return result.save(out)
+    folder = new_folder(strategy)
+    try:
+        return result.save(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
 def new_folder(strategy: str) -> Path:
-    """``runs/2026-11-20T164100-MeanReversion``; where that is taken, with a number behind it."""
+    """``runs/2026-11-20T164100-MeanReversion``, made and so claimed; where that is taken, with a number behind it."""
     import datetime
+    import itertools
 
     name = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H%M%S}-{strategy}"
-    taken = 1
-    while (RUNS / (name if taken == 1 else f"{name}-{taken}")).exists():
-        taken += 1
-    return RUNS / (name if taken == 1 else f"{name}-{taken}")
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for k in itertools.count(1):
+        folder = RUNS / (name if k == 1 else f"{name}-{k}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError
+
+
+def remove_dead_spools() -> None:
+    """Delete what runs that were killed left in the temporary folder: only ours, and only of processes that are no more."""
+    import tempfile
+
+    for path in Path(tempfile.gettempdir()).glob("replay-*-*.spool"):
+        number = path.name.split("-")[1]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and path.stat().st_uid == os.getuid() and _dead(int(number)):
+                path.unlink()
+
+
+def _dead(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def remember(folder: Path) -> None:
     """Point ``runs/last`` at the newest run of ``runs``."""
     if folder.parent.resolve() == RUNS.resolve() and (LAST.is_symlink() or not LAST.exists()):
-        LAST.unlink(missing_ok=True)
-        LAST.symlink_to(folder.name)
+        draft = LAST.with_name(f".last.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(folder.name)
+        draft.replace(LAST)  # two runs that end at once leave one of both

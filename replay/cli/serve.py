@@ -39,7 +39,8 @@ def serve(
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random.", show_default="1")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file as for replay run: what it says of the venue and the time.", show_default=False)] = None,
     faults: Annotated[Path | None, typer.Option(help="TOML file of what goes wrong, by session time: docs/faults.md.", show_default=False)] = None,
-    rules: Annotated[Rules, typer.Option(help="alpaca: buying power, short sales, wash trades; open: the venue's own rules only.")] = Rules.alpaca,
+    now: Annotated[bool, typer.Option("--now", help="Move the session to now: for bots that look at their own clock.")] = False,
+    rules: Annotated[Rules, typer.Option(help="alpaca: what the broker refuses is refused; open: the venue's own rules only, for parity experiments.")] = Rules.alpaca,
     initial_capital: Annotated[str | None, typer.Option(metavar="MONEY", help="Cash of every account at the start.", show_default="100000, or the file's")] = None,
     rate_limit: Annotated[int, typer.Option(help="Requests a minute of an account; 0: no limit.", min=0)] = 200,
     host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine's own needs --token.")] = "127.0.0.1",
@@ -48,7 +49,7 @@ def serve(
 ) -> None:  # fmt: skip
     """Serve a session as a broker would: REST, market-data stream and trade updates, filled by the simulated venue. docs/serve.md.
 
-    The clock stands at the session's start until a client subscribes to market data or sends an order. Every key is an account.
+    At a pace the clock starts with the first request or connection of a client. Every key is an account.
 
     Examples:
 
@@ -56,14 +57,16 @@ def serve(
 
         replay serve sessions/ibm --port 0 --speed max --fill hftbacktest --latency 5ms
 
-        replay serve sessions/ibm --speed lockstep --rules open
+        replay serve sessions/ibm --now
     """
     try:
         from replay.serve import app as serve_app
+        from replay.serve.redate import moved
         from replay.serve.server import Server
         from replay.serve.venue import KERNELS
     except ModuleNotFoundError as e:
         raise BadInput(f"{e.name} is not installed: pip install 'replay-engine[serve]'") from None
+    import time
     from decimal import Decimal
 
     from replay.cli.run import chosen
@@ -72,6 +75,8 @@ def serve(
     from replay.runs.config import money
 
     pace = _speed(speed)
+    if now and pace != 1:
+        raise BadInput(f"--now --speed {speed}: session time is then this machine's clock: leave --speed at 1")
     given = {
         "latency": latency,
         "fill": fill and fill.value,
@@ -89,6 +94,8 @@ def serve(
     data, _ = wanted.rows(open_session(session, trust))
     with progress("compiling kernels, once on this machine", patience_s=LOADING_S) as told:
         link(*KERNELS, progress=lambda _, done, total: told(done, total))
+    if now:
+        data = moved(data, time.time_ns())
     profile = wanted.profile(data.instruments)
     server = Server(
         data,
@@ -99,6 +106,8 @@ def serve(
         rate=rate_limit,
         token=token,
         faults=wanted.faults,
+        live=now,
+        say=print,
     )
     serve_app.serve(server, host, port, print)
 

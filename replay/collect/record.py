@@ -66,10 +66,10 @@ class Recorder:
         self.crypto = "/" in order.symbols[0]
         key, secret = account.keys(order.keys)
         access = account.enter(key, secret, url=order.url, feed=order.feed, crypto=self.crypto)
-        speed = account.local_state(order.url, key, secret).get("speed")
+        speed = access.local.get("speed")
         self.clock = days.OURS if speed is None else days.LOCKSTEP if speed == "lockstep" else days.SERVED
+        scales, _ = account.instruments(access, order.symbols, self.crypto, order.feed)
         rest = access.rest()
-        scales = account.instruments(rest, order.symbols, self.crypto)
         now = access.session_ns or time.time_ns() + account.clock(rest).offset_ns
         rest.close()
         self.began = days.Began(

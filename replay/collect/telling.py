@@ -12,6 +12,7 @@ from rich.text import Text
 
 from replay.data.times import utc_text
 from replay.show import console, labelled
+from replay.terminal import exact
 
 if TYPE_CHECKING:
     from replay.collect.record import Recorder
@@ -46,7 +47,7 @@ class Telling:
 
     def __call__(self, said: dict) -> None:
         if self._json:
-            print(msgspec.json.encode({"at": utc_text(time.time_ns()), **said}).decode(), flush=True)
+            print(exact(msgspec.json.encode({"at": utc_text(time.time_ns()), **said}).decode()), flush=True)
         elif said["what"] != "progress":
             parts = [{True: "up", False: "down"}.get(v, str(v)) for name, v in said.items() if name != "what" and v != ""]
             self._console.print(labelled(said["what"], *parts))

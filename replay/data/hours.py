@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from itertools import pairwise
 
 import numpy as np
 
@@ -109,11 +110,64 @@ class Hours:
         return count
 
 
+def bar_opens(closes: np.ndarray, interval_ns: np.ndarray, series: np.ndarray, calendar: Calendar | None) -> np.ndarray:
+    """When bars that close at `closes` open, by the rules of docs/assumptions.md; all arrays int64, `series` tells bars of different
+    instruments or intervals apart. What `replay.venue.stream` does while it replays, for all bars at once.
+
+    >>> noon = 12 * 3600 * SECOND  # a day of 5 hours; an hour's bar, half an hour, a day
+    >>> day = Calendar(name="", days=((1, noon, noon + 5 * 3600 * SECOND),))
+    >>> closes = noon + np.array([3600, 5400, 18_000]) * SECOND
+    >>> (bar_opens(closes, np.array([3600, 3600, 86_400]) * SECOND, np.array([0, 0, 1]), day) - noon) // SECOND
+    array([   0, 3600,    0])
+    """
+    before = before_in_series(closes, closes, series)
+    start = np.maximum(closes - interval_ns, before)
+    hours = Hours(calendar) if calendar is not None else None
+    if hours is None or not len(hours.days):
+        return start
+    day = np.searchsorted(hours.opens, closes, "left") - 1  # the last that began before the close
+    of_day = (day >= 0) & (hours.closes[day] > closes - interval_ns)
+    first = np.minimum(np.searchsorted(hours.opens, start, "left"), day)
+    long = np.maximum(before, hours.opens[first])
+    follows = (start == before) & (before == closes - interval_ns)
+    short = np.where((closes > hours.closes[day]) | follows, start, np.maximum(start, hours.opens[day]))
+    return np.where(of_day, np.where(interval_ns >= DAY_NS, long, short), start)
+
+
+def before_in_series(values: np.ndarray, closes: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """Of each bar the value of the bar before it in its series, of an earlier close; very low where there is none."""
+    order = np.lexsort((closes, series))
+    v, t, s = values[order], closes[order], series[order]
+    first = np.flatnonzero(np.r_[True, (t[1:] != t[:-1]) | (s[1:] != s[:-1])]) if len(t) else np.zeros(0, np.int64)
+    of = np.searchsorted(first, np.arange(len(t)), "right") - 1  # bars of one series and one close count as one
+    last = np.r_[first[1:], len(t)] - 1
+    same = np.r_[False, s[first[1:]] == s[first[1:] - 1]] if len(first) else np.zeros(0, bool)
+    previous = np.where(same, np.r_[-(1 << 62), v[last[:-1]]] if len(first) else 0, -(1 << 62))
+    out = np.empty(len(t), np.int64)
+    out[order] = previous[of]
+    return out
+
+
+def has_days(calendar: Calendar) -> bool:
+    """Whether its market ever closes: where every day goes over into the next, nothing ends with a day."""
+    days = calendar.days
+    whole = all(closes - opens >= DAY_NS for _, opens, closes in days)
+    return not whole or any(a[2] < b[1] for a, b in pairwise(days))
+
+
 def phase_rows(calendar: Calendar) -> np.recarray:
-    """Two rows a day, OPEN and CLOSED, received when they happen."""
+    """OPEN and CLOSED of every day, received when they happen. A day that goes over into the next one does not close, and neither does
+    a market without days: each OPEN there only begins a day.
+
+    >>> days = ((20250820, 0, DAY_NS), (20250821, DAY_NS, 2 * DAY_NS))
+    >>> phase_rows(Calendar(name="24/7", days=days)).side.tolist() == [OPEN, OPEN]
+    True
+    """
     rows = empty(2 * len(calendar.days))
     rows.ts_event[:] = [t for _, opens, closes in calendar.days for t in (opens, closes)]
     rows.ts_recv[:] = rows.ts_event
     rows.id[:] = np.repeat([day for day, _, _ in calendar.days], 2) if calendar.days else []
     rows.kind[:], rows["flags"][:], rows.side[:] = PHASE, LAST, [OPEN, CLOSED] * len(calendar.days)
-    return rows
+    closes = rows.side == CLOSED
+    goes_over = closes & np.append(rows.ts_event[:-1] == rows.ts_event[1:], not has_days(calendar))
+    return rows[~goes_over]

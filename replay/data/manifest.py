@@ -37,6 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     - `counts`: rows by kind name; `start_ns`, `end_ns`: first and last `ts_recv`;
     - `clock_shift_ns`: what the import added to every recorded receive time (the rows already contain it);
     - `bar_intervals_ns`: what the `side` of a BAR row is an index of;
+    - `kinds`: which kinds of market data it has, by kind name; empty where nobody noted it, and then every kind is taken to come;
     - `finest_bar_ns`: the shortest interval of the instrument's bars, 0 where it has none;
     - `max_levels`: most live price levels at any moment, (bid, ask); `max_orders`: most live L3 orders;
     - `min_px`, `max_px`, `max_size`: extremes in ticks and lots over every row that can set them, 0 where there are none;
@@ -71,6 +72,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     order_sha256: str | None
     sliced_phase: int | None = None
     calendar: Calendar | None = None
+    kinds: tuple[tuple[str, ...], ...] = ()
 
     @property
     def phase_at_start(self) -> int:
@@ -78,6 +80,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         if self.sliced_phase is not None:
             return self.sliced_phase
         return CLOSED if self.counts.get("phase", 0) else OPEN
+
+    def has(self, instrument: int, kind: str) -> bool:
+        """Whether data of this kind (``quote``, ``trade``) come for an instrument: what a feed delivers is known when it is subscribed."""
+        return not self.kinds or kind in self.kinds[instrument]
 
     def encode(self) -> bytes:
         """The text of manifest.json: keys in a fixed order, indented, ending in a newline."""
@@ -117,6 +123,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         wrong = [name for name, values, low, high in ranges if not all(low <= v <= high for v in values)]
         each = ("levels", "finest_bar_ns", "max_levels", "max_orders", "min_px", "max_px", "max_size")
         wrong += [name for name in each if len(getattr(self, name)) != n]
+        wrong += ["kinds"] if self.kinds and len(self.kinds) != n else []
         wrong += ["instruments"] if not 0 < n <= MOST_INSTRUMENTS or len({i.symbol for i in self.instruments}) < n else []
         wrong += ["levels"] if not set(self.levels) <= set(LEVELS) else []
         wrong += ["finest_bar_ns"] if not set(self.finest_bar_ns) <= {0, *self.bar_intervals_ns} else []

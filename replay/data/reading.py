@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from replay.data.instruments import Instrument
-from replay.errors import BadInput
+from replay.errors import UNREADABLE, BadInput
+from replay.files import whole
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def read_instruments(path: Path) -> dict[str, dict[str, object]]:
     ``[AAPL]`` then ``tick_size = "0.01"``, ``lot_size = "1"``, ``currency = "USD"``...; what is not said is inferred or the default.
     """
     try:
-        told = msgspec.toml.decode(path.read_bytes(), type=dict[str, dict[str, object]])
-    except (OSError, ValueError) as e:
+        told = msgspec.toml.decode(whole(path), type=dict[str, dict[str, object]])
+    except (OSError, *UNREADABLE) as e:
         raise BadInput(
             f"{path}: cannot be read as instruments ({e}): a table a symbol, such as [AAPL] tick_size = '0.01'"
         ) from None

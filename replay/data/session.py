@@ -31,6 +31,7 @@ OF_INSTRUMENT = np.array([k for k, name in enumerate(KIND_NAMES) if name in (
     "quote", "trade", "depth", "order", "bar", "bar_ext", "instrument", "status", "corporate", "funding", "mark",
 )], np.uint8)  # fmt: skip
 
+_MARKET = (QUOTE, TRADE, DEPTH, ORDER, BAR)
 _LEVEL_KINDS = (("l3", (ORDER,)), ("l2", (DEPTH,)), ("l1", (QUOTE, TRADE)), ("bars", (BAR,)))
 
 
@@ -102,30 +103,13 @@ class Session:
             )
         if len(rows) == 0:
             raise BadInput(f"{name}: a session needs at least one event, got none: check the dates, the symbols and the source")
-        state, tally, counts = _scan_rows(rows, instruments, len(bar_intervals_ns), name)
-        order = np.argsort(rows.ts_event, kind="stable").astype("<i8", copy=False) if state.backwards else None
-        found = {
-            "crossed_quotes": int(tally.crossed.sum()),
-            "inconsistent_bars": int(tally.bad_bars.sum()),
-            "depth_before_snapshot": int(tally.unanchored.sum()),
-            "venue_time_backwards": int(state.backwards),
-        }
+        facts, found = _facts(rows, instruments, bar_intervals_ns, name)
+        order = np.argsort(rows.ts_event, kind="stable").astype("<i8", copy=False) if found["venue_time_backwards"] else None
         manifest = Manifest(
             name=name,
             instruments=instruments,
-            levels=tuple(_level(int(k)) for k in tally.kinds),
-            n_events=len(rows),
-            counts={KIND_NAMES[k]: int(c) for k, c in enumerate(counts) if c},
-            start_ns=int(rows.ts_recv[0]),
-            end_ns=int(rows.ts_recv[-1]),
             clock_shift_ns=clock_shift_ns,
             bar_intervals_ns=tuple(bar_intervals_ns),
-            finest_bar_ns=tuple(_finest(int(t), bar_intervals_ns) for t in tally.intervals),
-            max_levels=tuple(zip(tally.max_bid_levels.tolist(), tally.max_ask_levels.tolist(), strict=True)),
-            max_orders=tuple(tally.max_orders.tolist()),
-            min_px=tuple(0 if lo > hi else lo for lo, hi in zip(tally.min_px.tolist(), tally.max_px.tolist(), strict=True)),
-            max_px=tuple(0 if lo > hi else hi for lo, hi in zip(tally.min_px.tolist(), tally.max_px.tolist(), strict=True)),
-            max_size=tuple(tally.max_size.tolist()),
             currencies=currencies_of(instruments),
             anomalies={**(anomalies or {}), **{k: v for k, v in found.items() if v}},
             inferred=tuple(inferred),
@@ -134,6 +118,7 @@ class Session:
             order_sha256=None if order is None else sha256_of(order),
             sliced_phase=sliced_phase,
             calendar=calendar,
+            **facts,
         )
         return Session(rows, order, manifest)
 
@@ -207,6 +192,7 @@ class Session:
         again = Session.from_rows(self.events, m.instruments, name=m.name, bar_intervals_ns=m.bar_intervals_ns).manifest
         for field in ("levels", "counts", "start_ns", "end_ns", "max_levels", "max_orders", "min_px", "max_px", "max_size"):
             assert getattr(again, field) == getattr(m, field), field
+        assert m.kinds in ((), again.kinds)
         assert (again.currencies, again.sha256, again.order_sha256) == (m.currencies, m.sha256, m.order_sha256)
         assert all(m.anomalies.get(k) == v for k, v in again.anomalies.items())
         assert self.events[-1]["flags"] & LAST
@@ -214,11 +200,7 @@ class Session:
             assert "venue_time_backwards" not in m.anomalies
             return
         assert len(self.order) == n and sha256_of(self.order) == m.order_sha256
-        for k in range(0, n, BLOCK):  # strictly rising (ts_event, row) over n rows in range: a permutation, sorted, and stable
-            rows = self.order[k : k + BLOCK + 1]
-            t = self.events.ts_event[rows]
-            assert rows.min() >= 0 and rows.max() < n
-            assert np.all((t[1:] > t[:-1]) | ((t[1:] == t[:-1]) & (rows[1:] > rows[:-1])))
+        prove_order(self.order, self.events, m.name)
 
 
 def _chosen(rows: np.recarray, wanted: np.ndarray) -> np.recarray:
@@ -237,9 +219,62 @@ def _chosen(rows: np.recarray, wanted: np.ndarray) -> np.recarray:
 
 
 def prove(rows: np.recarray, m: Manifest, name: str) -> None:
-    """Validate rows against their manifest's instruments. Raises `BadInput` at the first illegal row; ~25 ns a row."""
+    """Validate rows against their manifest's instruments, and what it says of them: memory is sized by it. Raises `BadInput` at the
+    first illegal row, or naming every false statement; ~25 ns a row."""
     _check_instruments(m.instruments, name)
-    _scan_rows(rows, m.instruments, len(m.bar_intervals_ns), name)
+    facts, found = _facts(rows, m.instruments, m.bar_intervals_ns, name)
+    if not m.kinds:
+        del facts["kinds"]  # nobody noted it then
+    wrong = [f"{field} {getattr(m, field)!r}, the rows say {value!r}" for field, value in facts.items() if getattr(m, field) != value]
+    wrong += [f"{what} {m.anomalies.get(what, 0)}, the rows say {n}" for what, n in found.items() if m.anomalies.get(what, 0) != n]
+    if (m.order_sha256 is not None) != bool(found["venue_time_backwards"]):
+        wrong.append(f"a venue order {'stands' if m.order_sha256 else 'is missing'} that the rows do not bear out")
+    if wrong:
+        raise BadInput(f"{name}: the manifest is false: {'; '.join(w[:200] for w in wrong)}: import the session again")
+
+
+def _facts(
+    rows: np.recarray, instruments: tuple[Instrument, ...], intervals_ns: Sequence[int], name: str
+) -> tuple[dict[str, object], dict[str, int]]:
+    """What a manifest says of its rows, and of what is odd in them, counted. Raises `BadInput` at the first illegal row."""
+    state, tally, counts = _scan_rows(rows, instruments, len(intervals_ns), name)
+    span = list(zip(tally.min_px.tolist(), tally.max_px.tolist(), strict=True))
+    facts = {
+        "levels": tuple(_level(int(k)) for k in tally.kinds),
+        "n_events": len(rows),
+        "counts": {KIND_NAMES[k]: int(c) for k, c in enumerate(counts) if c},
+        "start_ns": int(rows.ts_recv[0]),
+        "end_ns": int(rows.ts_recv[-1]),
+        "finest_bar_ns": tuple(_finest(int(t), intervals_ns) for t in tally.intervals),
+        "max_levels": tuple(zip(tally.max_bid_levels.tolist(), tally.max_ask_levels.tolist(), strict=True)),
+        "max_orders": tuple(tally.max_orders.tolist()),
+        "min_px": tuple(0 if lo > hi else lo for lo, hi in span),
+        "max_px": tuple(0 if lo > hi else hi for lo, hi in span),
+        "max_size": tuple(tally.max_size.tolist()),
+        "kinds": tuple(tuple(KIND_NAMES[k] for k in _MARKET if int(t) >> k & 1) for t in tally.kinds),
+    }
+    found = {
+        "crossed_quotes": int(tally.crossed.sum()),
+        "inconsistent_bars": int(tally.bad_bars.sum()),
+        "depth_before_snapshot": int(tally.unanchored.sum()),
+        "venue_time_backwards": int(state.backwards),
+    }
+    return facts, found
+
+
+def prove_order(order: np.ndarray, rows: np.recarray, name: str) -> None:
+    """Raise `BadInput` unless `order` is the rows' venue order: the compiled engine reads rows by it."""
+    n = len(rows)
+    for k in range(0, n, BLOCK):  # strictly rising (ts_event, row) over n rows in range: a permutation, sorted, and stable
+        part = order[k : k + BLOCK + 1]
+        if len(part) and (part.min() < 0 or part.max() >= n):
+            break
+        t = rows.ts_event[part]
+        if not np.all((t[1:] > t[:-1]) | ((t[1:] == t[:-1]) & (part[1:] > part[:-1]))):
+            break
+    else:
+        return
+    raise BadInput(f"{name}: the venue order is not that of the rows: import the session again")
 
 
 def end_bar_messages(rows: np.ndarray) -> None:

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.data.manifest import Manifest
-from replay.data.session import BLOCK, Session, blocks, prove, sha256_of
+from replay.data.session import BLOCK, Session, blocks, prove, prove_order, sha256_of
 from replay.errors import BadInput
 from replay.events import EVENT, empty
+from replay.files import whole
 from replay.live.disk import Disk, Draft
 
 MANIFEST, ROWS, ORDER, ARCHIVE = "manifest.json", "events.bin", "order.bin", "events.parquet"
@@ -85,9 +86,11 @@ def unpack(path: Path) -> None:
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the session in folder `path`, without its rows. Raises `BadInput` where there is none."""
     try:
-        text = (path / MANIFEST).read_bytes()
+        text = whole(path / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(f"{path}: no session here ({MANIFEST} is missing): check the path, or import it first") from None
+    except OSError as e:
+        raise BadInput(f"{path}/{MANIFEST}: cannot be read ({e.strerror or e}): import the session again") from None
     return Manifest.decode(text, str(path))
 
 
@@ -108,7 +111,10 @@ def _order(path: Path, events: np.ndarray, manifest: Manifest, trust: bool) -> n
     if not (path / ORDER).exists():  # the archive holds the rows only; the index follows from them
         return np.argsort(events.ts_event, kind="stable").astype("<i8", copy=False)
     _verify(path, ORDER, manifest.order_sha256, trust, lambda: _file_sha256(path / ORDER))
-    return _map(path, ORDER, np.dtype("<i8"), manifest.n_events)
+    order = _map(path, ORDER, np.dtype("<i8"), manifest.n_events)
+    if not trust:
+        prove_order(order, events, str(path))
+    return order
 
 
 def _map(path: Path, name: str, dtype: np.dtype, n: int) -> np.ndarray:

@@ -144,12 +144,9 @@ class _Arranger:
 
     def _outlier(self, f: Fault, rows: np.ndarray, later: np.ndarray, end: int) -> None:
         wrong = self._instead(rows)
-        m = self.session.manifest
-        most = [
-            min(1000 * px, i.max_product() // max(1, size))
-            for px, size, i in zip(m.max_px, m.max_size, m.instruments, strict=True)
-        ]
-        most = np.array(most, float)[wrong["instrument"]]
+        # no further than its own worth can be counted
+        most = np.array([i.max_product() for i in self.session.instruments], float)[wrong["instrument"]]
+        most = most / np.maximum(np.maximum(wrong["b"], wrong["d"]), 1)
         for px in "ac":
             wrong[px] = np.clip(wrong[px] * float(f.factor), 1, most).astype(I64)
         self._more(wrong, self.message[rows])

@@ -56,6 +56,7 @@ from replay.data.manifest import Manifest
 from replay.data.times import ns_of
 from replay.errors import UNREADABLE, BadInput
 from replay.events import EVENT, INTENT, LAST, OP_CANCEL_ALL, OP_HALT, OP_KILL, OP_RESUME
+from replay.files import whole
 from replay.trader import layout as T
 from replay.trader.orders import EXEC_NAMES
 from replay.trader.specs import duration_ns
@@ -257,7 +258,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def load(path: str | Path) -> Plan:
         """Read a TOML file. Raises `BadInput`, which names the line."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = whole(path).decode()
         except (OSError, UnicodeDecodeError) as e:
             raise BadInput(
                 f"--faults {path}: {getattr(e, 'strerror', None) or e}: name a TOML file; docs/faults.md has one"

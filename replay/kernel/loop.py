@@ -233,7 +233,20 @@ def beyond_rows(tb, vb, h, v, events, n, order, last):
             sweep(vb, v, events, n, order, min(now_key(h, v), request_key(vb, v)))
         return PAUSED
     if h.mode != T.DRAIN:
-        own_event(tb, vb, v, CONTROL, OP_END, h.now, h.now, 0, 0)
+        end = h.now
+        if order != 0 and h.now < last:
+            # the feed has fallen silent before the session's end: time goes on
+            end = last
+            until = key_of(v, last, v.class_local)
+            status = between(tb, vb, h, v, events, n, order, last, until)
+            if status >= 0:
+                return status
+            if v.resting > 0:
+                if merge(vb, v, events, n, order, until) < 0:
+                    return no_room(h)
+                if next_other(tb, vb, h, v, last)[0] <= until:
+                    return -1
+        own_event(tb, vb, v, CONTROL, OP_END, end, end, 0, 0)
         if h.attend:
             return attend(tb, vb, h, v)
         return -1

@@ -82,11 +82,13 @@ else:  # the host process imported numba first: its setting is read once, so it 
 
     _config.CACHE_DIR = str(KERNEL_CACHE / "numba")
 
-from numba import cfunc, config, njit, types  # noqa: E402
+from numba import config, njit, types  # noqa: E402
 from numba.core import cgutils  # noqa: E402
 from numba.core.errors import TypingError  # noqa: E402
 from numba.core.typing.templates import builtin_registry, make_concrete_template  # noqa: E402
 from numba.extending import intrinsic, lower_builtin  # noqa: E402
+
+from replay.kernel.cache import compile_cached, private  # noqa: E402
 
 JIT: bool = not config.DISABLE_JIT
 I64 = types.int64
@@ -400,7 +402,8 @@ class Entry:
         if JIT:
             from llvmlite import binding
 
-            compiled = cfunc(I64(*[I64] * self.arity), cache=True, error_model="python")(self.f)
+            private(KERNEL_CACHE)
+            compiled = compile_cached(self.f, I64(*[I64] * self.arity))
             library, inner = compiled._library, compiled._wrapper_name.removeprefix("cfunc.")
             self._address = library.get_pointer_to_function(inner)
             binding.add_symbol(self.symbol, self._address)

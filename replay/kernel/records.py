@@ -7,11 +7,15 @@ references counted, and typing one takes longer than what is done with it. Here 
 from __future__ import annotations
 
 import operator
+import sys
 
+import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model
+from numba.np import numpy_support
 
 
 class Rows(types.Type):
@@ -61,13 +65,47 @@ class _Set(AbstractTemplate):
 
 
 def _pointer(context, builder, kind: Rows, value, k):
-    """To row `k`, which is not negative; beyond the last only ``NUMBA_BOUNDSCHECK`` looks."""
+    """To row `k`; whether there is one only the checked build (``NUMBA_BOUNDSCHECK=1``) looks."""
     rows = cgutils.create_struct_proxy(kind)(context, builder, value)
     if context.enable_boundscheck:
-        cgutils.do_boundscheck(context, builder, k, rows.n)
+        _assert_inside(builder, kind, k, rows.n)
     data = context.get_data_type(kind.row)
     size = context.get_constant(types.int64, context.get_abi_sizeof(data))
     return builder.inttoptr(builder.add(rows.address, builder.mul(k, size)), data.as_pointer())
+
+
+def _assert_inside(builder, kind: Rows, k, n) -> None:
+    """End the process, naming table, index and function, where row `k` is none of the `n` there are.
+
+    Not an exception: callers of compiled code could lose one, and what would be written beyond a
+    table must not be.
+    """
+    text = f"index %lld is outside {table_name(kind.row)} of %lld rows, in {builder.function.name}\n"
+    with cgutils.if_unlikely(builder, builder.icmp_unsigned(">=", k, n)):
+        i32, text_at = ir.IntType(32), cgutils.global_constant(
+            builder, "outside", cgutils.make_bytearray(text.encode() + b"\0")
+        )
+        dprintf = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(i32, [i32, cgutils.voidptr_t], var_arg=True), "dprintf"
+        )
+        abort = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), []), "abort"
+        )
+        builder.call(dprintf, [i32(2), builder.bitcast(text_at, cgutils.voidptr_t), k, n])
+        builder.call(abort, [])
+
+
+def table_name(row: types.Type) -> str:
+    """The name under which a module of the project defines the record type of a table's rows."""
+    if not isinstance(row, types.Record):
+        return f"words ({row})"
+    dtype = numpy_support.as_dtype(row)
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith("replay."):
+            for attribute, value in vars(module).items():
+                if isinstance(value, np.dtype) and value.fields == dtype.fields:
+                    return f"{name}.{attribute}"
+    return "a table"
 
 
 @lower_builtin(operator.getitem, Rows, types.int64)

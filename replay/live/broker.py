@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from replay.live.desk import Command
 from replay.live.hops import Hops, Sent
+
+if TYPE_CHECKING:
+    from replay.live.safety import Rescued
 
 
 class Row(NamedTuple):
@@ -82,7 +85,8 @@ class Looked(NamedTuple):
 
 
 class Books(NamedTuple):
-    """The broker's books, asked for at `asked_ns`. `looked` answers for the orders that were asked about and are not open."""
+    """The broker's books, asked for at `asked_ns`. `looked` answers for the orders that were asked about and are not open; `unread`: what
+    could not be understood, for people, and `unknown` the instruments whose positions are among it."""
 
     cash: int
     positions: dict[int, tuple[int, int]]  # instrument -> (lots, ticks paid a lot)
@@ -91,6 +95,8 @@ class Books(NamedTuple):
     besides: list[str]  # what the account holds beyond our instruments, for people
     looked: list[Looked]
     asked_ns: int
+    unread: tuple[str, ...] = ()
+    unknown: frozenset[int] = frozenset()
 
 
 class Link(NamedTuple):
@@ -205,6 +211,10 @@ class Broker(Protocol):
 
     def pull(self, cl_ord_ids: list[str]) -> None:
         """Cancel these orders whatever the trader says, and wait a little until that has been asked."""
+
+    def rescue(self, flatten: bool) -> Rescued:
+        """Let no new order leave, cancel every working order of the run and, if asked, close its positions, by a connection
+        of its own and from any thread: the safety path, for when the runner does not answer."""
 
     def done(self, step: int, sent: bool, wake_ns: int | None) -> None:
         """The step was dealt with (lockstep); `sent`: it made us send something; `wake_ns`: the earliest timer."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from replay.errors import UNREADABLE, BadInput
+from replay.files import whole
 
 
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -23,8 +24,11 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     url: str | None = None
     crypto: bool | None = None
     market_hours_only: bool | None = None
+    extended_hours: bool | None = None
     policy: str | None = None
     on_stop: str | None = None
+    on_hang: str | None = None
+    hang_s: float | None = None
     rate_limit: int | None = None
     faults: str | None = None
 
@@ -32,7 +36,7 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def load(path: Path) -> Config:
     """Read a file. Raises `BadInput`."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Config)
+        return msgspec.convert(tomllib.loads(whole(path).decode()), Config)
     except OSError as e:
         raise BadInput(f"--config {path}: {e.strerror}: name a TOML file, or leave it out") from None
     except UNREADABLE as e:
@@ -65,10 +69,12 @@ def of_paper(o: dict) -> dict:
         "feed",
         "crypto",
         "market_hours_only",
+        "extended_hours",
+        "hang_s",
         "rate_limit",
         "real_money",
         "as_journaled",
         "faults",
     )
     crypto = o["crypto"] or any("/" in symbol for symbol in o["symbols"])  # no stock is written so
-    return {name: o[name] for name in names} | {"crypto": crypto, "policy": str(o["policy"]), "on_stop": str(o["on_stop"])}
+    return {name: o[name] for name in names} | {"crypto": crypto} | {name: str(o[name]) for name in ("policy", "on_stop", "on_hang")}

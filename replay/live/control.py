@@ -8,24 +8,29 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from replay.errors import UNREADABLE, BadInput
 from replay.events import OP_HALT, OP_KILL, OP_RESUME
 from replay.live.broker import Control
 
+if TYPE_CHECKING:
+    from replay.live.safety import Safety
+
 SOCKET = "control"
 OPS = {"kill": OP_KILL, "halt": OP_HALT, "resume": OP_RESUME, "status": 0, "stop": 0}
-ANSWER_S = 10.0
+ANSWER_S = 30.0  #: the safety path answers long before
 LINE = 4096  #: characters of what an operator says
 
 
 class Door:
     """Listens in a thread; what operators ask goes to `put` as `Control`, and what it replies goes back."""
 
-    def __init__(self, folder: Path, put: Callable[[object], None]):
-        self.path, self.put = folder / SOCKET, put
+    def __init__(self, folder: Path, put: Callable[[object], None], safety: Safety | None = None):
+        self.path, self.put, self.safety = folder / SOCKET, put, safety
         self.path.unlink(missing_ok=True)  # the lock says that nobody else listens
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)  # from its first moment nobody else may connect
@@ -59,11 +64,25 @@ class Door:
         if not isinstance(word, str) or word not in OPS:
             return {"error": f"expected one of {', '.join(OPS)}, got {word!r}"}
         answer: queue.SimpleQueue = queue.SimpleQueue()
-        self.put(Control(OPS[word], word, answer.put))
-        try:
-            return answer.get(timeout=ANSWER_S)
-        except queue.Empty:
-            return {"error": f"no answer within {ANSWER_S:.0f} s: the strategy may hang; it was asked"}
+        unmarked = {}
+        if word == "kill" and self.safety is not None:
+            try:
+                self.safety.ask_kill(word, answer.put, OPS[word])
+            except OSError as e:
+                unmarked = {"unmarked": f"the kill mark could not be written ({e.strerror})"}
+        elif word == "stop" and self.safety is not None:
+            self.safety.ask_stop(word)
+            return {"stopping": True}
+        else:
+            self.put(Control(OPS[word], word, answer.put))
+        end = time.monotonic() + ANSWER_S
+        while time.monotonic() < end:
+            with contextlib.suppress(queue.Empty):
+                return answer.get(timeout=0.1) | unmarked
+            if self.safety is not None and (done := self.safety.acted(0.0)) is not None:
+                left = list(done.left)
+                return {"safety": str(done), "cancelled": done.cancelled, "closed": done.closed, "left": left} | unmarked
+        return {"error": f"no answer within {ANSWER_S:.0f} s: the strategy may hang; it was asked"} | unmarked
 
     def close(self) -> None:
         """Stop listening."""

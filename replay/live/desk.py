@@ -24,7 +24,7 @@ from replay.live.log import HEAD, MARK, NOTE, START, STOP, Log, Place, segment_n
 from replay.live.recovery import DAMAGED, Mark, Prefix, Recovered, Start, begun
 from replay.trader import layout as T
 from replay.trader import step
-from replay.trader.output import FAULT_OUTPUT, FAULT_STRATEGY
+from replay.trader.output import FAULT_MONEY, FAULT_OUTPUT, FAULT_STRATEGY
 
 FRAME_ROWS = 1 << 12
 OUTPUT_ROWS = 3 * T.OUT_MARGIN
@@ -72,6 +72,10 @@ class Command(NamedTuple):
     seq: int
 
 
+#: faults of no handler
+_NOT_A_HOOK = {FAULT_OUTPUT: "more than one event may say", FAULT_MONEY: "more money than can be counted"}
+
+
 class Fault(NamedTuple):
     """A strategy raised, or said more in one event than there is room for; the trader goes on without what it would have done."""
 
@@ -111,6 +115,7 @@ class Desk:
     def new(disk: Disk, head: Head, strategies, now: int) -> Desk:
         """Begin a journal in a folder without one and run `on_start` with the clock at `now`."""
         disk.make()
+        disk.shut()
         if begun(disk):
             raise BadInput(f"{disk.folder}: holds a journal already: go on with it, or name another folder")
         if any(n.startswith("snapshot-") for n in disk.names()):
@@ -174,7 +179,7 @@ class Desk:
             handle, _, qty, px, stop_px, instrument, _, kind, side, type_, tif, flags, _, ts = row
             self.waiting.append(Command(kind, handle, qty, px, stop_px, instrument, side, type_, tif, flags, ts, h.seq))
         if h.fault:
-            hook = T.HOOKS[h.hook] if h.fault != FAULT_OUTPUT else "more than one event may say"
+            hook = _NOT_A_HOOK.get(h.fault) or T.HOOKS[h.hook]
             self.faults.append(Fault(h.strategy, hook, h.seq, self._raised))
             h.fault, self._raised = 0, None
         h.cmd_n = h.attend = 0

@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from replay.errors import BadInput
 
 LARGEST = 2 << 30
+PRIVATE = 0o700
 DRAFT = ".part"  #: behind the name of a file that is not whole yet
 
 
@@ -36,11 +38,19 @@ class Disk:
         return Disk(self.folder / name)
 
     def make(self) -> None:
-        """Create the folder, and what is missing above it, durably."""
+        """Create the folder, and what is missing above it, durably. What is created is its user's alone, as files are."""
         above = [p for p in self.folder.parents if not p.exists()]
         for folder in (*reversed(above), self.folder):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(PRIVATE, exist_ok=True)
             Disk(folder.parent).sync_names()
+
+    def shut(self) -> None:
+        """Let nobody else look into the folder and at its files, whoever made them, as far as they are ours."""
+        for path in (self.folder, *self.folder.iterdir()):
+            with contextlib.suppress(OSError):
+                mode = path.lstat().st_mode
+                if stat.S_IMODE(mode) & 0o077 and (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                    path.chmod(stat.S_IMODE(mode) & ~0o077)
 
     def names(self) -> list[str]:
         """The names of its files, sorted; empty where there is no folder."""

@@ -88,7 +88,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
                 raise BadInput(
                     f"{folder / s.file}: not the source the journal was written with (sha256 {s.sha256[:8]}…): restore it"
                 )
-            strategies.append(load(f"{folder / s.file}:{s.cls}", dict(s.values)))
+            strategies.append(load(f"{folder / s.file}:{s.cls}", dict(s.values), named_by=str(folder)))
         compile_all(strategies)
         own = [Limits()] * len(strategies)
         return Build(self.manifest, strategies, self.limits, own, self.capital, self.order_capacity)
@@ -127,14 +127,25 @@ def head_of(
     )
 
 
-def manifest_of(name: str, instruments: Sequence[Instrument], prices: Sequence[int], now: int, phased: bool) -> Manifest:
+def manifest_of(
+    name: str,
+    instruments: Sequence[Instrument],
+    prices: Sequence[int],
+    now: int,
+    phased: bool,
+    levels: tuple[str, ...] = (),
+    intervals_ns: tuple[int, ...] = (BAR_NS,),
+    finest_ns: tuple[int, ...] = (),
+) -> Manifest:
     """What a live trader is built from in place of a session's manifest. `prices`: the last of each instrument in ticks, 0 where there is
-    none; up to `ROOM` times as much is provided for. `phased`: the market opens and closes, and is closed until it is said to be open."""
+    none; up to `ROOM` times as much is provided for. `phased`: the market opens and closes, and is closed until it is said to be open.
+    `levels`, `intervals_ns`, `finest_ns`: what is heard of each instrument (`Manifest`); quotes and bars of a minute where not given."""
     n = len(instruments)
+    levels, finest_ns = levels or ("l1",) * n, finest_ns or (BAR_NS,) * n
     most = tuple((px or int(NO_PRICE / Decimal(i.tick_size))) * ROOM // 4 for px, i in zip(prices, instruments, strict=True))
     return Manifest(
-        name=name, instruments=tuple(instruments), levels=("l1",) * n, n_events=0, counts={"phase": 1} if phased else {}, start_ns=now,
-        end_ns=now, clock_shift_ns=0, bar_intervals_ns=(BAR_NS,), finest_bar_ns=(BAR_NS,) * n, max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n,
+        name=name, instruments=tuple(instruments), levels=levels, n_events=0, counts={"phase": 1} if phased else {}, start_ns=now,
+        end_ns=now, clock_shift_ns=0, bar_intervals_ns=intervals_ns, finest_bar_ns=finest_ns, max_levels=((0, 0),) * n, max_orders=(0,) * n, min_px=(0,) * n,
         max_px=most, max_size=(0,) * n, currencies=currencies_of(tuple(instruments)), anomalies={}, inferred=(), sources=(), sha256="",
         order_sha256=None,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from replay.journal import Stepper, first_difference
 from replay.kernel.arena import Arena
 from replay.live.disk import Disk
 from replay.live.log import BATCH, STOP, Reader
-from replay.live.recovery import session_of, survey
+from replay.live.recovery import session_of, sound, survey
 from replay.runs.config import Chosen, RunConfig
 from replay.runs.result import LIVE, Result
 from replay.trader.limits import Limits
@@ -69,7 +69,7 @@ def result(folder: Path) -> Result:
         if block.kind == STOP:
             pending = np.concatenate([pending, stepper.stop()])
         elif block.kind == BATCH:
-            again, pending = np.concatenate([pending, stepper.feed(block.frames)]), pending[:0]
+            again, pending = np.concatenate([pending, stepper.feed(sound(block.frames, head.manifest, disk))]), pending[:0]
             if first_difference(again, block.outputs) >= 0:
                 raise BadInput(f"{folder}: the trader no longer says what the journal holds: replay verify says where")
             said.append(block.outputs)

@@ -6,11 +6,11 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
 from replay.errors import BadInput
-from replay.kernel.memory import cache_dir
 
 _held: list[int] = []
 
@@ -18,7 +18,7 @@ _held: list[int] = []
 def hold(path: Path, what: str, how: str = "replay status, replay kill") -> int:
     """Take the lock at `path` until this process ends, however it ends. Raises `BadInput` naming who holds it, and `how`
     that is stopped. Returns the lock's file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +51,8 @@ def hold_journal(folder: Path) -> None:
 def hold_account(broker: str, account: str, url: str | None) -> None:
     """One process on an account, of this user on this machine, whatever journals they have."""
     name = hashlib.sha256(f"{broker} {account} {url}".encode()).hexdigest()[:16]
-    hold(cache_dir() / "accounts" / name, f"account {account}")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)  # not the environment's, which two shells may have different
+    hold(home / ".local" / "state" / "replay" / "accounts" / name, f"account {account}")
 
 
 def release() -> None:

@@ -9,6 +9,7 @@ from replay.data.instruments import MONEY
 from replay.data.manifest import Manifest
 from replay.errors import BadInput
 from replay.events import CONTROL, OP_KILL
+from replay.live import kill_mark
 from replay.live.desk import Desk, dealt_with, pack
 from replay.live.disk import Disk
 from replay.live.head import Head, head_of
@@ -21,11 +22,21 @@ def begin(
     disk: Disk, strategies: Sequence, manifest: Manifest, limits: Limits, cash: int, broker: str, account: str, now: int
 ) -> tuple[Desk, Head]:
     """A new run in a folder without one; `cash` (1e-8) is what the account holds. `on_start` has run."""
-    if limits == Limits():
-        raise BadInput("--limits: none of its limits is set: live trading needs some; docs/limits.md lists them")
     capital = {manifest.instruments[0].currency: Decimal(cash) / MONEY}
     head = head_of(strategies, manifest, limits, capital, broker, account, now)
-    return Desk.new(disk, head, strategies, now), head
+    desk = Desk.new(disk, head, strategies, now)
+    if kill_mark.read(disk) is not None:
+        kill(desk)
+    return desk, head
+
+
+def kill(desk: Desk) -> None:
+    """Kill a trader that does not run yet, durably."""
+    at = desk.header.now
+    with desk:
+        desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
+    desk.flush()
+    desk.log.durable()
 
 
 def go_on(
@@ -51,14 +62,13 @@ def go_on(
         )
     said = [f"went on after {r.prefix}", *(f"{name} could not be used" for name in r.bad)]
     desk = Desk.resume(disk, r, now)
+    if (mark := kill_mark.read(disk)) is not None and desk.header.state != KILLED:
+        said.append(f"marked as killed ({mark.why}): killed until an operator resumes")
+        kill(desk)
     desk.note("resumed", prefix=str(r.prefix), bad_snapshots=r.bad, changed=changed)
     if r.prefix.damaged:
-        at = desk.header.now
         if desk.header.state != KILLED:
-            with desk:
-                desk.take(pack(CONTROL, at, at, side=OP_KILL), at)
-        desk.flush()
-        desk.log.durable()
+            kill(desk)
         dealt_with(disk)
         said.append("the journal is damaged before its end: killed until an operator resumes")
     return desk, r.head, said

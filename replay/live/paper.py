@@ -23,8 +23,9 @@ from replay.live.control import Door
 from replay.live.disk import Disk
 from replay.live.head import manifest_of
 from replay.live.lock import hold_account, hold_journal
-from replay.live.recovery import begun
+from replay.live.recovery import begun, read_head
 from replay.live.runner import Runner, Settings
+from replay.live.safety import Safety
 from replay.show import said_by
 from replay.strategy import load
 from replay.summary import strategy_names
@@ -46,8 +47,11 @@ class Order(msgspec.Struct, kw_only=True):
     feed: str = "iex"
     crypto: bool = False
     market_hours_only: bool = False
+    extended_hours: bool = False
     policy: str = "halt"
     on_stop: str = "cancel"
+    on_hang: str = "kill"
+    hang_s: float = 10.0
     rate_limit: int = 200
     real_money: str | None = None
     as_journaled: bool = False
@@ -68,23 +72,35 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
     with importing():
         from replay.live.alpaca import account
         from replay.live.alpaca.adapter import Alpaca
+        from replay.live.alpaca.streams import LOGIN_S
     if order.faults and (order.real_money is not None or not order.url):
         raise BadInput("--faults: nothing is broken on purpose at a broker: name a local server with --url (replay serve)")
+    if order.extended_hours and (order.crypto or order.market_hours_only):
+        raise BadInput(
+            "--extended-hours: crypto has no sessions, and --market-hours-only trades in none but the regular: leave one out"
+        )
     plan = Plan.load(order.faults) if order.faults else Plan()
     strategies = [load(name, params) for name, params in order.strategies]
     limits = Limits.load(order.limits)
+    if limits == Limits():
+        raise BadInput("--limits: none of its limits is set: live trading needs some; docs/limits.md lists them")
     key, secret = account.keys(order.keys)
     disk = FaultyDisk(order.journal) if plan.faults else Disk(order.journal)
     disk.make()
+    disk.shut()
     hold_journal(order.journal)
     access = account.enter(
-        key, secret, paper=order.real_money is None, url=order.url, feed=order.feed, crypto=order.crypto, rate=order.rate_limit
-    )
+        key, secret, paper=order.real_money is None, url=order.url, feed=order.feed, crypto=order.crypto, rate=order.rate_limit,
+        patience_s=LOGIN_S if begun(disk) else account.AGAIN_S,
+    )  # fmt: skip
+    if access.local.get("rules") != "open":  # what the broker refuses is refused in the call
+        limits = msgspec.structs.replace(limits, account_rules=True)
     if order.real_money is not None and order.real_money != access.account:
         raise BadInput(f"--real-money: the keys are of another account than {order.real_money}: nothing was sent")
     hold_account("alpaca", access.account, order.url)
+    known = {i.symbol: i for i in read_head(disk).manifest.instruments} if begun(disk) else {}
+    scales, prices = account.instruments(access, order.symbols, order.crypto, order.feed, known)
     with contextlib.closing(access.rest()) as rest:
-        scales = account.instruments(rest, order.symbols, order.crypto)
         hours = account.clock(rest) if not order.crypto else None
     clock = Lockstep(access.session_ns) if access.session_ns else Clock()
     phased = hours is not None and not (access.session_ns and hours.is_open)
@@ -93,14 +109,20 @@ def assemble(order: Order, told: Callable[[dict], None] = lambda line: None) -> 
         for text in said:
             told({"what": "resumed", "text": text})
     else:
-        prices = account.last_prices(access, scales, order.crypto, order.feed)
-        manifest = manifest_of(order.journal.name, [s.instrument for s in scales.values()], prices, clock.now(), phased)
+        instruments, heard = [s.instrument for s in scales.values()], account.feed_of(access, order.symbols)
+        manifest = manifest_of(order.journal.name, instruments, prices, clock.now(), phased, *heard)
         desk, head = opening.begin(disk, strategies, manifest, limits, access.cash, "alpaca", access.account, clock.now())
-    settings = Settings(policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased)
+    m = head.manifest
+    for s, ns in zip(scales.values(), m.finest_bar_ns, strict=True):
+        s.bar_ns, s.bar_side = ns, m.bar_intervals_ns.index(ns) if ns else 0
+    settings = Settings(
+        policy=order.policy, on_stop=order.on_stop, market_hours_only=order.market_hours_only, phased=phased,
+        on_hang=order.on_hang, hang_s=order.hang_s,
+    )  # fmt: skip
     runner: Runner
     broker = Alpaca(
         access, scales, run_id=head.run_id, crypto=order.crypto, feed=order.feed, bars=wants_bars(strategies), now=clock.now,
-        extended=lambda: not order.crypto and runner.outside_hours,
+        extended=lambda: order.extended_hours and runner.outside_hours,
     )  # fmt: skip
     runner = Runner(desk, broker, head.run_id, settings, clock, told)
     if plan.faults:
@@ -136,12 +158,15 @@ def run(order: Order, lines: bool) -> None:
     if lines:
         names = strategy_names(runner.desk.build)
         runner.desk.heard = lambda rows: _lines(rows, runner.desk.build.manifest.instruments, names)
-    runner.catch_signals()
-    door = Door(order.journal, runner.inbox.put)
+    safety = runner.safety = Safety(runner, runner.flattens)
+    safety.catch_signals()
+    safety.start()
+    door = Door(order.journal, runner.inbox.put, safety)
     try:
         with _screen(runner, lines), tuned():
             runner.run()
     finally:
+        safety.stop()
         door.close()
     if lines:
         _line({"what": "ended", **runner.status()})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from replay.events import ACCOUNT, CONTROL, OP_HALT
+from replay.events import ACCOUNT
 from replay.live import broker as B
 from replay.live.broker import Books, Seen
 from replay.live.desk import Desk, pack
@@ -23,12 +23,13 @@ LATE_NS = 2_000_000_000  #: how long the broker's books may show what has just e
 
 
 class Outcome(NamedTuple):
-    """What a comparison of positions and cash found: sentences, the events that policy asks for, and the differences by themselves, so
-    that two comparisons can be compared."""
+    """What a comparison of positions and cash found: sentences, the events that policy asks for, the differences by themselves, so
+    that two comparisons can be compared, and whether the trader is to halt."""
 
     found: list[str]
     events: list[bytes]
     differences: dict[object, tuple[int, int]]
+    halts: bool
 
 
 def working(desk: Desk, name_of) -> list[str]:
@@ -64,7 +65,7 @@ def balances(desk: Desk, books: Books, policy: str, now: int, cash_tolerance: in
     positions = desk.trader.region("positions")
     for k, i in enumerate(instruments):
         have, (theirs, px) = int(positions[k].qty), books.positions.get(k, (0, 0))
-        if have == theirs:
+        if have == theirs or k in books.unknown:
             continue
         differences[k] = have, theirs
         found.append(f"{i.symbol}: the trader has {have:,} lots, the broker {theirs:,}")
@@ -80,9 +81,8 @@ def balances(desk: Desk, books: Books, policy: str, now: int, cash_tolerance: in
         found.append(f"{name}: the trader has {mine / 1e8:,.2f}, the broker {books.cash / 1e8:,.2f}")
         if policy == ADOPT:
             events.append(pack(ACCOUNT, now, now, 0, a=currency, b=books.cash - mine))
-    if policy == HALT and (differences or books.foreign) and int(desk.header.state) == ACTIVE:
-        events.append(pack(CONTROL, now, now, side=OP_HALT))
-    return Outcome(found, events, differences)
+    halts = policy == HALT and bool(differences or books.foreign) and int(desk.header.state) == ACTIVE
+    return Outcome(found, events, differences, halts)
 
 
 def _currency(desk: Desk, instrument: int) -> int:

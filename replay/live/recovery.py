@@ -123,7 +123,7 @@ def _decoded(block: Block, type_: type, disk: Disk) -> object:
         ) from None
 
 
-def _sound(frames: np.ndarray, m: Manifest, disk: Disk) -> np.ndarray:
+def sound(frames: np.ndarray, m: Manifest, disk: Disk) -> np.ndarray:
     """The frames of a batch, or `BadInput` where one speaks of what the trader does not have: the kernel does not look."""
     e = np.ascontiguousarray(frames["event"]).view(EVENT).reshape(-1)
     wrong = (e["kind"] < 1) | (e["kind"] >= N_KINDS) | (e["instrument"] >= len(m.instruments))
@@ -174,7 +174,7 @@ def _feed(disk: Disk, stepper: Stepper, after: Place | None, m: Manifest) -> int
         if block.kind == STOP:
             stepper.stop()
         elif block.kind == BATCH and len(block.frames):
-            if first_difference(stepper.feed(_sound(block.frames, m, disk)), block.outputs) >= 0:
+            if first_difference(stepper.feed(sound(block.frames, m, disk)), block.outputs) >= 0:
                 seq = int(block.frames["seq"][0])
                 raise BadInput(
                     f"{disk.folder}: from input {seq:,} on the trader says other things than the journal holds: it was written by other "
@@ -216,7 +216,7 @@ def verify(disk: Disk, told=lambda done, total: None) -> Verification:
         if block.kind == STOP:
             pending = stepper.stop()
         elif block.kind == BATCH:
-            said = np.concatenate([pending, stepper.feed(_sound(block.frames, head.manifest, disk))])
+            said = np.concatenate([pending, stepper.feed(sound(block.frames, head.manifest, disk))])
             pending = said[:0]
             k = first_difference(said, block.outputs)
             if k >= 0:
@@ -299,6 +299,7 @@ __all__ = [
     "read_head",
     "recover",
     "session_of",
+    "sound",
     "survey",
     "verify",
 ]

@@ -9,15 +9,18 @@ network waits in another thread. In lockstep the broker says what `now` is and w
 from __future__ import annotations
 
 import queue
-import signal
+import sys
+import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from replay.errors import BadInput
-from replay.events import CONTROL, OP_CANCEL_ALL, OP_KILL, TIMER
-from replay.live import reconcile
+from replay.data.times import utc_text
+from replay.errors import BadInput, ReplayError
+from replay.events import CONTROL, OP_CANCEL_ALL, OP_HALT, OP_KILL, TIMER
+from replay.live import kill_mark, reconcile
 from replay.live.broker import Broker, Control, Failed, Leave, Row, Update
 from replay.live.clock import Clock, Lockstep
 from replay.live.desk import Command, Desk, Fault, pack
@@ -26,8 +29,12 @@ from replay.live.hops import NOWHERE, Hops, stamp
 from replay.live.ids import Name
 from replay.live.status import status_of, write_status
 from replay.live.uptime import Uptime
-from replay.trader.layout import ACTIVE, CMD_CANCEL, CMD_NEW, CMD_REPLACE, NO_REQUEST
+from replay.trader.layout import ACTIVE, CMD_CANCEL, CMD_NEW, CMD_REPLACE, KILLED, NO_REQUEST
 from replay.trader.orders import EXEC_REJECTED, EXEC_REPLACE_REJECTED, FREE, SUBMITTED, TERMINAL
+from replay.trader.reasons import REASON_NAMES
+
+if TYPE_CHECKING:
+    from replay.live.safety import Safety
 
 START_S = 60.0  #: how long the broker's books are waited for at the start
 
@@ -35,7 +42,8 @@ START_S = 60.0  #: how long the broker's books are waited for at the start
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is conducted. `policy`: what is done about positions and cash that no order explains, `adopt` or `halt`; `on_stop`: what
     becomes of working orders when the process is told to end, `cancel` or `leave`; `confirm_s`: a request that the order-update stream
-    has not answered for so long is looked up."""
+    has not answered for so long is looked up. `answer_s`: how long the runner may take to begin what an operator or a signal asks for;
+    `hang_s`: how long one step may take before `on_hang` (`kill` or `halt`) is done about it: `replay.live.safety`."""
 
     policy: str = reconcile.HALT
     on_stop: str = "cancel"
@@ -48,6 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flush_s: float = 0.02
     durable_s: float = 1.0
     stop_s: float = 10.0
+    answer_s: float = 3.0
+    hang_s: float = 10.0
+    on_hang: str = "kill"
+
+
+class Ended(ReplayError):
+    """The safety path ended the run: orders were cancelled without the runner."""
 
 
 class Runner:
@@ -69,12 +84,16 @@ class Runner:
         self.links = {"market data": False, "order updates": False, "requests": True}
         self.heard_ns = self.offset_ns = 0
         self.reconciled = self.over = False
+        self.subscribed = desk.header.seq > 0  # to market data: of a new run nothing is sent before
         self.problem = ""  # why it cannot go on
         self.gaps = 0
         self.stopping = ""
         self.asked = False
         self.fills_asked = 0  # fills there were when the books were asked for: more have come since, and the books are old
         self.differences: dict = {}
+        self.besides: set[str] = set()  # what the account holds beside what is traded here, as it was said last
+        self.unread: set[str] = set()  # what of its books could not be understood, the same
+        self.cause = ""  # why this runner halted the trader
         self.is_open: bool | None = None
         self.day = 0
         self.uptime = Uptime.read(desk.disk.folder)
@@ -82,12 +101,18 @@ class Runner:
         self.untold = 0  # news that look-ups brought since the stream last told any
         self.due: dict[str, float] = {}
         self.sent = False
+        self.step_began = 0.0  # by the monotonic clock, of the step that runs; 0 between two
+        self.thread_id = threading.get_ident()  # that steps run in
+        self.silenced = ""  # why the safety path has taken over: nothing new leaves, the run ends
+        self.killed = desk.header.state == KILLED
+        self.safety: Safety | None = None
         self.faults: Callable[[], None] | None = None  # of a plan: looked at every turn
 
     # --- life -----------------------------------------------------------------------------------------------------------------
     def run(self) -> None:
         """Reconcile, trade, stop cleanly. Raises `BadInput` where it could not begin or go on."""
         desk, broker = self.desk, self.broker
+        self.thread_id = threading.get_ident()
         with desk:
             try:
                 broker.start(self.inbox.put)
@@ -104,26 +129,37 @@ class Runner:
                 }
                 if self.settings.phased and not broker.lockstep:
                     self.due["hours"] = now
-                while not self.over and not self.problem:
+                while not self.over and not self.problem and not self.silenced:
                     self._turn()
                     if self.stopping and self._stopped():
                         break
             except OSError as e:  # out of the beginning: `_turn` has its own
                 self._abandon(e)
+            except Exception as e:
+                self._cancel_after(e)
+                raise
             finally:
                 broker.stop()
                 self._close()
+        if self.silenced:
+            raise Ended(self.silenced)
         if self.problem:
             raise BadInput(self.problem)
 
     def stop(self, why: str) -> None:
-        """Ask for an orderly end; from a signal handler or another thread."""
+        """Ask for an orderly end; from another thread."""
         self.inbox.put(Control(0, f"stop: {why}"))
 
-    def catch_signals(self) -> None:
-        """SIGTERM and SIGINT end the run in order."""
-        for s in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(s, lambda number, frame: self.stop(signal.Signals(number).name))
+    def _cancel_after(self, e: Exception) -> None:
+        """Whatever went wrong: what works at the broker is cancelled by policy, by the safety path's connection, and said."""
+        if self.silenced or not self.reconciled or self.settings.on_stop != "cancel":
+            return
+        self.silenced = f"{type(e).__name__}: {e}"
+        try:
+            done = str(self.broker.rescue(False))
+        except Exception as again:
+            done = f"orders may still work: {type(again).__name__}: {again}"
+        print(f"the run ends by an error of its own: {done}", file=sys.stderr, flush=True)
 
     def _begin(self) -> None:
         """Nothing is sent before the broker's books and ours agree."""
@@ -145,7 +181,7 @@ class Runner:
             self._take(item)
             if self.problem:
                 raise BadInput(self.problem)
-        self._send()
+        self.send()
 
     def _close(self) -> None:
         try:
@@ -177,10 +213,17 @@ class Runner:
 
     def _abandon(self, e: OSError) -> None:
         """The journal cannot be written: nothing may be sent any more but what can only reduce risk."""
-        self.problem = f"the journal could not be written ({e.strerror}): nothing new was sent after that"
-        if self.settings.on_stop == "cancel":
-            self.broker.pull(reconcile.working(self.desk, self._name))
-            self.problem += ", and every working order was asked to be cancelled"
+        self.give_up(f"the journal could not be written ({e.strerror}): nothing new was sent after that")
+
+    def give_up(self, why: str) -> None:
+        """It cannot go on: what works at the broker is cancelled, unless it is to be left working; the run ends with `why`."""
+        working = reconcile.working(self.desk, self._name)
+        self.problem = why
+        if working and self.settings.on_stop == "cancel":
+            self.broker.pull(working)
+            self.problem += f"; every working order was asked to be cancelled ({len(working)})"
+        elif working:
+            self.problem += f"; {len(working)} orders are left working at the broker"
 
     def _take(self, item: object) -> None:
         """One thing from the queue."""
@@ -196,6 +239,18 @@ class Runner:
             HANDLE[type(item)](self, item)
             if step:
                 self.done(step)
+        if (self.desk.header.state == KILLED) != self.killed:
+            self._mark_kill()
+
+    def _mark_kill(self) -> None:
+        """The kill mark follows the trader's state."""
+        h = self.desk.header
+        self.killed = h.state == KILLED
+        if self.killed:
+            mark = kill_mark.KillMark(REASON_NAMES[h.state_reason], utc_text(self.clock.now()))
+            kill_mark.write(self.desk.disk, mark)
+        else:
+            kill_mark.clear(self.desk.disk)
 
     def _frame(self, items: list) -> None:
         """Steps that came together (lockstep): the first that made us send something, or set a timer, ends it; the rest comes again."""
@@ -221,15 +276,17 @@ class Runner:
 
     def event(self, event: bytes, now: int) -> None:
         """Into the trader; what it wants sent is sent."""
+        self.step_began = time.monotonic()
         self.desk.take(event, now)
+        self.step_began = 0.0
         if self.desk.waiting:
-            self._send()
+            self.send()
         if self.desk.faults:
             self._fault(self.desk.faults.pop(0), now)
 
-    def _send(self) -> None:
+    def send(self) -> None:
         """Have requests prepared, make durable, let them leave."""
-        if not self.reconciled or not self.desk.waiting:
+        if not (self.reconciled and self.subscribed) or not self.desk.waiting or self.silenced:
             return
         leave, commands = Leave(self.hops, self.came, stamp()), self._named(self.desk.claim())
         self.sent = True
@@ -246,6 +303,9 @@ class Runner:
         except BaseException:
             leave.refuse()
             raise
+        if self.silenced:
+            leave.refuse()
+            return
         leave.give(stamp())
         if self.came is NOWHERE:
             self.hops.add("durable", leave.durable - leave.stepped)
@@ -363,6 +423,8 @@ class Runner:
 
     # --- ending -------------------------------------------------------------------------------------------------------------------
     def begin_stop(self, why: str) -> None:
+        if self.safety is not None:
+            self.safety.answered("stop")
         if self.stopping:
             return
         self.stopping = why
@@ -387,9 +449,20 @@ class Runner:
             self.note("stopped", text=f"{left} orders were not confirmed as cancelled")
         return True
 
+    def halt(self, why: str, now: int) -> None:
+        """Only orders that reduce risk pass until an operator resumes; `why` is said, and stands in the status until then."""
+        self.note("halted", text=why)
+        self.cause = "; ".join(dict.fromkeys(filter(None, (*self.cause.split("; "), why))))
+        self.event(pack(CONTROL, now, now, side=OP_HALT), now)
+
     def note(self, what: str, **details: object) -> None:
         self.desk.note(what, **details)
         self.told({"what": what, **details})
+
+    @property
+    def flattens(self) -> bool:
+        """Whether positions are closed after a kill, as the limits say."""
+        return bool(self.desk.trader.region("limits")[0].flatten)
 
     @property
     def outside_hours(self) -> bool:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from replay.live.broker import Control
+from replay.terminal import consoles
 
 if TYPE_CHECKING:
     from replay.live.runner import Runner
@@ -26,7 +27,7 @@ def render(s: dict) -> RenderableType:
     style = {"active": "green", "halted": "yellow", "killed": "red"}[s["state"]]
     head = Text.assemble(
         (s["state"].upper(), f"bold {style}"),
-        f"  {s['reason']}" if s["reason"] else "",
+        f"  {s.get('cause') or s['reason']}" if s["reason"] else "",
         f"   account {s['account']}   run {s['run_id']}   {s['now']}",
     )
     positions = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -90,7 +91,7 @@ class Screen:
 
     def __init__(self, runner: Runner):
         self._runner = runner
-        self._live = Live(auto_refresh=False)
+        self._live = Live(console=consoles(), auto_refresh=False)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="screen", daemon=True)
 

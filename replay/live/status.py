@@ -9,6 +9,9 @@ import msgspec
 
 from replay.data.instruments import MONEY
 from replay.data.times import utc_text
+from replay.errors import UNREADABLE, BadInput
+from replay.files import whole
+from replay.live.disk import Disk
 from replay.live.uptime import MINUTE
 from replay.trader.layout import SLOT_BITS
 from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
@@ -19,18 +22,31 @@ if TYPE_CHECKING:
 
 STATES = ("active", "halted", "killed")
 FILE = "status.json"
+SHAPES = (KeyError, TypeError, AttributeError, IndexError)  #: what reading a record of another shape raises
 
 
 def write_status(r: Runner) -> None:
     """How it stands at the end, into the journal's folder, with the histograms of every hop: {upper end in ns: how many}."""
     out = {**status_of(r), "hops_ns": {name: h.buckets() for name, h in list(r.hops.by_name.items())}}
-    (r.desk.disk.folder / FILE).write_bytes(msgspec.json.encode(out))
+    with Disk(r.desk.disk.folder).replacing(FILE) as file:
+        file.write(msgspec.json.encode(out))
 
 
 def read_status(folder: Path) -> dict | None:
-    """How the last process on a journal ended, None where none has ended in order."""
+    """How the last process on a journal ended, None where none has ended in order. Raises `BadInput` for a file that does not say."""
     path = folder / FILE
-    return msgspec.json.decode(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    from replay.live.screen import render
+
+    try:
+        found = msgspec.json.decode(whole(path), type=dict[str, object])
+        render(found)
+    except (OSError, *UNREADABLE, *SHAPES) as e:
+        raise BadInput(
+            f"{path}: not the status of a run ({type(e).__name__}: {e}): replay verify {folder} reads the journal itself"
+        ) from None
+    return found
 
 
 def status_of(r: Runner) -> dict:
@@ -44,6 +60,7 @@ def status_of(r: Runner) -> dict:
         "account": r.broker.account,
         "state": STATES[h.state],
         "reason": REASON_NAMES[h.state_reason] if h.state else "",
+        "cause": r.cause if h.state else "",
         "now": utc_text(h.now if h.now > 0 else now),
         "inputs": h.seq,
         "digest": f"{h.digest & (1 << 64) - 1:016x}",

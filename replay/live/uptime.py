@@ -7,15 +7,20 @@ by the exchange's calendar.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 
 import msgspec
 
 from replay.data.hours import market_hours
+from replay.errors import UNREADABLE
+from replay.files import whole
+from replay.live.disk import Disk
 
 FILE = "uptime.json"
 MINUTE = 60_000_000_000
+LONGEST = 366 * 24 * 60 * MINUTE  #: between two processes of one run; longer is no time that was kept
+MOST_NS = 1 << 62  #: no time and no length of time is later or longer
 
 
 class Uptime(msgspec.Struct):
@@ -39,21 +44,21 @@ class Uptime(msgspec.Struct):
     def read(folder: Path) -> Uptime:
         """What an earlier process counted, else nothing."""
         try:
-            return msgspec.json.decode((folder / FILE).read_bytes(), type=Uptime)
-        except (OSError, msgspec.DecodeError):
+            found = msgspec.json.decode(whole(folder / FILE), type=Uptime)
+        except (OSError, *UNREADABLE):
             return Uptime()
+        return found if 0 <= found.tradable_ns <= found.open_ns <= MOST_NS and 0 <= found.at <= MOST_NS else Uptime()
 
     def write(self, folder: Path) -> None:
-        """Keep it for the next process; a crash loses what came since."""
-        new = folder / f"{FILE}.new"
-        new.write_bytes(msgspec.json.encode(self))
-        os.replace(new, folder / FILE)
+        """Keep it for the next process; a crash loses what came since. Where it cannot be kept, trading goes on without."""
+        with contextlib.suppress(OSError), Disk(folder).replacing(FILE) as file:
+            file.write(msgspec.json.encode(self))
 
     def resume(self, now: int, is_open: bool, day: int, always: bool) -> None:
         """A new process, whose market is open now or is not; `always`: it never closes."""
         if self.at and (always or (self.open and is_open and day == self.day)):
             self.open_ns += now - self.at
-        elif self.at:
+        elif 0 < now - self.at < LONGEST and self.at:
             days = market_hours("XNYS", self.at, now).days
             self.open_ns += sum(max(0, min(closes, now) - max(opens, self.at)) for _, opens, closes in days)
         self.at, self.open, self.day, self.able = now, is_open, day, False

@@ -93,7 +93,10 @@ def configure(**options: object) -> RunConfig:
     for name in options:
         if name not in known:
             raise BadInput(f"option {name!r}: expected one of {', '.join(known)}")
-    return RunConfig(**options)
+    try:
+        return RunConfig(**options)
+    except (ValueError, TypeError, AttributeError) as e:
+        raise BadInput(f"options: {e}") from None
 
 
 def recording(session: str | Path | Session | None, config: RunConfig) -> Session:

@@ -35,7 +35,7 @@ def participation_ppm(share: Decimal) -> int:
     >>> participation_ppm(Decimal("0.1"))
     100000
     """
-    if not (0 <= share <= 1) or share * 1_000_000 % 1:
+    if not (share.is_finite() and 0 <= share <= 1) or share * 1_000_000 % 1:
         raise BadInput(f"--participation: expected a share of a bar's volume from 0 (any) to 1, such as 0.1, got {share}")
     return int(share * 1_000_000)
 

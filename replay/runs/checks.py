@@ -89,7 +89,9 @@ def checks(trader: Arena, asked: Asked) -> list[Check]:
     for name in T.LIMIT_NAMES:
         if name != "max_quote_age_ns":  # it also says which price is the reference
             limits[name] = 0
-    reducing = _ask(then, msgspec.structs.replace(asked, flags=asked.flags | T.REDUCE_ONLY)) != R.REDUCES_NOTHING
+    view = then.region("views")[asked.instrument]
+    others = 0 if asked.flags & T.REDUCE_ONLY else int(view.buying if asked.side > 0 else view.selling)
+    reducing = asked.qty + others <= -asked.side * int(view.pos)
     found = []
     for name, (reason, unit, of_reducing) in PROBED.items():
         bound = int(own[name])

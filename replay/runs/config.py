@@ -16,6 +16,7 @@ from replay.data.times import ns_of
 from replay.engine import Engine
 from replay.errors import UNREADABLE, BadInput
 from replay.faults.plan import Plan, toml_value
+from replay.files import whole
 from replay.runs import rules
 from replay.runs.charges import commission, participation_ppm, slippage_ppm
 from replay.strategy import load
@@ -24,6 +25,7 @@ from replay.trader.specs import duration_ns
 from replay.venue.setup import QUEUES, Leg, Profile
 
 MOST_CAPITAL = 10**10  #: what money is counted in goes a little further
+MOST_SEED = 1 << 63
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,15 +71,16 @@ class RunConfig(
     faults: Plan = Plan()
 
     def __post_init__(self) -> None:
-        if not abs(self.initial_capital) < MOST_CAPITAL:
+        if not (self.initial_capital.is_finite() and abs(self.initial_capital) < MOST_CAPITAL):
             raise ValueError(f"initial_capital must be below {MOST_CAPITAL:,}, got {self.initial_capital}")
+        if not 0 <= self.seed < MOST_SEED:
+            raise ValueError(f"seed must be a whole number of 0 to below 2^63, got {self.seed}")
 
     @staticmethod
     def load(path: str | Path) -> RunConfig:
         """Read a TOML file. Raises `BadInput` for a missing file, an unknown name or a wrong type."""
         try:
-            with open(path, "rb") as f:
-                return msgspec.convert(tomllib.load(f, parse_float=Decimal), RunConfig, strict=False)
+            return msgspec.convert(tomllib.loads(whole(path).decode(), parse_float=Decimal), RunConfig, strict=False)
         except OSError as e:
             raise BadInput(f"--config {path}: {e.strerror or e}: name a TOML file; replay run --show-config prints one") from None
         except UNREADABLE as e:
@@ -193,8 +196,8 @@ def money(text: str) -> Decimal:
         value = Decimal(text.replace(",", "").replace("_", ""))
     except InvalidOperation:
         value = Decimal("NaN")
-    if not (value.is_finite() and 0 <= value <= 10**10):
-        raise BadInput(f"--initial-capital: expected an amount of 0 to 10,000,000,000, got {text!r}")
+    if not (value.is_finite() and 0 <= value < MOST_CAPITAL):
+        raise BadInput(f"--initial-capital: expected an amount of 0 to below {MOST_CAPITAL:,}, got {text!r}")
     return value
 
 

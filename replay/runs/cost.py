@@ -14,17 +14,21 @@ from replay.runs.result import Result
 from replay.runs.way import Way
 
 SECOND = 10**9
+INTENDED = {"market": "mid at decision", "limit": "its limit", "stop": "its stop price", "stop_limit": "its stop price"}
 HORIZONS = {"1s": SECOND, "5s": 5 * SECOND, "30s": 30 * SECOND, "1m": 60 * SECOND, "5m": 300 * SECOND}
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the fills of one order, weighted by quantity, in bps (1e-4) of the price it is measured by. Slippage is positive where it cost;
-    a markout positive where the price went the order's way after the fill at the venue, as we saw it then. None: not known."""
+    """Of the fills of one order, weighted by quantity, in bps (1e-4) of the price it is measured by. Slippage is against the price the
+    order was meant to have: `intended` says which, `intended_px` its mean over the fills. It is positive where it cost; a markout positive where the price went the order's way after the fill at the venue, as we saw it then. None: not known."""
 
     fills: int
     cum_qty: float
     avg_px: float
+    intended: str
+    intended_px: float | None
     decision_mid: float | None
+    decision_bps: float | None
     arrival_mid: float | None
     slippage: float | None
     slippage_bps: float | None
@@ -44,15 +48,20 @@ def cost(run: Result, engine: Engine, order: int, i: Instrument, arrival: Way | 
     qty, px = np.asarray(fills["last_qty"]), np.asarray(fills["last_px"])
     when = np.asarray(fills["ts_event"].cast(pa.int64()))
     paid, mid = float((qty * px).sum() / qty.sum()), row["decision_mid"] or None
+    priced = fills["intended_px"].null_count == 0
+    meant = float((qty * np.asarray(fills["intended_px"])).sum() / qty.sum()) if priced else None
     met = None if arrival is None or arrival.mid is None else float(arrival.mid)
     return Cost(
         fills=len(qty),
         cum_qty=float(qty.sum()),
         avg_px=paid,
+        intended=INTENDED[row["ord_type"]],
+        intended_px=meant,
         decision_mid=mid,
+        decision_bps=None if mid is None else side * (paid - mid) / abs(mid) * 1e4,
         arrival_mid=met,
-        slippage=None if mid is None else float(np.asarray(fills["slippage"]).sum()),
-        slippage_bps=None if mid is None else side * (paid - mid) / abs(mid) * 1e4,
+        slippage=float(np.asarray(fills["slippage"]).sum()) if priced else None,
+        slippage_bps=side * (paid - meant) / abs(meant) * 1e4 if meant else None,
         arrival_bps=None if met is None else side * (paid - met) / abs(met) * 1e4,
         fees=float(np.asarray(fills["fee"]).sum()),
         markout_bps=_markouts(run, engine, i, side, when, qty, px),

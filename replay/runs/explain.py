@@ -194,7 +194,7 @@ class _Explaining:
             order=order if self.new else None,
             refusal=refusal,
             strategy=strategy_names(self.engine)[self.strategy],
-            symbol=self.i.symbol,
+            symbol="" if refusal is not None and self.row["flags"] in R.OF_NOBODY else self.i.symbol,
             side="buy" if self.row.side > 0 else "sell",
             order_qty=self.i.qty(self.qty),
             ord_type=ORD_TYPES[self.kind],
@@ -232,7 +232,7 @@ class _Explaining:
             return None, 0, first
         o = table[int(self.row.a) & T.SLOT_MASK]
         number = {name: int(o[name]) >> T.SLOT_BITS for name in ("sibling", "second")}
-        if group == T.ENTRY:
+        if group in (T.ENTRY, T.ENDED):
             exits = [table[int(o[name]) & T.SLOT_MASK] for name in ("sibling", "second") if o[name]]
             stops = [int(x.stop_px) for x in exits if x.type == T.STOP]
             return "entry of a bracket, exits " + " and ".join(str(n) for n in number.values() if n), *(stops or [0]), first

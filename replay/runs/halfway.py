@@ -69,7 +69,7 @@ def apply(engine: Engine, old: RunConfig, new: RunConfig) -> None:
             raise BadInput(f"--fork: {name.rstrip('_')} cannot change half-way; parameters, --limits and --latency can")
     for k, chosen in enumerate(new.strategies):
         if chosen != old.strategies[k]:
-            _take_parameters(engine, k, load(chosen.source, chosen.parameters))
+            _take_parameters(engine, k, load(chosen.source, chosen.parameters, named_by="the run that is forked"))
     _take_limits(engine, new.limits)
     profile = new.profile(engine.session.instruments)
     if profile.feed != engine.profile.feed:

@@ -48,7 +48,7 @@ def rebuild(run: Result, compiling: Callable[[str, int, int], None] | None = Non
     else:
         strategies = []
         for chosen, ran in zip(m.config.strategies, m.strategies, strict=True):
-            strategies.append(load(chosen.source, chosen.parameters))
+            strategies.append(load(chosen.source, chosen.parameters, named_by=name_of(run)))
             _same(run, f"strategy {ran.name} ({chosen.source})", source_sha256(strategies[-1].cls), ran.source_sha256)
         engine = m.config.engine(session_of(run), strategies, compiling=compiling)
     _same(run, f"session {m.config.session or 'generated'}", engine.session.manifest.sha256, m.session_sha256)

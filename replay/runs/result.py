@@ -27,10 +27,11 @@ import pyarrow.parquet as pq
 from replay.data.instruments import Instrument
 from replay.engine import Engine
 from replay.errors import UNREADABLE, BadInput
-from replay.live.disk import Disk
+from replay.files import whole
+from replay.live.disk import DRAFT, Disk
 from replay.runs.config import RunConfig
 from replay.runs.tables import tables
-from replay.summary import Summary, to_json
+from replay.summary import LIVE, Summary, to_json
 from replay.venue.setup import Profile
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 FORMAT = 1  #: raised when an older reader would misread a newer run
 MANIFEST = "manifest.json"
 REPORT = "report.html"
-LIVE = "live"  #: the name of the venue's profile where the venue was none of ours
 JOURNAL = "segment-000001.log"  #: what a live run's folder begins with
 
 
@@ -124,7 +124,7 @@ class Result:
 
             return result(path)
         try:
-            text = (path / MANIFEST).read_bytes()
+            text = whole(path / MANIFEST)
         except OSError:
             raise BadInput(
                 f"{path}: no run is here ({MANIFEST} expected): name a folder that replay run wrote, such as runs/last"
@@ -177,11 +177,10 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The summary, as a notebook shows it."""
-        from rich.console import Console
-
         from replay.show import render
+        from replay.terminal import consoles
 
-        console = Console(record=True, width=140, file=io.StringIO(), highlight=False)
+        console = consoles(record=True, width=140, file=io.StringIO())
         console.print(render(self.summary))
         return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.3'>{code}</pre>")
 
@@ -222,8 +221,16 @@ class Result:
         self.path = path
         return path
 
+    def save_report(self, folder: Path) -> None:
+        """Write the page alone, beside the journal of a live run."""
+        from replay.runs import report
+
+        with Disk(folder).replacing(REPORT) as f:
+            f.write(report.render(self).encode())
+
     def _write(self, disk: Disk, name: str) -> None:
-        """Beside its place first; a run that stands there is put aside in between, so that one of both is there at every moment."""
+        """Beside its place first; a run that stands there is put aside in between, so that one of both is there at every moment.
+        What stands in its folder and is no part of it, somebody else's, is taken over as it is."""
         from replay.runs import report
 
         draft, old = (f".{name}.{os.getpid()}.{what}" for what in ("part", "old"))
@@ -244,14 +251,30 @@ class Result:
             disk.rename(draft, name)
             undo.pop_all()
         disk.sync_names()
-        shutil.rmtree(disk.folder / old, ignore_errors=True)
+        _retire(disk.folder / old, disk.folder / name)
+
+
+def _retire(old: Path, new: Path) -> None:
+    """Remove a run that has been replaced; files that are not a run's are moved to where it is now."""
+    if not old.is_dir():
+        return
+    own = {MANIFEST, REPORT, MANIFEST + DRAFT, REPORT + DRAFT}
+    with contextlib.suppress(BadInput):
+        own |= {f"{name}.parquet" for name in Result.open(old).names}
+    for path in old.iterdir():
+        if path.name in own and not path.is_dir():
+            path.unlink()
+        elif not (new / path.name).exists():
+            path.rename(new / path.name)
+    with contextlib.suppress(OSError):  # what is left has a name that the new run took
+        old.rmdir()
 
 
 def check_place(path: Path) -> None:
     """Raise `BadInput` where a run cannot be written to `path`: something is there that is none, such as a session."""
     try:
-        if path.exists():
-            msgspec.json.decode((path / MANIFEST).read_bytes(), type=_Version)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            msgspec.json.decode(whole(path / MANIFEST), type=_Version)
     except (OSError, *UNREADABLE):
         raise BadInput(f"{path}: something that is no run is there: choose another folder") from None
 

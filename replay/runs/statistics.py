@@ -1,8 +1,7 @@
 """Figures that need a sample, each beside the size of its sample and null where there is none.
 
 Money is in the account's currency. A trip is a round trip from flat to flat (`replay.runs.trips`); an open one counts for money, not
-for win rate, profit factor and expectancy. A day ends
-where the market opens next, or at midnight UTC where it has no hours.
+for win rate, profit factor and expectancy. What a day is says `replay.runs.days`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute  # noqa: F401  (pa.compute)
 
-from replay.data.session import Session, blocks
 from replay.data.times import utc_text
-from replay.events import OPEN, PHASE
+from replay.runs.days import Days
 
-DAY_NS = 86_400 * 10**9
-LATER = 1 << 62  #: the last day ends with the data
 FEWEST_DAYS = 20  #: below, daily returns say nothing about a year
 
 
@@ -26,7 +22,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
     - `trips`: closed round trips; `win_rate`: share with net > 0; `profit_factor`: net won over net lost; `expectancy`: mean net;
     - `gross`: before fees; `fees`; `net`: after, open trips valued at the end;
-    - `slippage`: what fills cost against the mid at the order's decision, in money, and in bps of the notional: part of `gross`;
+    - `slippage`: what fills cost against the price that the order was meant to have (mid at the decision of a market order, limit price
+      of a limit order, last stop price of a stop), in money, and in bps of the notional: part of `gross`;
     - `notional`: price x quantity of all fills; `turnover`: that over initial equity; `trips_a_day`;
     - `exposure`: share of recorded time in which a position was held; `holding_s`: mean time of a closed trip.
     """
@@ -52,11 +49,14 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
 class Returns(msgspec.Struct, frozen=True, kw_only=True):
     """Of the account. `drawdown` is the largest fall of equity from its peak, looked at after every event; its times are the full
-    minutes nearest to it. Sharpe and Sortino are annualised from daily returns without a risk-free rate, by 252 days, or 365 where
-    the market trades at weekends; they and the returns a month (21 or 30 days) and a year are null under 20 days.
+    minutes nearest to it. Sharpe and Sortino are annualised from daily returns without a risk-free rate, by `days_a_year`: 252, or 365
+    where the market trades at weekends, as `days_by` says (`replay.runs.days`); they and the returns a month (21 or 30 days) and a year
+    are null under 20 days, and where equity was not above zero at every day's end.
     """
 
     days: int
+    days_a_year: int
+    days_by: str
     total_return: float | None
     drawdown: float
     drawdown_share: float | None
@@ -66,15 +66,6 @@ class Returns(msgspec.Struct, frozen=True, kw_only=True):
     sortino: float | None
     monthly_return: float | None
     annualised_return: float | None
-
-
-def day_ends(session: Session, tables: dict[str, pa.Table]) -> np.ndarray:
-    """When each recorded day is over, ns: the next opening of the market, or midnight UTC."""
-    if session.manifest.counts.get("phase", 0):
-        opens = np.concatenate([b.ts_recv[(b.kind == PHASE) & (b.side == OPEN)] for b in blocks(session.events)])
-        return np.append(opens[1:], LATER)
-    ts = np.asarray(tables["prices" if tables["prices"].num_rows else "equity"]["ts"].cast(pa.int64()))
-    return (np.unique((ts - 1) // DAY_NS) + 1) * DAY_NS
 
 
 def statistics(tables: dict[str, pa.Table], days: int, strategy: str | None = None, symbol: str | None = None) -> Statistics:
@@ -108,30 +99,31 @@ def statistics(tables: dict[str, pa.Table], days: int, strategy: str | None = No
     )
 
 
-def returns(tables: dict[str, pa.Table], ends_ns: np.ndarray, drawdown: float) -> Returns:
-    """Of the account over days that end then; `drawdown` as the trader saw it, after every event."""
+def returns(tables: dict[str, pa.Table], days: Days, drawdown: float) -> Returns:
+    """Of the account over these days; `drawdown` as the trader saw it, after every event."""
     ts, equity = np.asarray(tables["equity"]["ts"].cast(pa.int64())), np.asarray(tables["equity"]["equity"])
     initial = float(equity[0])
-    ends = equity[np.searchsorted(ts, ends_ns, "left") - 1]
+    ends = equity[np.maximum(np.searchsorted(ts, days.ends_ns, "left") - 1, 0)]
     daily = np.diff(np.r_[initial, ends]) / np.r_[initial, ends[:-1]] if initial > 0 and (ends > 0).all() else np.zeros(0)
     enough = len(daily) >= FEWEST_DAYS
-    a_year = 365 if np.isin((ends_ns[:-1] // DAY_NS + 2) % 7, (5, 6)).any() else 252
     down = np.sqrt(np.mean(np.minimum(daily, 0) ** 2)) if len(daily) else 0.0
     growth = ends[-1] / initial if enough else None
     trough = int(np.argmax(np.asarray(tables["equity"]["drawdown"])))
     peak = int(np.argmax(equity[: trough + 1]))
     peak_value = equity[peak]
     return Returns(
-        days=len(ends_ns),
+        days=len(days),
+        days_a_year=days.a_year,
+        days_by=days.by,
         total_return=float(equity[-1] / initial - 1) if initial > 0 else None,
         drawdown=drawdown,
         drawdown_share=float(drawdown / peak_value) if peak_value > 0 else None,
         drawdown_from=utc_text(ts[peak]) if drawdown else None,
         drawdown_to=utc_text(ts[trough]) if drawdown else None,
-        sharpe=float(daily.mean() / daily.std(ddof=1) * np.sqrt(a_year)) if enough and daily.std(ddof=1) > 0 else None,
-        sortino=float(daily.mean() / down * np.sqrt(a_year)) if enough and down > 0 else None,
-        monthly_return=float(growth ** ((21 if a_year == 252 else 30) / len(daily)) - 1) if growth else None,
-        annualised_return=float(growth ** (a_year / len(daily)) - 1) if growth else None,
+        sharpe=float(daily.mean() / daily.std(ddof=1) * np.sqrt(days.a_year)) if enough and daily.std(ddof=1) > 0 else None,
+        sortino=float(daily.mean() / down * np.sqrt(days.a_year)) if enough and down > 0 else None,
+        monthly_return=float(growth ** (days.a_month / len(daily)) - 1) if growth else None,
+        annualised_return=float(growth ** (days.a_year / len(daily)) - 1) if growth else None,
     )
 
 

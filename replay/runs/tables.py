@@ -6,10 +6,11 @@ Prices, quantities and money are floats in natural units, for reading and plotti
 ==========  =====================================================================================================
 table       one row for each
 ==========  =====================================================================================================
-orders      order that was sent: when, what, how it ended, what our view was when it was decided
-fills       fill: at the venue and at us, fee, position after it, our view when it reached us
+orders      order that was sent: when, what the last replace made of it, how and why it ended, what our view was when it was decided
+fills       fill: at the venue and at us, fee, position after it, slippage against the price it was meant to have, our view then
 trips       round trip, from flat to flat, of one strategy in one symbol; the last one may be open
-equity      full minute after which equity changed, with exposure, and the end
+equity      full minute at or behind a change of equity: what it was from then on, with exposure; the start, and the end
+unprotected  time in which a position had lost its stop
 prices      symbol and bucket of time: mids (trades where only depth is recorded, closes of bars)
 refusals    order that risk refused, with the figures of the check
 latency     bucket of one leg's histogram
@@ -31,11 +32,25 @@ import pyarrow.compute  # noqa: F401  (pa.compute)
 from replay.engine import Engine
 from replay.faults import plan
 from replay.runs.prices import prices
+from replay.runs.protection import losses
+from replay.runs.terms import Terms
 from replay.runs.trips import Units, trips
 from replay.summary import refusal_text, strategy_names
 from replay.trader import layout as T
 from replay.trader.limits import MONEY
-from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_NAMES, EXEC_NEW, EXEC_TRADE, STATE_NAMES, SUBMITTED, TERMINAL
+from replay.trader.orders import (
+    EXEC_BUST,
+    EXEC_CORRECT,
+    EXEC_NAMES,
+    EXEC_NEW,
+    EXEC_TRADE,
+    FILLED,
+    STATE_NAMES,
+    SUBMITTED,
+    TERMINAL,
+    WHY_MASK,
+    WHY_NAMES,
+)
 from replay.trader.output import (
     OUT_EQUITY,
     OUT_FEE,
@@ -48,7 +63,7 @@ from replay.trader.output import (
     OUT_SEEN,
     OUT_STATE,
 )
-from replay.trader.reasons import REASON_NAMES
+from replay.trader.reasons import OF_NOBODY, REASON_NAMES
 
 TYPES = ["market", "limit", "stop", "stop_limit"]
 TIFS = ["day", "gtc", "ioc", "fok"]
@@ -65,6 +80,11 @@ def tables(engine: Engine) -> dict[str, pa.Table]:
     return _Tables(engine).all()
 
 
+def equity(engine: Engine) -> pa.Table:
+    """The table `equity` alone."""
+    return _Tables(engine).equity()
+
+
 def times(ns: np.ndarray) -> pa.Array:
     """ns as Arrow times; `NO_TIME` becomes null."""
     return pa.array(ns, pa.int64(), mask=ns == NO_TIME).cast(TIME)
@@ -73,6 +93,11 @@ def times(ns: np.ndarray) -> pa.Array:
 def texts(codes: np.ndarray, names: list[str]) -> pa.Array:
     """Codes as a dictionary column."""
     return pa.DictionaryArray.from_arrays(np.asarray(codes, np.int32), pa.array(names, pa.string()))
+
+
+def reasons(codes: np.ndarray, unknown: np.ndarray) -> pa.Array:
+    """Why the venue ended orders, null where it is `unknown`."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=unknown.astype(bool)), pa.array(WHY_NAMES))
 
 
 class _Tables:
@@ -92,12 +117,14 @@ class _Tables:
         return self.said[self.kind == kind]
 
     def all(self) -> dict[str, pa.Table]:
+        self.terms = Terms(self.said, self.kind)
         fills = self.fills()
         orders = self.orders(fills)
         own = {"orders": orders, "fills": fills, "trips": trips(fills, self._marks(), self.units), "equity": self.equity()}
         traded = sorted({*fills["symbol"].to_pylist(), *orders["symbol"].to_pylist()}) or self.symbols[:1]
         own["prices"] = prices(self.engine.session, traded)
         own["refusals"], own["states"], own["logs"] = self.refusals(), self.states(), self.logs()
+        own["unprotected"] = self.unprotected()
         own["latency"], own["faults"], own["events"] = self.latency(orders, fills), self.faults(), self.events()
         return own
 
@@ -113,16 +140,19 @@ class _Tables:
         reports, seen = self.of(OUT_REPORT), self.of(OUT_SEEN)
         exec_type = reports["flags"] >> 8
         trades, seen = reports[exec_type == EXEC_TRADE], seen[seen["side"] == 1]
+        at = np.flatnonzero(self.kind == OUT_REPORT)[exec_type == EXEC_TRADE]
         news = (trades["d"] & 1) == 1
         busted = reports["id"][exec_type == EXEC_BUST]
         keep = news & ~np.isin(trades["id"], busted)
-        t, s = trades[keep].copy(), seen[keep]
+        t, s, at = trades[keep].copy(), seen[keep], at[keep]
         for c in reports[exec_type == EXEC_CORRECT]:
-            at = t["id"] == c["id"]
-            t["b"][at], t["c"][at] = c["b"], c["c"]
+            corrected = t["id"] == c["id"]
+            t["b"][corrected], t["c"][corrected] = c["b"], c["c"]
         instrument, strategy, side = t["instrument"].astype(np.int64), t["ts_event"], t["side"].astype(np.int64)
         group = strategy * len(self.symbols) + instrument
-        decided = self._mark_at_decision(t["a"])
+        intended = self._intended(t["a"], at)
+        known = ~np.isnan(intended)
+        worse = 0.0 + side * (t["c"] - np.where(known, intended, t["c"])) * t["b"]
         return pa.table(
             {
                 "exec_id": t["id"],
@@ -137,7 +167,8 @@ class _Tables:
                 "maker": pa.array((t["flags"] & 64) != 0),
                 "fee": self._fees(t),
                 "notional": np.abs(t["c"] * t["b"]) * self.units.money[instrument],
-                "slippage": side * (t["c"] - decided) * t["b"] * self.units.money[instrument],
+                "intended_px": self.price(instrument, np.where(known, intended, 0), known),
+                "slippage": worse * self.units.money[instrument],
                 "mid": self.price(instrument, s["b"] / 2),
                 "ts_event": times(s["c"]),
                 "ts_recv": times(t["ts_recv"]),
@@ -145,12 +176,17 @@ class _Tables:
             }
         )
 
-    def _mark_at_decision(self, handles: np.ndarray) -> np.ndarray:
-        """Mid, in ticks, that the trader saw when it decided the order of each handle."""
-        seen = self.of(OUT_SEEN)
-        seen = seen[seen["side"] == 0]
-        by_handle = np.argsort(seen["a"], kind="stable")
-        return seen["b"][by_handle[np.searchsorted(seen["a"], handles, sorter=by_handle)]] / 2
+    def _intended(self, handles: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The price, in ticks, that each order was meant to have at the record `at`: the mid at its decision of a market order, the limit
+        of a limit order, the stop price of a stop; NaN for a market order decided without a price."""
+        new, seen = self.of(OUT_NEW), self.of(OUT_SEEN)
+        seen = seen[seen["side"] == 0]  # one behind each order sent
+        rank = np.argsort(new["a"], kind="stable")
+        row = rank[np.searchsorted(new["a"], handles, sorter=rank)]
+        terms = self.terms.rows(handles >> T.SLOT_BITS, at)
+        mid = np.where(seen["b"][row] == 0, np.nan, seen["b"][row] / 2)
+        kind = new["flags"][row] >> 8
+        return np.select([kind == T.MARKET, kind == T.LIMIT], [mid, self.terms.limit[terms]], self.terms.stop[terms])
 
     def _fees(self, fills: np.ndarray) -> np.ndarray:
         """Money charged for each fill; a fee taken in the base asset is valued at the fill's price."""
@@ -183,8 +219,12 @@ class _Tables:
         ack[row[first][::-1]] = reports["ts_recv"][first][::-1]
         state[row[news]] = (reports["d"] >> 1)[news]
         end[row[news]] = reports["ts_recv"][news]
+        why = np.zeros(n, np.int64)
+        why[row[news]] = reports["flags"][news] & WHY_MASK
+        unended = (TERMINAL[state] == 0) | (state == FILLED)
         end[TERMINAL[state] == 0] = NO_TIME
-        replaced = np.bincount(row_of(self.of(OUT_REPLACE)["a"] >> T.SLOT_BITS), minlength=n)
+        asked = np.bincount(row_of(self.of(OUT_REPLACE)["a"] >> T.SLOT_BITS), minlength=n)
+        terms = self.terms.last(order)
         row, qty = row_of(np.asarray(fills["order"])), np.asarray(fills["last_qty"])
         cum, paid, fees = (np.bincount(row, w, n) for w in (qty, qty * np.asarray(fills["last_px"]), np.asarray(fills["fee"])))
         instrument, kind, flags = new["instrument"].astype(np.int64), new["flags"] >> 8, new["flags"] & 3
@@ -199,17 +239,19 @@ class _Tables:
                 "ord_type": texts(kind, TYPES),
                 "time_in_force": texts(new["flags"] >> 4 & 15, TIFS),
                 "flags": texts(flags, _FLAGS),
-                "order_qty": new["b"] * self.lot[instrument],
-                "limit_px": self.price(instrument, new["c"], (kind & 1) == 1),
-                "stop_px": self.price(instrument, new["d"], kind >= T.STOP),
+                "order_qty": self.terms.qty[terms] * self.lot[instrument],
+                "limit_px": self.price(instrument, self.terms.limit[terms], (kind & 1) == 1),
+                "stop_px": self.price(instrument, self.terms.stop[terms], kind >= T.STOP),
                 "ts_sent": times(new["ts_recv"]),
                 "ts_ack": times(ack),
                 "ts_end": times(end),
                 "state": texts(state, STATE_NAMES),
+                "reason": reasons(why, unended | (why == 0)),
                 "cum_qty": cum,
                 "avg_px": pa.array(avg, mask=cum == 0),
                 "fees": fees,
-                "replaces": replaced,
+                "replaces": asked,
+                "n_replaced": self.terms.replaced(order),
                 "input": seen["id"],
                 "decision_mid": self.price(instrument, seen["b"] / 2),
                 "decision_bid": self.price(instrument, seen["c"], seen["c"] != 0),
@@ -222,12 +264,12 @@ class _Tables:
         h, samples, views = self.engine.trader.header, self.of(OUT_EQUITY), self.engine.trader.region("views")
         value = np.asarray(views["value"])
         start = int(self.engine.session.manifest.start_ns)
-        ts = np.concatenate([[start], samples["id"], [max(int(h.now), start)]])
-        money = np.concatenate([[h.initial], samples["a"], [h.equity]]) / float(MONEY)
-        gross = np.concatenate([[0], samples["b"], [np.abs(value).sum()]]) / float(MONEY)
-        net = np.concatenate([[0], samples["c"], [value.sum()]]) / float(MONEY)
-        keep = np.r_[True, ts[1:] > start]  # the minute the session starts in is its start
-        ts, money, gross, net = ts[keep], money[keep], gross[keep], net[keep]
+        now, due = max(int(h.now), start), int(h.sample_at)
+        last = [due, now] if start < due < now else [now]  # the minute behind the last change was not told yet
+        ts = np.concatenate([[start], samples["id"], last])
+        money = np.r_[h.initial, samples["a"], [h.equity] * len(last)] / float(MONEY)
+        gross = np.r_[0, samples["b"], [np.abs(value).sum()] * len(last)] / float(MONEY)
+        net = np.r_[0, samples["c"], [value.sum()] * len(last)] / float(MONEY)
         return pa.table(
             {"ts": times(ts), "equity": money, "gross": gross, "net": net, "drawdown": np.maximum.accumulate(money) - money}
         )
@@ -243,7 +285,7 @@ class _Tables:
             {
                 "ts": times(rows["ts_recv"]),
                 "strategy": texts(rows["ts_event"], self.names),
-                "symbol": texts(instrument, self.symbols),
+                "symbol": texts(np.where(np.isin(code, OF_NOBODY), len(self.symbols), instrument), [*self.symbols, ""]),
                 "side": texts((1 - rows["side"].astype(np.int64)) // 2, SIDES),
                 "qty": np.abs(rows["c"]) * self.lot[instrument],
                 "px": self.price(instrument, rows["id"]),
@@ -252,6 +294,25 @@ class _Tables:
                 "bound": rows["b"],
                 "input": rows["d"],
                 "text": pa.array(sentences, pa.string()),
+            }
+        )
+
+    def unprotected(self) -> pa.Table:
+        found = losses(self.said, self.kind, self.terms, len(self.symbols))
+        columns = zip(*found, strict=True) if found else [[]] * 8
+        group, side, lots, order, state, why, since, until = (np.array(c, object) for c in columns)
+        strategy, instrument = np.divmod(group.astype(np.int64), len(self.symbols))
+        return pa.table(
+            {
+                "strategy": texts(strategy, self.names),
+                "symbol": texts(instrument, self.symbols),
+                "side": texts((1 - side.astype(np.int64)) // 2, SIDES),
+                "qty": lots.astype(np.int64) * self.lot[instrument],
+                "order": order.astype(np.int64),
+                "state": texts(state, STATE_NAMES),
+                "reason": reasons(why.astype(np.int64), why == 0),
+                "since": times(since.astype(np.int64)),
+                "until": times(np.array([NO_TIME if t is None else t for t in until], np.int64)),
             }
         )
 

@@ -19,10 +19,10 @@ from replay.errors import BadInput, ReplayError
 from replay.faults.plan import Fault
 from replay.runs.rebuild import name_of, rebuild, session_of
 from replay.runs.result import Result
-from replay.runs.tables import TRADER_STATES
+from replay.runs.tables import TRADER_STATES, equity
 from replay.trader.layout import ACTIVE
 from replay.trader.limits import MONEY
-from replay.trader.output import OUT_EQUITY, OUT_STATE
+from replay.trader.output import OUT_STATE
 from replay.venue.setup import Charge, Leg, Profile
 
 MINUTE_NS = 60 * 10**9
@@ -136,14 +136,13 @@ def _row(engine: Engine, variant: Variant) -> dict[str, object]:
     except ReplayError as e:
         error = str(e)
     h, out = engine.trader.header, engine.output()
-    seen = out[out.kind == OUT_EQUITY]
     stops = out[out.kind == OUT_STATE]
     return {
         "kind": variant.kind,
         "what": variant.name,
         "net": float((int(h.equity) - int(h.initial)) / MONEY),
         "drawdown": float(int(h.drawdown) / MONEY),
-        "gross": float(int(seen.b.max()) / MONEY) if len(seen) else 0.0,
+        "gross": float(np.asarray(equity(engine)["gross"]).max()),
         "orders": int(h.c_new),
         "fills": int(h.n_fills),
         "refused": int(h.c_refused),

@@ -12,7 +12,16 @@ from replay.data.times import utc_text
 from replay.kernel.arena import Arena
 from replay.summary import money
 from replay.trader import layout as T
-from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_NAMES, EXEC_REPLACED, EXEC_TRADE, STATE_NAMES
+from replay.trader.orders import (
+    EXEC_BUST,
+    EXEC_CORRECT,
+    EXEC_NAMES,
+    EXEC_REPLACED,
+    EXEC_TRADE,
+    STATE_NAMES,
+    WHY_MASK,
+    WHY_NAMES,
+)
 from replay.trader.output import OUT_CANCEL, OUT_FEE, OUT_REPLACE, OUT_REPORT, OUT_SEEN
 
 ORDER_FLAGS = {T.POST_ONLY: "post-only", T.REDUCE_ONLY: "reduce-only", T.ENGINE: "engine", T.OUTSIDE: "outside"}
@@ -68,7 +77,8 @@ def report_text(e: np.record, i: Instrument) -> str:
         return f"{what} {i.qty(e.b)} @ {i.price(e.c)}" + (" passive" if e["flags"] & E.MAKER else "")
     if exec_type == EXEC_REPLACED:
         return f"replaced, now {i.qty(e.b)}" + (f" @ {i.price(e.c)}" if e.c else "")
-    return EXEC_NAMES[exec_type].replace("_", " ")
+    why = int(e["flags"]) & WHY_MASK
+    return EXEC_NAMES[exec_type].replace("_", " ") + (f" ({WHY_NAMES[why]})" if why else "")
 
 
 def report_texts(mine: np.recarray, instruments: Sequence[Instrument]) -> Iterator[str]:

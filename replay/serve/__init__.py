@@ -4,6 +4,8 @@
 
 - `market`: the replayed market, a clock over the session's rows and the venues of all accounts, in one total order. No sockets;
 - `venue`: the simulated venue of one account; `account`, `orders`, `groups`, `checks`: the broker's rules on top of it. No sockets;
-- `wire`, `history`, `calendar`: what the session looks like in the broker's messages;
-- `rest`, `stream`, `control`: HTTP and websockets; `faults`: what goes wrong on request; `server`: all of it on one port.
+- `watchlists`, `equity`: what else an account has: its lists of symbols, and what it was worth when;
+- `wire`, `bars`, `history`, `calendar`: what the session looks like in the broker's messages; `redate`: a session moved to now;
+- `routes`, `parameters`: what is answered and what may be asked; `rest`, `market_data`: the answers of trading and of market data;
+- `stream`, `control`: websockets, and what is ours; `faults`: what goes wrong on request; `server`: all of it, `app`: on one port.
 """

@@ -14,13 +14,14 @@ from replay.data.instruments import MONEY
 from replay.data.times import utc_text
 from replay.events import OPEN
 from replay.serve import groups
-from replay.serve.checks import held, lots_for, may_send
+from replay.serve.checks import exits, held, lots_for, may_send
 from replay.serve.errors import ApiError
 from replay.serve.market import Market
 from replay.serve.orders import CANNOT_REPLACE, ENDED, NAMESPACE, TIFS, Assets, Fill, Order, activity, text, view
 from replay.serve.portfolio import Portfolio
 from replay.serve.ticket import Ticket, choice, client_id, lots, parse, ticks
 from replay.serve.venue import CAPACITY, Report, Request, Venue
+from replay.serve.watchlists import Watchlists
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, DAY, FOK, GTC, IOC, LIMIT, MARKET, STOP, STOP_LIMIT
 from replay.trader.orders import (
     EXEC_BUST,
@@ -56,17 +57,16 @@ class Account:
         self.history: list[tuple[int, Decimal]] = []  # equity by session time
         self.market_ns = 0  # steady clock: when market data was last written to a socket of this account
         self.configuration = {
-            "dtbp_check": "entry",
             "trade_confirm_email": "all",
             "suspend_trade": False,
             "no_shorting": False,
             "fractional_trading": True,
             "max_margin_multiplier": "4",
             "max_options_trading_level": 0,
-            "pdt_check": "entry",
             "ptp_no_exception_entry": False,
             "disable_overnight_trading": True,
         }
+        self.watchlists = Watchlists(self.id, assets, lambda: market.now, self.uuid)
         self._by_handle: dict[int, Order] = {}  # the newest order of each chain, finished or not
         self._fills: dict[int, Fill] = {}  # by the venue's exec_id
         self._replacing: dict[int, Order] = {}  # the order that is to take over a handle
@@ -89,6 +89,7 @@ class Account:
         if self.strict and not forced:
             if self.configuration["no_shorting"] and o.side < 0 and self.portfolio.qty(o.instrument) <= 0:
                 raise ApiError.forbidden("account is not allowed to short")
+            exits(self.portfolio, o, t)
             may_send(self.portfolio, o, self.working())
         groups.attach(self, o, t)
         for each in (o, *o.legs):
@@ -118,7 +119,7 @@ class Account:
     def name(self, k, side, kind, tif, qty, limit_px, stop_px, coid=None) -> Order:
         """An order with an id of its own, known to nobody yet."""
         ident = self.uuid()
-        o = Order(ident, coid or self.uuid(), k, side, kind, tif, qty, limit_px, stop_px, self.market.now)
+        o = Order(ident, coid or self.uuid(), k, side, kind, tif, qty, limit_px, stop_px, self.market.now, self._named)
         o.opening = self.portfolio.qty(k) * side >= 0
         o.lot_cost = self.portfolio.lot_cost(k, side, limit_px or stop_px)
         return o
@@ -134,7 +135,7 @@ class Account:
             self.end(o, "rejected")
             groups.after(self, o)
             return
-        o.handle, o.submitted_at = handle, self.market.now
+        o.handle = handle
         if o.status != "held":
             o.status = "pending_new"
         self._by_handle[handle] = o

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
@@ -16,10 +18,13 @@ from replay.data.times import utc_text
 from replay.errors import BadInput
 from replay.serve.account import Account
 from replay.serve.control import Control
-from replay.serve.errors import BAD_REQUEST, TOO_MANY, ApiError
-from replay.serve.rest import Answer, Call, Rest
+from replay.serve.errors import BAD_REQUEST, NOT_FOUND, NOT_SERVED, TOO_MANY, ApiError
+from replay.serve.parameters import unknown
+from replay.serve.rest import Rest
+from replay.serve.routes import Answer, Call, Route, absent
 from replay.serve.server import Server
 from replay.serve.stream import AUTH_SECONDS, Connection, DataStream, TradeStream
+from replay.serve.ticket import FIELDS
 
 DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v1beta3/crypto/us")
 UNAUTHORIZED_PAGE = (
@@ -29,6 +34,7 @@ ERROR_PAGE = "<html><head><title>500 Internal Server Error</title></head><body><
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_BYTES = 4 << 20
 FILL_WAIT_S = 2.0
+CLOSE_S = 5.0  #: for a client to read what is left when it is told to go
 LOG_S = 10.0  #: between two lines of the log
 
 
@@ -59,19 +65,29 @@ class App:
         self.rest, self.control = Rest(server), Control(server)
         self._wakers: dict[Connection, asyncio.Event] = {}
         self._sockets: dict[Connection, web.WebSocketResponse] = {}
+        self._ending: set[Connection] = set()
         server.written = self._written
-        self.web = web.Application(client_max_size=MOST_BYTES)
-        for method, path, endpoint in self.rest.routes():
-            self.web.router.add_route(method, path, self._endpoint(endpoint))
-        for path in DATA_PATHS:
-            self.web.router.add_get(path, self._data)
-        self.web.router.add_get("/stream", self._trades)
+        self.web = web.Application(client_max_size=MOST_BYTES, middlewares=[self._guarded])
+        for route in self.rest.routes():
+            self.web.router.add_route(route.method, route.path, self._endpoint(route))
+        for slash in ("", "/"):  # official clients use both
+            for path in DATA_PATHS:
+                self.web.router.add_get(path + slash, self._data)
+            self.web.router.add_get(f"/stream{slash}", self._trades)
         self.web.router.add_route("*", "/replay/v1/{what}", self._control)
-        self.web.router.add_route("*", "/{path:.*}", self._endpoint(self.rest.nowhere))
+        self.web.router.add_route("*", "/{path:.*}", self._nowhere)
         self.web.cleanup_ctx.append(self._clock)
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Callable) -> web.StreamResponse:
+        if from_a_page(request, self.server.token):
+            return _json(403, {"message": "forbidden: asked for by a web page, or by a name that is not this machine's"})
+        return await handler(request)
 
     async def _clock(self, app: web.Application):
         self.clock = asyncio.create_task(self.server.run())
+        if self.server.live:
+            self.server.attend()
         yield
         for ws in list(self._sockets.values()):
             await ws.close()
@@ -80,13 +96,14 @@ class App:
             await self.clock
 
     # --- HTTP -----------------------------------------------------------------------------------------------------------------
-    def _endpoint(self, endpoint: Callable[[Call], Answer]):
+    def _endpoint(self, route: Route):
         async def answer(request: web.Request) -> web.StreamResponse:
             server = self.server
             account = self._account(request)
-            if account is None:
-                given = "APCA-API-KEY-ID" in request.headers
-                return _json(401, {"message": "unauthorized."}) if given else _html(401, UNAUTHORIZED_PAGE)
+            if account is None and not (route.open and server.token is None):
+                return _stranger(request)
+            server.attend()
+            self._note(route, request)
             fault = server.faults.take(
                 "rate_limited", "html", "unavailable", "lost_request", method=request.method, path=request.path
             )
@@ -97,13 +114,13 @@ class App:
                     "unavailable": lambda: _json(503, {"message": "service unavailable"}),
                     "lost_request": lambda: _json(504, {"message": "gateway timeout"}),
                 }[fault.kind]()
-            headers, refused = self._limit(account)
+            headers, refused = self._limit(account) if account else ({}, None)
             if refused is not None:
                 return refused
-            if await self._lost(account, request):
+            if account and await self._lost(account, request):
                 return _json(504, {"message": "gateway timeout"})
             try:
-                status, body = await self._call(endpoint, account, request)
+                status, body = await self._call(route, account, request)
             finally:
                 request.protocol.first_byte_ns = 0  # of the next one
             return await self._late(request, status, body, account, headers)
@@ -121,17 +138,41 @@ class App:
                 symbol = str(json.loads(await request.read()).get("symbol"))
         return server.planned.loses(account, request.method, request.path, symbol, server.market.now)
 
-    async def _call(self, endpoint: Callable[[Call], Answer], account: Account, request: web.Request) -> Answer:
+    def _note(self, route: Route, request: web.Request) -> None:
+        names = unknown(request.query, route.rules)
+        if names:
+            self.server.note(f"unknown    parameter {', '.join(names)} of {route.method} {route.path}"[:200])
+
+    async def _nowhere(self, request: web.Request) -> web.StreamResponse:
+        """A path that is not served: 501 with the reason where Alpaca has it, 404 where it does not."""
+        why = absent(request.path)
+        path = f"{request.method} {request.path}"[:160]
+        self.server.note(f"not served {path}: {why}" if why else f"unknown    {path}")
+        if self._account(request) is None and not request.path.startswith("/v1beta3/crypto"):
+            return _stranger(request)
+        self.server.attend()
+        if why:
+            return _json(501, {"code": NOT_SERVED, "message": f"{request.path[:100]} is not served: {why}"})
+        return _json(404, {"code": NOT_FOUND, "message": "endpoint not found."})
+
+    async def _call(self, route: Route, account: Account | None, request: web.Request) -> Answer:
         try:
             raw = await request.read()
             body = json.loads(raw, parse_float=str) if raw else None
         except (ValueError, RecursionError):
             return 400, {"code": BAD_REQUEST, "message": "request body format is invalid"}
+        if route.method == "POST" and route.path == "/v2/orders" and isinstance(body, dict) and not FIELDS.issuperset(body):
+            names = ", ".join(sorted(map(str, set(body) - FIELDS)))
+            self.server.note(f"unknown    field {names} of an order"[:200])
+        if route.dated and not self.rest.calendar.loaded:
+            await asyncio.to_thread(self.rest.calendar.load)
         self.server.catch_up()
         try:
-            answer = endpoint(Call(account, request.match_info, request.query, body, request.protocol.first_byte_ns))
+            answer = route.answer(Call(account, request.match_info, request.query, body, request.protocol.first_byte_ns))
         except ApiError as e:
             answer = e.status, e.body()
+        if account is None:
+            return answer
         if self.server.lockstep:
             self.server.tell(account)
         else:
@@ -139,7 +180,7 @@ class App:
             self.server.stir()
         return answer
 
-    async def _late(self, request: web.Request, status: int, body, account: Account, headers: dict) -> web.StreamResponse:
+    async def _late(self, request: web.Request, status: int, body, account: Account | None, headers: dict) -> web.StreamResponse:
         """The answer, unless a fault keeps it back."""
         fault = self.server.faults.take("lost_answer", "reset", "slow", "fill_first", method=request.method, path=request.path)
         if fault is not None and fault.kind == "lost_answer":
@@ -148,7 +189,7 @@ class App:
             request.transport.abort()
         elif fault is not None and fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
-        elif fault is not None and isinstance(body, dict) and body.get("id") in account.orders:
+        elif fault is not None and account and isinstance(body, dict) and body.get("id") in account.orders:
             waited = 0.0
             told = self.server.listeners(account)
             while (account.orders[body["id"]].status != "filled" or any(c.out for c in told)) and waited < FILL_WAIT_S:
@@ -191,10 +232,12 @@ class App:
 
     # --- websockets -------------------------------------------------------------------------------------------------------------
     async def _data(self, request: web.Request) -> web.StreamResponse:
-        c = DataStream(self.server, request.path)
+        self.server.attend()
+        c = DataStream(self.server, request.path.rstrip("/"))
         return await self._socket(request, c, self.server.data_streams)
 
     async def _trades(self, request: web.Request) -> web.StreamResponse:
+        self.server.attend()
         return await self._socket(request, TradeStream(self.server), self.server.trade_streams)
 
     async def _socket(self, request: web.Request, c: Connection, register: list) -> web.StreamResponse:
@@ -214,6 +257,7 @@ class App:
             register.remove(c)
             c.closing = True
             del self._sockets[c]
+            self._ending.discard(c)
             self._wakers.pop(c).set()
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
@@ -228,14 +272,18 @@ class App:
 
     def _written(self, c: Connection) -> None:
         waker = self._wakers.get(c)
-        if waker is not None:
-            waker.set()
+        if waker is None:
+            return
+        waker.set()
+        if c.closing and c not in self._ending:  # a reader that never reads would keep the writer waiting for ever
+            self._ending.add(c)
+            asyncio.get_running_loop().call_later(CLOSE_S, self._abort, c)
 
     async def _write(self, ws: web.WebSocketResponse, c: Connection) -> None:
         waker = self._wakers[c]
         while not ws.closed:
             while c.out:
-                await ws.send_bytes(c.out.popleft())
+                await ws.send_bytes(c.next())
                 if c.account is not None and isinstance(c, DataStream):
                     c.account.market_ns = time.perf_counter_ns()
             if c.closing:
@@ -254,14 +302,40 @@ def _json(status: int, body: object, headers: dict[str, str] | None = None) -> w
     return web.Response(status=status, text=json.dumps(body), content_type="application/json", headers=headers)
 
 
+def _stranger(request: web.Request) -> web.Response:
+    """The answer to nobody: a page where no key was given at all."""
+    given = "APCA-API-KEY-ID" in request.headers
+    return _json(401, {"message": "unauthorized."}) if given else _html(401, UNAUTHORIZED_PAGE)
+
+
 def _html(status: int, page: str) -> web.Response:
     return web.Response(status=status, text=page, content_type="text/html")
 
 
 def check_host(host: str, token: str | None) -> None:
-    """Raises `BadInput` where others than this machine could trade."""
-    if host not in LOOPBACK and token is None:
-        raise BadInput(f"--host {host}: others than this machine could trade: add --token")
+    """Raises `BadInput` where others than this machine could trade: an empty token is none."""
+    if host not in LOOPBACK and not token:
+        raise BadInput(f"--host {host}: others than this machine could trade: add --token, which is not empty")
+
+
+def from_a_page(request: web.Request, token: str | None) -> bool:
+    """Whether a web page of another site may be behind a request.
+
+    A browser says where a page is from, and under which name it found this server. A page can have its own name lead to this
+    machine: so without a token, which no page knows, the name has to be one of this machine's, or a number.
+    """
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != host:
+        return True
+    return not token and not _is_ours(host)
+
+
+def _is_ours(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name in LOOPBACK or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 async def listen(server: Server, host: str, port: int) -> tuple[web.AppRunner, str, asyncio.Task]:
@@ -332,6 +406,8 @@ async def _serve(server: Server, host: str, port: int, say: Callable[[str], None
     say(
         f"serving {m.name} ({m.n_events:,} events, {', '.join(server.assets.symbols[:8])}) at {url}, speed {server.speed}; stop with Ctrl-C"
     )
+    if not server.strict:
+        say("rules     open: the broker's own rules are off: for parity experiments")
     if server.planned.left:
         say(f"faults    {', '.join(server.planned.left)}: left to the run that trades: replay paper --faults")
     said = ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
@@ -16,15 +19,77 @@ if TYPE_CHECKING:
     from replay.serve.server import Server
 
 MINUTE = 60_000_000_000
-DAY = 24 * 60 * MINUTE
+HOUR = 60 * MINUTE
+CHICAGO = ZoneInfo("America/Chicago")  #: whose midnight a day of crypto begins at
 
 
-def day_start(ns: int) -> int:
-    """New York's midnight at or before `ns`."""
-    import datetime
-
-    local = datetime.datetime.fromtimestamp(ns // 10**9, NEW_YORK)
+def midnight(ns: int, zone: ZoneInfo = NEW_YORK) -> int:
+    """The zone's midnight at or before `ns`."""
+    local = datetime.datetime.fromtimestamp(ns // 10**9, zone)
     return ns_of(local.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+class Frame(NamedTuple):
+    """An interval of bars, ``5Min`` or ``1Month``. Minutes and hours count from the day's midnight, weeks begin on Mondays, months (and
+    their groups, counted from January) on the first.
+
+    >>> Frame.of("5T"), Frame.of("1week"), Frame.of("90Min"), Frame.of("5Month")
+    (Frame(n=5, unit='Min'), Frame(n=1, unit='Week'), None, None)
+    """
+
+    n: int
+    unit: str
+
+    @staticmethod
+    def of(text: str) -> Frame | None:
+        """The interval of a request; None where there is no such one."""
+        m = re.fullmatch(r"(\d{1,2})([a-z]+)", text.lower())
+        unit = UNITS.get(m[2], "") if m else ""
+        return Frame(int(m[1]), unit) if unit and int(m[1]) in NUMBERS[unit] else None
+
+    @property
+    def step(self) -> int:
+        """Of minutes and hours their length in ns; 0 for what is longer."""
+        return self.n * {"Min": MINUTE, "Hour": HOUR}.get(self.unit, 0)
+
+    def starts(self, first: int, last: int, zone: ZoneInfo) -> np.ndarray:
+        """Where the intervals begin that hold times from `first` to `last`, rising."""
+        day = datetime.datetime.fromtimestamp(midnight(first, zone) // 10**9, zone).date()
+        if self.unit == "Week":
+            day -= datetime.timedelta(days=day.weekday())
+        elif self.unit == "Month":
+            day = day.replace(day=1, month=(day.month - 1) // self.n * self.n + 1)
+        out: list[np.ndarray] = []
+        while (begins := _at_midnight(day, zone)) <= last:
+            if self.unit == "Month":
+                months = day.month - 1 + self.n
+                following = datetime.date(day.year + months // 12, months % 12 + 1, 1)
+            else:
+                following = day + datetime.timedelta(days=7 if self.unit == "Week" else 1)
+            out.append(np.arange(begins, _at_midnight(following, zone) if self.step else begins + 1, self.step or 1, np.int64))
+            day = following
+        return np.concatenate(out) if out else np.zeros(0, np.int64)
+
+
+UNITS = {"min": "Min", "t": "Min", "hour": "Hour", "h": "Hour", "day": "Day", "d": "Day", "week": "Week", "w": "Week",
+         "month": "Month", "m": "Month"}  # fmt: skip
+NUMBERS = {"Min": range(1, 60), "Hour": range(1, 24), "Day": (1,), "Week": (1,), "Month": (1, 2, 3, 4, 6, 12)}
+EACH_MINUTE, EACH_DAY = Frame(1, "Min"), Frame(1, "Day")
+
+
+def _at_midnight(day: datetime.date, zone: ZoneInfo) -> int:
+    return ns_of(datetime.datetime(day.year, day.month, day.day, tzinfo=zone))
+
+
+def zone_of(market: Market, k: int) -> ZoneInfo:
+    """Where the days of an instrument begin."""
+    return CHICAGO if market.session.instruments[k].base is not None else NEW_YORK
+
+
+def whole(market: Market, k: int) -> int:
+    """The end of what bars are made of by now: prints of minutes that are over, recorded bars that have come."""
+    now = market.now
+    return now + 1 if market.session.manifest.levels[k] == "bars" else now - now % MINUTE
 
 
 def rows_of(market: Market, kind: int, k: int, start: int, end: int) -> np.recarray:
@@ -40,24 +105,31 @@ def rows_of(market: Market, kind: int, k: int, start: int, end: int) -> np.recar
     return np.concatenate(parts[::-1]).view(np.recarray) if parts else market.record(0, 0)
 
 
-def bars(market: Market, k: int, start: int, end: int, step: int) -> Iterator[tuple]:
-    """(t, open, high, low, close, volume, trades, vwap) of each interval of `step` ns that has a print or recorded bar; ticks and lots.
+def bars(market: Market, k: int, start: int, end: int, frame: Frame) -> Iterator[tuple]:
+    """(t, open, high, low, close, volume, trades, vwap) of each interval of `frame` with a print or recorded bar that began from `start` on and
+    before `end`; ticks and lots.
 
-    Prints that may not set the last price count as volume only; an interval without any that may is left out.
+    Prints that may not set the last price count as volume only; an interval without any that may is left out. A recorded bar of a day or
+    more belongs to the day it closes in.
     """
     ns = market.session.manifest.finest_bar_ns[k] if market.session.manifest.levels[k] == "bars" else 0
-    rows = rows_of(market, BAR if ns else TRADE, k, start + ns, end + ns)
+    back = ns if ns < 24 * HOUR else 1  # from a recorded bar's close to a time within it
+    rows = rows_of(market, BAR if ns else TRADE, k, start + back, end + back)
     if ns:
         rows = rows[rows.side == market.session.manifest.bar_intervals_ns.index(ns)]
     if not len(rows):
         return
-    first = (lambda t: day_start(t)) if step >= DAY else (lambda t: t - t % step)
-    opens = np.array([first(int(t) - ns) for t in rows.ts_event], np.int64)
-    cuts = [0, *(np.flatnonzero(np.diff(opens)) + 1).tolist(), len(rows)]
+    times = rows.ts_event - back
+    if np.any(times[1:] < times[:-1]):  # what came late belongs to its minute
+        order = np.argsort(times, kind="stable")
+        rows, times = rows[order], times[order]
+    opens = frame.starts(int(times[0]), int(times[-1]), zone_of(market, k))
+    which = np.searchsorted(opens, times, "right") - 1
+    cuts = [0, *(np.flatnonzero(np.diff(which)) + 1).tolist(), len(rows)]
     for lo, hi in zip(cuts, cuts[1:], strict=False):
         bar = _of_bars(rows[lo:hi]) if ns else _of_prints(rows[lo:hi])
         if bar:
-            yield int(opens[lo]), *bar
+            yield int(opens[which[lo]]), *bar
 
 
 def _of_prints(rows: np.recarray) -> tuple | None:
@@ -65,7 +137,7 @@ def _of_prints(rows: np.recarray) -> tuple | None:
     if not len(pricing):
         return None
     px, volume = pricing.a, int(counted.b.sum())
-    paid = sum(a * b for a, b in zip(counted.a.tolist(), counted.b.tolist(), strict=True))
+    paid = float(np.dot(counted.a.astype(np.float64), counted.b.astype(np.float64)))
     return int(px[0]), int(px.max()), int(px.min()), int(px[-1]), volume, len(rows), paid / volume if volume else float(px[-1])
 
 
@@ -90,22 +162,25 @@ class BarStream:
             self._done, self._updated = minute, minute
             return
         if minute > self._done:
-            self._send("bars", "b", self._done, minute, MINUTE)
-            self._send("dailyBars", "d", day_start(now), minute, DAY)
+            self._send("bars", "b", self._done, minute, EACH_MINUTE)
+            self._send("dailyBars", "d", None, minute, EACH_DAY)
             self._done = minute
         if now >= self._done + MINUTE // 2 and self._updated < self._done:
-            self._send("updatedBars", "u", self._done - MINUTE, self._done, MINUTE, late_since=self._done)
+            self._send("updatedBars", "u", self._done - MINUTE, self._done, EACH_MINUTE, late_since=self._done)
             self._updated = self._done
 
-    def _send(self, channel: str, T: str, start: int, end: int, step: int, late_since: int | None = None) -> None:
+    def _send(self, channel: str, T: str, start: int | None, end: int, frame: Frame, late_since: int | None = None) -> None:
+        """The bars from `start` on (None: of the instrument's day) to `end`."""
         server, out = self.server, []
         recorded = server.session.manifest.levels  # of an instrument that has only bars the rows themselves are sent
         wanted = sorted({k for c in server.data_streams for k in c.wants.get(channel, ()) if T == "d" or recorded[k] != "bars"})
         for k in wanted:
-            if late_since is not None and not self._came_late(k, start, end, late_since):
+            begins = midnight(end - 1, zone_of(server.market, k)) if start is None else start
+            if late_since is not None and not self._came_late(k, begins, end, late_since):
                 continue
             out += [
-                (0, channel, k, msgpack.packb(server.bar_message(k, bar, T))) for bar in bars(server.market, k, start, end, step)
+                (0, channel, k, msgpack.packb(server.bar_message(k, bar, T)))
+                for bar in bars(server.market, k, begins, end, frame)
             ]
         for c in server.data_streams:
             c.offer(out)

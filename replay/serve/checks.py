@@ -8,6 +8,10 @@ from decimal import Decimal
 from replay.serve.errors import ApiError
 from replay.serve.orders import Order, text
 from replay.serve.portfolio import MARGIN_EQUITY, Portfolio
+from replay.serve.ticket import Ticket
+
+CENT = Decimal("0.01")
+LEAST_USD = Decimal(10)  #: what an order of a pair quoted in USD must cost at least
 
 #: (existing, new) on opposite sides: True is always a potential wash trade, False only where their limits cross
 ALWAYS = {
@@ -40,6 +44,26 @@ def wash_trade(new: Order, working: Iterable[Order]) -> None:
             )
 
 
+def exits(p: Portfolio, o: Order, t: Ticket) -> None:
+    """The stated intent is the real one; brackets and OTO are entries, whose exits lie a cent or more on their sides of the base price:
+    the entry's limit, else the ask of a purchase and the bid of a sale. Raises `ApiError`."""
+    side, inferred = ("buy" if o.side > 0 else "sell"), "open" if o.opening else "close"
+    if t.intent is not None and t.intent != f"{side}_to_{inferred}":
+        raise ApiError.refused(f"position intent mismatch, inferred: {side}_to_{inferred}, specified: {t.intent}")
+    if t.cls not in ("bracket", "oto"):
+        return
+    if not o.opening or o.type not in ("market", "limit"):
+        raise ApiError.refused(f"{t.cls} orders must be entry orders")
+    k, touch = o.instrument, p.market.touch(o.instrument)
+    base = t.limit_px or (touch.ask_px if o.side > 0 else touch.bid_px) or p.market.price(k)
+    if not base:
+        return
+    for name, px, way in (("take_profit.limit_price", t.take_px, o.side), ("stop_loss.stop_price", t.loss_px, -o.side)):
+        if px is not None and way * (p.assets.price(k, px) - p.assets.price(k, base)) < CENT:
+            relation = ">= base_price + 0.01" if way > 0 else "<= base_price - 0.01"
+            raise ApiError.refused(f"{name} must be {relation}", base_price=text(p.assets.price(k, base)))
+
+
 def may_send(p: Portfolio, o: Order, working: list[Order], replaced: Order | None = None) -> None:
     """Raise `ApiError` where the account may not send `o` (in the place of `replaced`) beside its `working` orders."""
     others = [w for w in working if w is not replaced]
@@ -53,17 +77,22 @@ def may_send(p: Portfolio, o: Order, working: list[Order], replaced: Order | Non
                 available=text(i.qty(available)),
                 existing_qty=text(i.qty(abs(pos))),
                 held_for_orders=text(i.qty(abs(pos) - available)),
+                related_orders=[w.id for w in others if w.instrument == k and w.side == o.side and not w.second],
                 symbol=p.assets.symbols[k],
             )
         return
     if o.side < 0 and p.assets.is_crypto(k):
         base = i.base
         raise ApiError.forbidden(f"insufficient balance for {base} (requested: {text(i.qty(o.qty))}, available: 0)", symbol=base)
+    if o.side < 0 and (o.notional is not None or i.qty(o.qty) % 1):
+        raise ApiError.refused("fractional orders cannot be sold short")
     if o.side < 0 and p.equity() < MARGIN_EQUITY:
         raise ApiError.forbidden("account is not allowed to short")
     if o.cls == "oco":
         raise ApiError.refused("oco orders must be exit orders")
     cost = o.lot_cost * o.qty
+    if p.assets.is_crypto(k) and i.currency == "USD" and 0 < cost < LEAST_USD:
+        raise ApiError.forbidden(f"cost basis must be >= minimal amount of order {LEAST_USD}")
     power = p.cash_power(others) if p.assets.is_crypto(k) else p.buying_power(others)
     if cost > power:
         figures = {"buying_power": text(round(power, 2)), "cost_basis": text(round(cost, 2))}

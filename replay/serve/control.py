@@ -56,7 +56,9 @@ the end), and answers when they are sent. It is what scripted tests want: betwee
 Other endpoints
 ---------------
 - ``GET /replay/v1/state``: ``{"session", "speed", "now_ns", "now", "row", "rows", "seq", "done", "accounts",
-  "market_data", "trade_updates", "faults"}``; `market_data` and `trade_updates` count streams that are subscribed and that listen,
+  "market_data", "trade_updates", "faults", "rules", "instruments", "bar_intervals_ns"}``; `rules` are ``alpaca`` or ``open``, `instruments` says
+  of each, in the session's order, ``{"symbol", "tick_size", "lot_size", "min_qty", "level", "bar_ns"}`` (its finest data, the interval of its
+  shortest bars, 0 where it has none), `bar_intervals_ns` is what a bar's `side` is an index of; `market_data` and `trade_updates` count streams that are subscribed and that listen,
   `faults` says of each of the plan's how many messages it has struck: ``{"kind", "when", "struck"}``;
 - ``GET /replay/v1/latency``: ``{"orders": {client_order_id: [market, first byte]}}``: when the first byte of each order's request came, and
   when the newest market data before that had been written to a socket of its account; ns of the machine's steady clock
@@ -75,6 +77,7 @@ from typing import TYPE_CHECKING
 
 from replay.data.times import utc_text
 from replay.errors import BadInput
+from replay.serve.lockstep import MOST_NS
 from replay.serve.stream import Connection, DataStream
 
 if TYPE_CHECKING:
@@ -116,7 +119,7 @@ class Control:
 
     def state(self) -> dict:
         """Where the market stands."""
-        s = self.server
+        s, m = self.server, self.server.session.manifest
         return {
             "session": s.session.manifest.name,
             "speed": s.speed,
@@ -130,13 +133,26 @@ class Control:
             "market_data": sum(bool(c.wants) for c in s.data_streams),
             "trade_updates": sum(c.listening for c in s.trade_streams),
             "faults": s.planned.told(s.market.feed.hits, s.market.now),
+            "rules": "alpaca" if s.strict else "open",
+            "instruments": [
+                {
+                    "symbol": symbol,
+                    "tick_size": i.tick_size,
+                    "lot_size": i.lot_size,
+                    "min_qty": i.min_qty,
+                    "level": level,
+                    "bar_ns": bar_ns,
+                }
+                for symbol, i, level, bar_ns in zip(s.assets.symbols, m.instruments, m.levels, m.finest_bar_ns, strict=True)
+            ],
+            "bar_intervals_ns": m.bar_intervals_ns,
         }
 
     def _advance(self, body: dict) -> None:
         if self.server.lockstep is None:
             raise BadInput("advance belongs to --speed lockstep: a paced clock moves by itself")
         until, rows = body.get("until_ns"), body.get("rows")
-        if not all(v is None or (isinstance(v, int) and v >= 0) for v in (until, rows)) or (
+        if not all(v is None or (type(v) is int and 0 <= v < MOST_NS) for v in (until, rows)) or (
             until is not None and rows is not None
         ):
             raise BadInput(f"advance: expected until_ns or rows, a whole number, got {body}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 BAD_REQUEST = 40010000  # with 400
 BAD_FIELD, UNPROCESSABLE = 40010001, 42210000  # with 422
 FORBIDDEN, NOT_FOUND, TOO_MANY = 40310000, 40410000, 42910000
+NOT_SERVED = 50110000  # with 501: Alpaca has it, a session does not
 
 
 class ApiError(Exception):
@@ -14,7 +15,7 @@ class ApiError(Exception):
     {'buying_power': '10', 'code': 40310000, 'message': 'insufficient buying power'}
     """
 
-    def __init__(self, status: int, code: int, message: str, **figures: str):
+    def __init__(self, status: int, code: int, message: str, **figures: object):
         super().__init__(message)
         self.status, self.code, self.message, self.figures = status, code, message, figures
 
@@ -22,7 +23,7 @@ class ApiError(Exception):
         return dict(sorted({"code": self.code, "message": self.message, **self.figures}.items()))
 
     @staticmethod
-    def forbidden(message: str, **figures: str) -> ApiError:
+    def forbidden(message: str, **figures: object) -> ApiError:
         """The account may not: buying power, shares, wash trades."""
         return ApiError(403, FORBIDDEN, message, **figures)
 
@@ -36,6 +37,6 @@ class ApiError(Exception):
         return ApiError(422, BAD_FIELD, message)
 
     @staticmethod
-    def refused(message: str) -> ApiError:
+    def refused(message: str, **figures: object) -> ApiError:
         """Well-formed, and not possible."""
-        return ApiError(422, UNPROCESSABLE, message)
+        return ApiError(422, UNPROCESSABLE, message, **figures)

@@ -49,6 +49,9 @@ STREAM_KINDS = ("mute", "unmute", "drop", "abort", "slow_client")
 KINDS = (*REQUEST_KINDS, *UPDATE_KINDS, *STREAM_KINDS, "hold", "release", "connection_limit", "symbol_limit")
 
 
+MOST_COUNT, MOST_S = 1_000_000_000, 3600
+
+
 @dataclasses.dataclass(slots=True)
 class Fault:
     kind: str
@@ -59,6 +62,30 @@ class Fault:
     stream: str = ""
     seconds: float = 0.0
     n: int | None = None
+
+
+def _fault(given: object) -> Fault:
+    """A fault as a request says it. Raises `BadInput`."""
+    fields = {f.name for f in dataclasses.fields(Fault)}
+    if not isinstance(given, dict) or given.get("kind") not in KINDS or set(given) - fields:
+        raise BadInput(f"faults: kind must be one of {', '.join(KINDS)} with {', '.join(sorted(fields))}, got {str(given)[:200]}")
+    f = Fault(**given)
+    for name, good, what in (
+        ("count", f.count is None or _within(f.count, int, 1, MOST_COUNT), f"a whole number from 1 to {MOST_COUNT:,}, or null"),
+        ("probability", _within(f.probability, (int, float), 0, 1), "a number from 0 to 1"),
+        ("method", f.method is None or isinstance(f.method, str), "a word such as POST, or null"),
+        ("path", isinstance(f.path, str), "the beginning of a path"),
+        ("stream", isinstance(f.stream, str), "the beginning of a path"),
+        ("seconds", _within(f.seconds, (int, float), 0, MOST_S), f"a number from 0 to {MOST_S:,}"),
+        ("n", f.n is None or _within(f.n, int, 0, MOST_COUNT), f"a whole number from 0 to {MOST_COUNT:,}, or null"),
+    ):
+        if not good:
+            raise BadInput(f"faults: {f.kind}: {name}: expected {what}, got {str(given[name])[:100]!r}")
+    return f
+
+
+def _within(value: object, kinds: type | tuple[type, ...], least: float, most: float) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most
 
 
 class Faults:
@@ -74,16 +101,17 @@ class Faults:
         """Arm what a request asks for; returns those that act on open streams at once. Raises `BadInput`."""
         if not isinstance(body, dict) or not isinstance(body.get("faults", []), list):
             raise BadInput('faults: expected {"faults": [{"kind": ...}]}, see replay.serve.faults')
+        if (
+            set(body) - {"clear", "seed", "faults"}
+            or type(body.get("clear", False)) is not bool
+            or type(body.get("seed", 0)) is not int
+        ):
+            raise BadInput("faults: expected faults, a list, clear, true or false, and seed, a whole number")
+        new = [_fault(f) for f in body.get("faults", [])]
         if body.get("clear"):
             self.armed.clear()
         if "seed" in body:
             self._random = random.Random(body["seed"])
-        fields = {f.name for f in dataclasses.fields(Fault)}
-        new = []
-        for f in body.get("faults", []):
-            if not isinstance(f, dict) or f.get("kind") not in KINDS or set(f) - fields:
-                raise BadInput(f"faults: kind must be one of {', '.join(KINDS)} with {', '.join(sorted(fields))}, got {f!r}")
-            new.append(Fault(**f))
         self.armed += [f for f in new if f.kind in REQUEST_KINDS + UPDATE_KINDS + ("connection_limit",)]
         for f in new:
             if f.kind == "symbol_limit":

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from replay.data.times import NEW_YORK
 from replay.events import QUOTE, TRADE
-from replay.serve.bars import DAY, MINUTE, bars
+from replay.serve.bars import CHICAGO, EACH_DAY, EACH_MINUTE, HOUR, MINUTE, Frame, bars, midnight, whole, zone_of
 from replay.serve.calendar import ns_of_text
-from replay.serve.errors import ApiError
 from replay.serve.market import CHUNK
+from replay.serve.parameters import bad
 
 if TYPE_CHECKING:
     from replay.serve.server import Server
 
-MOST = 10_000
 KINDS = {"trades": TRADE, "quotes": QUOTE}
-UNITS = {"min": MINUTE, "t": MINUTE, "hour": 60 * MINUTE, "h": 60 * MINUTE, "day": DAY, "d": DAY}
-
-
-def bad(message: str) -> ApiError:
-    return ApiError(400, 40010000, message)
-
-
-def timeframe(text: str) -> int:
-    """``5Min`` as ns. Weeks and months are longer than a session."""
-    m = re.fullmatch(r"(\d{1,2})(min|t|hour|h|day|d)", text.lower())
-    n = int(m[1]) if m else 0
-    if not m or n < 1 or (UNITS[m[2]] == DAY and n != 1):
-        raise bad(f"invalid timeframe: {text}")
-    return n * UNITS[m[2]]
+LOOK_BACK = (HOUR, 24 * HOUR, 100 * 366 * 24 * HOUR)  #: how far the newest bar is looked for, in turn
+STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}([./-][A-Z0-9]{1,5})?")
+PAIR = re.compile(r"[A-Z0-9]+/[A-Z0-9]+")
 
 
 class History:
@@ -43,49 +33,67 @@ class History:
         self.server, self.market, self.assets = server, server.market, server.assets
         self.encoder = server.rest_encoder
 
-    def page(self, what: str, query: Mapping[str, str], symbol: str | None = None) -> dict:
-        """``{"bars": {"AAPL": [...]}, "next_page_token": ...}``; with `symbol` its list alone."""
-        names = [symbol] if symbol else [s for s in query.get("symbols", "").split(",") if s]
-        if not names:
-            raise bad("symbols is required")
-        start, end = self._range(query)
-        limit = self._limit(query.get("limit"))
-        step = timeframe(query.get("timeframe", "")) if what == "bars" else 0
+    def names(self, query: Mapping[str, str], crypto: bool, symbol: str | None = None) -> list[str]:
+        """The symbols asked for. Raises `ApiError` where one cannot be a stock's, or a pair's with its slash."""
+        text = symbol if symbol is not None else query.get("symbols", "")
+        found = [s.strip() for s in text.split(",") if s.strip()]
+        if not found:
+            raise bad("Invalid format for parameter symbols: query parameter 'symbols' is required")
+        if symbol is not None and len(found) > 1:
+            raise bad(f"invalid symbol: {symbol[:64]}")
+        for name in found:
+            k = self.assets.find(name)
+            pattern = PAIR if crypto else STOCK
+            ours = k is not None and self.assets.is_crypto(k) == crypto and name == self.assets.symbols[k]
+            if not ours and not pattern.fullmatch(name):
+                raise bad(f"invalid symbol: {name[:64]}")
+        return found
+
+    def page(self, what: str, query: Mapping[str, str], crypto: bool = False, symbol: str | None = None) -> dict:
+        """``{"bars": {"AAPL": [...]}, "next_page_token": ...}``; with `symbol` its list alone. Raises `ApiError`."""
+        names = self.names(query, crypto, symbol)
+        start, end = self._range(query, CHICAGO if crypto else NEW_YORK)
+        frame = Frame.of(query.get("timeframe", "")) if what == "bars" else EACH_MINUTE
+        if frame is None:
+            given = query.get("timeframe", "")[:32]
+            raise bad(
+                f"invalid timeframe: {given}: expected 1-59Min, 1-23Hour, 1Day, 1Week, or 1, 2, 3, 4, 6, 12Month"
+                if given
+                else "timeframe is required"
+            )
+        room = int(query.get("limit") or 1000)
+        newest_first = query.get("sort") == "desc"
         at_symbol, skip = self._token(query.get("page_token"))
         out: dict[str, list] = {}
-        token, room = None, limit
+        token = None
         for name in sorted(set(names)):
             k = self.assets.find(name)
             if k is None or name < at_symbol:
                 continue
             done = skip if name == at_symbol else 0
-            found, more = self._some(what, k, start, end, step, done, room)
+            found, more = self._some(what, k, start, end, frame, newest_first, done, room)
             if found:
                 out[name] = found
                 room -= len(found)
             if more:
                 token = base64.b64encode(f"{name}|{done + len(found)}".encode()).decode()
                 break
-        if symbol:
-            return {what: out.get(symbol, []), "symbol": symbol, "next_page_token": token}
+        if symbol is not None:
+            return {what: out.get(names[0], []), "symbol": names[0], "next_page_token": token}
         return {what: out, "next_page_token": token}
 
-    def _range(self, query: Mapping[str, str]) -> tuple[int, int]:
+    def _range(self, query: Mapping[str, str], zone: datetime.tzinfo) -> tuple[int, int]:
+        """From when to when, both included; a date is the whole day. Without a start: since midnight."""
         try:
-            start = ns_of_text(query["start"]) if query.get("start") else 0
-            end = ns_of_text(query["end"]) if query.get("end") else self.market.now
-        except ValueError:
+            start = ns_of_text(query["start"], zone) if query.get("start") else midnight(self.market.now, zone)
+            end = ns_of_text(query["end"], zone) if query.get("end") else self.market.now
+            if len(query.get("end", "")) == 10:
+                end = midnight(end + 36 * HOUR, zone) - 1  # of a day of 23 or 25 hours too
+        except (ValueError, OverflowError):
             raise bad("start and end must be dates or RFC 3339 times") from None
         if start > end and query.get("end"):
             raise bad("end should not be before start")
         return start, min(end, self.market.now)
-
-    def _limit(self, text: str | None) -> int:
-        if not text:
-            return 1000
-        if not text.isdigit() or not 1 <= int(text) <= MOST:
-            raise bad(f"limit must be 1 to {MOST}, got {text}")
-        return int(text)
 
     def _token(self, text: str | None) -> tuple[str, int]:
         if not text:
@@ -96,28 +104,36 @@ class History:
         except ValueError:
             raise bad("invalid page_token") from None
 
-    def _some(self, what: str, k: int, start: int, end: int, step: int, done: int, room: int) -> tuple[list[dict], bool]:
+    def _some(
+        self, what: str, k: int, start: int, end: int, frame: Frame, newest_first: bool, done: int, room: int
+    ) -> tuple[list[dict], bool]:
         """Messages of one instrument from the `done`-th on, `room` at most, and whether there are more."""
         if what == "bars":
-            every = [b for b in bars(self.market, k, start, self.market.now + 1, step) if start <= b[0] <= end]
+            upto = whole(self.market, k)
+            every = [b for b in bars(self.market, k, start, upto, frame) if start <= b[0] <= end]
+            if newest_first:
+                every.reverse()
             chosen = every[done : done + room]
             return [trimmed(self.encoder.bar(k, *b)) for b in chosen], len(every) > done + room
-        rows = self._rows(KINDS[what], k, start, end, done + room + 1)
+        rows = self._rows(KINDS[what], k, start, end, newest_first, done + room + 1)
         chosen = rows[done : done + room]
         return [trimmed(m) for _, _, _, m in self.encoder.rows(chosen)], len(rows) > done + room
 
-    def _rows(self, kind: int, k: int, start: int, end: int, most: int) -> np.recarray:
-        """The first `most` rows of a kind with ``start <= ts_event <= end`` that have reached clients."""
-        market, parts, count, lo = self.market, [], 0, 0
-        known = market.known
+    def _rows(self, kind: int, k: int, start: int, end: int, newest_first: bool, most: int) -> np.recarray:
+        """The first `most` rows of a kind with ``start <= ts_event <= end`` that have reached clients, or the last ones, newest first."""
+        market, parts, count = self.market, [], 0
+        known, lo = market.known, 0
         if market.recorded:
             lo = int(np.searchsorted(market.record(0, known).ts_recv, start))
-        while lo < known and count < most:
-            block = market.record(lo, min(lo + CHUNK, known))
+        cuts = list(range(lo, known, CHUNK))
+        for cut in reversed(cuts) if newest_first else cuts:
+            block = market.record(cut, min(cut + CHUNK, known))
             match = (block.kind == kind) & (block.instrument == k) & (block.ts_event >= start) & (block.ts_event <= end)
-            parts.append(block[match])
-            count += len(parts[-1])
-            lo += CHUNK
+            found = block[match]
+            parts.append(found[::-1] if newest_first else found)
+            count += len(found)
+            if count >= most:
+                break
         return np.concatenate(parts)[:most].view(np.recarray) if parts else market.record(0, 0)
 
     # --- the newest ----------------------------------------------------------------------------------------------------------
@@ -133,9 +149,13 @@ class History:
 
     def _newest(self, what: str, k: int) -> dict | None:
         if what == "bars":
-            now = self.market.now
-            found = list(bars(self.market, k, now - now % MINUTE - 60 * MINUTE, now + 1, MINUTE))
-            return trimmed(self.encoder.bar(k, *found[-1])) if found else None
+            upto = whole(self.market, k)
+            for back in LOOK_BACK:
+                begins = upto - upto % MINUTE - back
+                found = list(bars(self.market, k, begins, upto, EACH_MINUTE))
+                if found:
+                    return trimmed(self.encoder.bar(k, *found[-1]))
+            return None
         if what == "quotes" and self.market.session.manifest.levels[k] == "l2":
             touch = self.market.touch(k)
             return trimmed(self.encoder.quote(k, self.market.now, *touch)) if touch.bid_sz or touch.ask_sz else None
@@ -147,16 +167,20 @@ class History:
         return trimmed(self.encoder.trade(k, int(e.ts_event), int(e.side), int(e["flags"]), int(e.id), int(e.a), int(e.b)))
 
     def snapshot(self, name: str) -> dict | None:
-        """Newest trade, quote, minute and day of a symbol; None where there is no such symbol."""
+        """Newest trade, quote, minute and days of a symbol; None where there is no such symbol."""
         k = self.assets.find(name)
         if k is None:
             return None
-        day = list(bars(self.market, k, self.market.now - self.market.now % DAY, self.market.now + 1, DAY))
+        zone, upto = zone_of(self.market, k), whole(self.market, k)
+        today = midnight(self.market.now, zone)
+        days = list(bars(self.market, k, midnight(today - 7 * 24 * HOUR, zone), upto, EACH_DAY))
+        now, before = [b for b in days if b[0] >= today], [b for b in days if b[0] < today]
         parts = {
             "latestTrade": self._newest("trades", k),
             "latestQuote": self._newest("quotes", k),
             "minuteBar": self._newest("bars", k),
-            "dailyBar": trimmed(self.encoder.bar(k, *day[-1])) if day else None,
+            "dailyBar": trimmed(self.encoder.bar(k, *now[-1])) if now else None,
+            "prevDailyBar": trimmed(self.encoder.bar(k, *before[-1])) if before else None,
         }
         return {name: part for name, part in parts.items() if part}
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = {TIMER: "timer", END: "end", DONE: "done"}
 MOST = 4096  #: rows in one frame at most
+MOST_NS = 1 << 63  #: times are 64-bit integers
 
 
 class Lockstep:
@@ -33,9 +34,10 @@ class Lockstep:
         """The client is done with a step: what it sent leaves, and the next step comes. A complaint, where it has no such step."""
         seq, wake, batch = m.get("seq"), m.get("wake_ns"), m.get("batch", self.batch)
         first = self.seq - len(self._open_rows)
-        if not isinstance(seq, int) or not (first if self._waiting else self.seq) <= seq <= self.seq:
+        if type(seq) is not int or not (first if self._waiting else self.seq) <= seq <= self.seq:
             return f"seq: expected {first if self._waiting else self.seq} to {self.seq}, got {seq!r}"
-        if not (wake is None or isinstance(wake, int)) or not isinstance(batch, int) or not 1 <= batch <= MOST:
+        known = wake is None or (type(wake) is int and abs(wake) < MOST_NS)
+        if not known or type(batch) is not int or not 1 <= batch <= MOST:
             return f"wake_ns: expected ns or null, batch: 1 to {MOST}, got {wake!r} and {batch!r}"
         market = self.server.market
         if self._open is not None and seq > first:

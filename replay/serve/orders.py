@@ -35,6 +35,7 @@ class Order:
     limit_px: int | None
     stop_px: int | None
     created_at: int
+    number: int = 0  # orders of an account count up
     cls: str = ""
     notional: Decimal | None = None
     extended_hours: bool = False
@@ -44,7 +45,6 @@ class Order:
     cum: int = 0
     paid: int = 0  # sum of lots x ticks
     updated_at: int = 0
-    submitted_at: int = 0
     filled_at: int | None = None
     canceled_at: int | None = None
     expired_at: int | None = None
@@ -69,6 +69,11 @@ class Order:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def parent(self) -> Order | None:
+        """The order under whose legs a query shows it: its entry, or the take-profit of its pair."""
+        return self.entry or (self.other if self.other is not None and self.other.legs == [self] else None)
 
     @property
     def second(self) -> bool:
@@ -180,7 +185,7 @@ def view(assets: Assets, o: Order, nested: bool = True) -> dict:
         "client_order_id": o.client_order_id,
         "created_at": utc_text(o.created_at),
         "updated_at": utc_text(o.updated_at or o.created_at),
-        "submitted_at": utc_text(o.submitted_at or o.created_at),
+        "submitted_at": utc_text(o.created_at),
         "filled_at": _when(o.filled_at),
         "expired_at": _when(o.expired_at),
         "canceled_at": _when(o.canceled_at),
@@ -192,7 +197,7 @@ def view(assets: Assets, o: Order, nested: bool = True) -> dict:
         "symbol": assets.symbols[k],
         "asset_class": assets.asset_class(k),
         "notional": None if o.notional is None else text(o.notional),
-        "qty": text(i.qty(o.qty)),
+        "qty": text(i.qty(o.qty)) if o.notional is None else None,
         "filled_qty": text(i.qty(o.cum)),
         "filled_avg_price": None if paid is None else rounded(paid),
         "order_class": o.cls,

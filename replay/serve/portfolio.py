@@ -160,7 +160,6 @@ class Portfolio:
             "last_maintenance_margin": "0",
             "buying_power": rounded(power, 2),
             "regt_buying_power": rounded(power, 2),
-            "daytrading_buying_power": "0",
             "non_marginable_buying_power": rounded(self.cash_power(working), 2),
             "options_buying_power": "0",
             "options_approved_level": 0,
@@ -171,7 +170,5 @@ class Portfolio:
             "pending_reg_taf_fees": "0",
             "pending_transfer_in": "0",
             "pending_transfer_out": "0",
-            "daytrade_count": 0,
-            "pattern_day_trader": False,
             **blocked,
         }

@@ -35,12 +35,14 @@ MAX_ACCOUNTS = 64
 TICK_S = 0.001
 IDLE_S = 0.05
 SPEEDS = ("max", "lockstep")
+MOST_NOTES = 1000  #: different lines that `note` says
 
 
 class Server:
     """Everything a client can see. `speed`: session seconds a second, or ``max`` or ``lockstep``; `token`: the secret every client must
-    present, None where any will do; `rate`: requests a minute of an account, 0 for no limit;
-    `faults`: what goes wrong, by session time (docs/faults.md). Raises `BadInput`."""
+    present, None or empty where any will do; `rate`: requests a minute of an account, 0 for no limit;
+    `faults`: what goes wrong, by session time (docs/faults.md); `strict`: the broker's rules apply; `live`: session time is this
+    machine's clock from the beginning; `say` takes a line about what nobody here reads or answers. Raises `BadInput`."""
 
     def __init__(
         self,
@@ -54,12 +56,15 @@ class Server:
         token: str | None = None,
         faults: Plan = Plan(),
         clock: Callable[[], float] = time.monotonic,
+        live: bool = False,
+        say: Callable[[str], None] = lambda line: None,
     ):
         if isinstance(speed, str) and speed not in SPEEDS:
             raise BadInput(f"speed: expected a number, max or lockstep, got {speed!r}")
         speed = speed if isinstance(speed, str) else float(speed)
         self.session, self.speed, self.capital, self.strict, self.rate = session, speed, capital, strict, rate
-        self.token, self.clock = token, clock
+        self.token, self.clock, self.live, self.say = token or None, clock, live, say
+        self._noted: set[str] = set()
         self.planned = Planned(session, faults)
         self.market = Market(session, profile, self.planned)
         self.assets = Assets(session.instruments)
@@ -100,6 +105,18 @@ class Server:
         if self.faults.take("connection_limit", stream=stream.path):
             return False
         return not any(c.account is account and c.path == stream.path and not c.closing for c in self.data_streams)
+
+    def admit_updates(self, stream: TradeStream, account: Account) -> bool:
+        """One order stream an account, where the broker's rules apply."""
+        if not self.strict:
+            return True
+        return not any(c.account is account and c is not stream and not c.closing for c in self.trade_streams)
+
+    def note(self, line: str) -> None:
+        """Say what nobody here reads or answers, once."""
+        if line not in self._noted and len(self._noted) < MOST_NOTES:
+            self._noted.add(line)
+            self.say(line)
 
     def allowance(self, account: Account) -> tuple[int, float] | None:
         """Requests left in this minute and the seconds until there is one more; None without a limit. Counts one."""
@@ -190,8 +207,13 @@ class Server:
         if not self.started and not self.lockstep:
             self.started = True
             start = max(self.market.now, self.session.manifest.start_ns - 1)
-            self._epoch = (self.clock(), start)
+            self._epoch = (self.clock(), time.time_ns() if self.live else start)
         self.stir()
+
+    def attend(self) -> None:
+        """A client is there, whatever it wants: at a pace time passes from now on, asked for or not."""
+        if not self.started and isinstance(self.speed, float):
+            self.wake()
 
     def stir(self) -> None:
         """Something was sent: the clock looks again at what comes next."""
@@ -258,6 +280,6 @@ class Server:
     def _drop_slow(self) -> None:
         for c in self.data_streams:
             if len(c.out) > SLOW_FRAMES and not c.closing:
-                c.out.clear()
+                c.forget()
                 c.refuse(407)
                 c.close()

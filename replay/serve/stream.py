@@ -36,6 +36,8 @@ MESSAGES = {
 Encoded = tuple[int, str, int, bytes]  #: row, channel, instrument, message
 AUTH_SECONDS = 10
 SLOW_FRAMES = 4096  #: frames waiting for a client of a paced market before it is called slow
+MOST_WAITING = 32 << 20  #: bytes waiting for a client, of any stream and market, before it is dropped
+FRAME_BYTES = 64  #: what a frame that waits takes beside its own bytes
 FULL_FRAMES = 64  #: frames waiting for a client before a market at full speed waits for it
 
 
@@ -46,13 +48,32 @@ class Connection:
         self.server = server
         self.account: Account | None = None
         self.out: deque[bytes] = deque()
+        self.waiting = 0  # bytes of what is to be written
         self.closing = False
         self.muted = False
 
     def put(self, frame: bytes) -> None:
-        if not self.muted:
-            self.out.append(frame)
-            self.server.written(self)
+        """Have a frame written. A client for which too many bytes wait is told nothing more, and dropped."""
+        if self.muted or self.closing:
+            return
+        if self.waiting + len(frame) > MOST_WAITING:
+            self.forget()
+            self.close()
+            return
+        self.out.append(frame)
+        self.waiting += len(frame) + FRAME_BYTES
+        self.server.written(self)
+
+    def next(self) -> bytes:
+        """Take the oldest frame to write it."""
+        frame = self.out.popleft()
+        self.waiting -= len(frame) + FRAME_BYTES
+        return frame
+
+    def forget(self) -> None:
+        """Nothing of what waits is written."""
+        self.out.clear()
+        self.waiting = 0
 
     def close(self) -> None:
         self.closing = True
@@ -178,12 +199,16 @@ class TradeStream(Connection):
         if action in ("authenticate", "auth"):
             key = body.get("key_id") or m.get("key")
             account = self.server.authenticate(key, body.get("secret_key") or m.get("secret"))
-            self.account = account
-            self.say("authorization", {"status": "authorized" if account else "unauthorized", "action": action})
-            if account is None:
+            refused = account is not None and not self.server.admit_updates(self, account)
+            self.account = None if refused else account
+            status = "authorized" if self.account else "unauthorized"
+            why = {"message": "connection limit exceeded: one order stream an account"} if refused else {}
+            self.say("authorization", {"status": status, "action": action, **why})
+            if self.account is None:
                 self.close()
         elif action == "listen" and self.account is not None:
-            known = [s for s in body.get("streams") or [] if s == "trade_updates"]
+            streams = body.get("streams") if isinstance(body.get("streams"), list) else []
+            known = [s for s in streams if s == "trade_updates"]
             self.listening = bool(known)
             self.say("listening", {"streams": known})
         elif self.account is None:

@@ -12,6 +12,30 @@ from replay.serve.orders import CLASSES, TIFS, TYPES, Assets
 #: known to Alpaca and not simulated here
 NOT_SIMULATED = {"type": ("trailing_stop",), "time_in_force": ("opg", "cls"), "order_class": ("mleg",)}
 MAX_ID = 128
+INTENTS = {1: ("buy_to_open", "buy_to_close"), -1: ("sell_to_open", "sell_to_close")}
+#: what an order may say; anything else is read by nobody
+FIELDS = frozenset(
+    [
+        "symbol",
+        "qty",
+        "notional",
+        "side",
+        "type",
+        "time_in_force",
+        "limit_price",
+        "stop_price",
+        "trail_price",
+        "trail_percent",
+        "extended_hours",
+        "client_order_id",
+        "order_class",
+        "legs",
+        "take_profit",
+        "stop_loss",
+        "position_intent",
+        "advanced_instructions",
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +56,7 @@ class Ticket:
     loss_limit_px: int | None
     extended_hours: bool
     client_order_id: str | None
+    intent: str | None
 
 
 MOST_PLACES = 30  #: in front of a number's point, or behind it
@@ -121,8 +146,8 @@ def parse(assets: Assets, body: object) -> Ticket:
     symbol = body.get("symbol")
     if not symbol:
         raise ApiError.field("symbol is required")
-    k = assets.find(symbol)
-    if k is None:
+    k = assets.find(symbol) if isinstance(symbol, str) else None
+    if k is None or (assets.is_crypto(k) and symbol == assets.position_symbol(k)):  # pairs want their slash
         raise ApiError.refused(f'asset "{symbol}" not found')
     side = 1 if choice(body, "side", ("buy", "sell")) == "buy" else -1
     cls = choice(body, "order_class", CLASSES, "")
@@ -155,11 +180,22 @@ def parse(assets: Assets, body: object) -> Ticket:
         ticks(assets, k, loss.get("limit_price"), "stop_loss.limit_price"),
         bool(body.get("extended_hours") or False),
         coid,
+        _intent(body, side),
     )
     _prices(t)
     _venue_rules(assets, t)
     _complex(t, {name for name in ("take_profit", "stop_loss") if body.get(name)})
     return t
+
+
+def _intent(body: dict, side: int) -> str | None:
+    """What the client says the order does to its position."""
+    intent = body.get("position_intent")
+    if intent in (None, ""):
+        return None
+    if intent not in INTENTS[side]:
+        raise ApiError.field("invalid position_intent specified")
+    return intent
 
 
 def _leg(body: dict, name: str) -> dict:
@@ -208,6 +244,8 @@ def _complex(t: Ticket, given: set[str]) -> None:
         raise ApiError.refused("complex orders only support DAY and GTC time in force")
     if t.extended_hours:
         raise ApiError.refused("complex orders do not support extended hours")
+    if t.notional is not None:
+        raise ApiError.refused("complex orders do not support notional")
     needs = {"bracket": {"take_profit", "stop_loss"}, "oco": {"take_profit", "stop_loss"}}.get(t.cls)
     if needs and given != needs and not (t.cls == "oco" and given == {"stop_loss"} and t.limit_px is not None):
         raise ApiError.refused(f"{t.cls} orders require take_profit and stop_loss")

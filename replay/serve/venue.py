@@ -19,6 +19,7 @@ from replay.venue.setup import Profile
 #: what has to be linked before a venue can run, callees first
 KERNELS = (
     bars.open_on_orders,
+    bars.path_on_orders,
     matching.on_request,
     host.advance,
     host.arrives,

@@ -142,13 +142,13 @@ def limit(ctx, instrument, signed, px, tif=DAY, flags=0):
 
 @hot
 def stop(ctx, instrument, signed, stop_px, tif=DAY, flags=0):
-    """Stop order: a market order once a print is at or through `stop_px`."""
+    """Stop order: a market order once a print, where there are none the touch, is at or through `stop_px`."""
     return intents.place(ctx, instrument, signed, 0, stop_px, STOP | tif << 4 | flags << 8, 0)
 
 
 @hot
 def stop_limit(ctx, instrument, signed, stop_px, px, tif=DAY, flags=0):
-    """Stop-limit order: a limit order at `px` once a print is at or through `stop_px`."""
+    """Stop-limit order: a limit order at `px` once a print, where there are none the touch, is at or through `stop_px`."""
     return intents.place(ctx, instrument, signed, px, stop_px, STOP_LIMIT | tif << 4 | flags << 8, 0)
 
 
@@ -172,7 +172,7 @@ def cancel(ctx, handle):
 
 @hot
 def cancel_all(ctx, instrument=-1):
-    """Cancel every working order of this strategy, of one instrument or of all; returns how many were asked."""
+    """Cancel every working order of this strategy, of one instrument or of all; returns how many were asked, or a refusal code < 0."""
     return intents.pull_all(ctx, instrument)
 
 

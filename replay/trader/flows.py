@@ -1,13 +1,19 @@
-"""Features of quotes' and trades' sizes: order flow, signed trades, session VWAP, micro-bars. Integer sums, exact."""
+"""Features of quotes' and trades' sizes: order flow, signed trades, session VWAP, micro-bars. Integer sums, exact.
+
+Prints are taken as they are flagged: volume is of those that count as volume (`COUNTS`), prices of those that may set the last
+price (`SETS_LAST`).
+"""
 
 from __future__ import annotations
 
+from replay.events import COUNTS, SETS_LAST
 from replay.kernel.memory import fn, hot
-from replay.trader.rows import CLOSE, COUNT, CURRENT, HIGH, LOW, OFI, OPEN, TRADE_IMBALANCE, VOLUME
-from replay.trader.windows import BASE, EDGE, OWN, full, slot_of, sums_roll
+from replay.trader.rows import BAR_CLOSE, CLOSE, COUNT, CURRENT, HIGH, LOW, OFI, OPEN, TRADE_IMBALANCE, TRADED, VOLUME
+from replay.trader.windows import BASE, CELL, EDGE, FIRST, OWN, SUMS, A, B, arrive, covered, open_cell, settle, watch
 
-# own words of a flow
+# own words of a flow; `_HEARD`: when the quote (of OFI) was
 _BID_PX, _BID_SZ, _ASK_PX, _ASK_SZ, _LAST_PX, _LAST_SIGN = range(OWN, OWN + 6)
+_HEARD = _LAST_PX
 # words of a VWAP: its sum in two, high and low part
 _HIGH, _LOW_PART, _VOLUME = 0, 1, 2
 _LOW_BITS = 40
@@ -17,21 +23,24 @@ _BUILDING, _COMPLETE = 1, 7
 
 
 @hot
-def _roll_flow(f, words, at, now):
-    if now >= words[at + EDGE]:
-        sums_roll(words, at, now, f.p0)
-
-
-@hot
-def _show_flow(f, words, at):
-    slot = slot_of(words, at, 2)
-    a = words[at + BASE] + words[slot]
-    b = words[at + BASE + 1] + words[slot + 1]
+def _show_flow(f, words, at, now):
+    cell = words[at + CELL]
+    a = words[at + BASE + 1] + words[cell + A]
+    b = words[at + BASE + 2] + words[cell + B]
     if f.code == TRADE_IMBALANCE:
         f.value = float(a - b) / float(a + b) if a + b > 0 else 0.0
     else:
         f.value = float(a - b)
-    f.ready = 1 if full(words, at) else 0
+    f.ready = 1 if covered(f, words, at, now) else 0
+
+
+@hot
+def _add(f, words, fwords, at, now, a, b):
+    sums = open_cell(f, words, at, now)
+    words[sums] += 1
+    words[sums + 1] += a
+    words[sums + 2] += b
+    settle(SUMS, f, words, fwords, at)
 
 
 @hot
@@ -47,19 +56,28 @@ def _side_flow(sign, px, sz, px0, sz0):
 
 
 @fn
-def flow_quote(f, words, now, bid_px, bid_sz, ask_px, ask_sz):
+def flow_quote(f, words, fwords, now, bid_px, bid_sz, ask_px, ask_sz):
+    """Bring a flow to a quote: what OFI observes, what the signs of trades are told by."""
     at = f.word
-    fresh = words[at + EDGE] == 0
-    _roll_flow(f, words, at, now)
-    if f.code == OFI and not fresh:
-        slot = slot_of(words, at, 2)
-        words[slot] += _side_flow(1, bid_px, bid_sz, words[at + _BID_PX], words[at + _BID_SZ])
-        words[slot + 1] += _side_flow(-1, ask_px, ask_sz, words[at + _ASK_PX], words[at + _ASK_SZ])
+    if f.code == OFI:
+        if words[at + _HEARD] == 0:
+            if not f.count:
+                arrive(SUMS, f, words, fwords, at, now)
+        else:
+            arrive(SUMS, f, words, fwords, at, now)
+            if f.count or words[at + FIRST] <= words[at + _HEARD]:  # watched since the quote before
+                bids = _side_flow(1, bid_px, bid_sz, words[at + _BID_PX], words[at + _BID_SZ])
+                asks = _side_flow(-1, ask_px, ask_sz, words[at + _ASK_PX], words[at + _ASK_SZ])
+                _add(f, words, fwords, at, now, bids, asks)
+        words[at + _HEARD] = now
+    elif not f.count:
+        arrive(SUMS, f, words, fwords, at, now)
     words[at + _BID_PX] = bid_px
     words[at + _BID_SZ] = bid_sz
     words[at + _ASK_PX] = ask_px
     words[at + _ASK_SZ] = ask_sz
-    _show_flow(f, words, at)
+    if words[at + CELL] != 0:
+        _show_flow(f, words, at, now)
 
 
 @hot
@@ -83,34 +101,36 @@ def _sign(d):
 
 
 @fn
-def flow_trade(f, words, now, px, size, side):
+def flow_trade(f, words, fwords, now, px, size, side, flags):
+    """Bring a flow of signed trades to a print."""
     at = f.word
-    _roll_flow(f, words, at, now)
     sign = _sign_of_trade(words, at, px, side)
-    words[at + _LAST_PX] = px
-    words[at + _LAST_SIGN] = (sign << 2) | 1  # the low bit says that there has been a trade
-    slot = slot_of(words, at, 2)
-    if sign > 0:
-        words[slot] += size
-    elif sign < 0:
-        words[slot + 1] += size
-    _show_flow(f, words, at)
+    if flags & SETS_LAST:
+        words[at + _LAST_PX] = px
+        words[at + _LAST_SIGN] = (sign << 2) | 1  # the low bit says that there has been a trade
+    if flags & COUNTS:
+        arrive(SUMS, f, words, fwords, at, now)
+        _add(f, words, fwords, at, now, size if sign > 0 else 0, size if sign < 0 else 0)
+        _show_flow(f, words, at, now)
+    else:
+        flow_advance(f, words, fwords, now)
 
 
 @fn
-def flow_volume(f, words, now, size):
+def flow_volume(f, words, fwords, now, size):
     """Add the lots of a trade or a bar, whoever was the aggressor."""
-    _roll_flow(f, words, f.word, now)
-    words[slot_of(words, f.word, 2)] += size
-    _show_flow(f, words, f.word)
+    arrive(SUMS, f, words, fwords, f.word, now)
+    _add(f, words, fwords, f.word, now, size, 0)
+    _show_flow(f, words, f.word, now)
 
 
 @fn
-def flow_advance(f, words, now):
-    edge = words[f.word + EDGE]
-    if edge != 0 and now >= edge:
-        sums_roll(words, f.word, now, f.p0)
-        _show_flow(f, words, f.word)
+def flow_advance(f, words, fwords, now):
+    """Bring a flow to an event that it observes nothing of; that of bars has the closes of the bars for a clock."""
+    if f.code == TRADED and f.source == BAR_CLOSE:
+        return
+    if watch(SUMS, f, words, fwords, f.word, now):
+        _show_flow(f, words, f.word, now)
 
 
 # --- session VWAP ------------------------------------------------------------------------------------------------------------------
@@ -140,9 +160,12 @@ def vwap_show(f, words, at, volume, parts):
 
 @fn
 def bar_close(f, words, fwords, now):
-    """Complete the bar being built if `now` is past its end (session opens pass an end of time)."""
+    """Complete the bar being built if `now` is past its end (session opens pass an end of time). Volume without a price is no bar."""
     at = f.word
-    if now < words[at + EDGE] or words[at + _BUILDING + COUNT] == 0:
+    if now < words[at + EDGE]:
+        return
+    if words[at + _BUILDING + COUNT] == 0:
+        words[at + _BUILDING + VOLUME] = 0
         return
     for i in range(6):
         words[at + _COMPLETE + i] = words[at + _BUILDING + i]
@@ -155,23 +178,26 @@ def bar_close(f, words, fwords, now):
 
 
 @fn
-def bar_add(f, words, fwords, now, x, size):
+def bar_add(f, words, fwords, now, x, size, flags):
+    """Add a print, or a quote as one of no size, by its flags."""
     bar_close(f, words, fwords, now)
-    at = f.word
-    b = at + _BUILDING
-    if words[b + COUNT] == 0:
-        words[at + EDGE] = (now // f.p0 + 1) * f.p0
-        fwords[b + OPEN] = x
-        fwords[b + HIGH] = x
-        fwords[b + LOW] = x
-    elif x > fwords[b + HIGH]:
-        fwords[b + HIGH] = x
-    elif x < fwords[b + LOW]:
-        fwords[b + LOW] = x
-    fwords[b + CLOSE] = x
-    words[b + VOLUME] += size
-    words[b + COUNT] += 1
-    if f.p1 >= CURRENT:
+    b = f.word + _BUILDING
+    if words[b + COUNT] == 0 and words[b + VOLUME] == 0:
+        words[f.word + EDGE] = (now // f.p0 + 1) * f.p0
+    if flags & COUNTS:
+        words[b + VOLUME] += size
+    if flags & SETS_LAST:
+        if words[b + COUNT] == 0:
+            fwords[b + OPEN] = x
+            fwords[b + HIGH] = x
+            fwords[b + LOW] = x
+        elif x > fwords[b + HIGH]:
+            fwords[b + HIGH] = x
+        elif x < fwords[b + LOW]:
+            fwords[b + LOW] = x
+        fwords[b + CLOSE] = x
+        words[b + COUNT] += 1
+    if f.p1 >= CURRENT and words[b + COUNT] > 0:
         f.value = bar_component(f, words, fwords, f.p1)
         f.ready = 1
 

@@ -6,8 +6,10 @@ quantities in lots, `signed` quantities positive to buy. Commands leave after th
 
 from __future__ import annotations
 
-from replay.kernel.memory import apart, at, entry, fn, mix
+from replay.kernel.memory import apart, at, entry, fn, hot, mix
 from replay.trader import reasons as R
+from replay.trader.account import start
+from replay.trader.groups import closing, count_exits, cut
 from replay.trader.layout import (
     CANCELING,
     DAY,
@@ -17,7 +19,6 @@ from replay.trader.layout import (
     INTENT_ROW,
     LIMIT,
     MARKET,
-    NO_GROUP,
     OCO_LEG,
     OUTSIDE,
     POST_ONLY,
@@ -28,21 +29,22 @@ from replay.trader.layout import (
     STOP_LIMIT,
     STOP_LOSS,
     TAKE_PROFIT,
-    TIMER_ROW,
     WARMUP,
     header,
     instruments,
+    limits,
     orders,
     positions,
     strategies,
     views,
     words,
 )
-from replay.trader.oms import cancel, cancel_all, expose, find, open_order, replace, room, submit
-from replay.trader.orders import NEW, finished
+from replay.trader.oms import cancel, cancel_all, expose, find, is_exit, open_order, replace, room, submit
+from replay.trader.orders import NEW, SUBMITTED, finished
 from replay.trader.output import OUT_LOG, OUT_REFUSED, chain, emit
 from replay.trader.reasons import N_REASONS
-from replay.trader.risk import CHANGE, PAIR, check, legal_px, refuse
+from replay.trader.risk import CHANGE, PAIR, check, countable, legal_px, refuse, unknown
+from replay.trader.timers import push_timer
 
 ORDER_FLAGS = POST_ONLY | REDUCE_ONLY | ENGINE | OUTSIDE  #: of the bits a caller may set; ENGINE is refused by name
 
@@ -55,7 +57,8 @@ def refused(tb, h, code, instrument, signed, px):
     strategies(tb, h)[h.strategy].refused += 1
     words(tb, h.refusals_at, h.refusals_n)[h.strategy * N_REASONS + code] += 1
     chain(h, -code, instrument, signed, px, 0)
-    emit(h, h.strategy, OUT_REFUSED, 1 if signed > 0 else -1, code, max(instrument, 0), px, h.figure, h.bound, signed, h.seq)
+    known = instrument if 0 <= instrument < h.n_instruments else 0  # an index of tables; which it was is in the figure
+    emit(h, h.strategy, OUT_REFUSED, 1 if signed > 0 else -1, code, known, px, h.figure, h.bound, signed, h.seq)
     return -code
 
 
@@ -78,6 +81,31 @@ def remembered(tb, h, intent_id, content):
     return -1
 
 
+@hot
+def closes(tb, h, instrument, side, kind):
+    """Whether an order for the calling strategy is a market order against its position, in a run that has had exits."""
+    if h.exits == 0 or kind != MARKET or instrument < 0 or instrument >= h.n_instruments:
+        return False
+    return side * positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument].qty < 0
+
+
+@fn
+def check_closing(tb, h, instrument, side, qty, tif, flags, stop_loss):
+    """`check` of an order that closes: the exits count with what it leaves of the position, which is all they will be left with."""
+    apart()
+    count_exits(tb, h, h.strategy, instrument, side, max(closing(tb, h, h.strategy, instrument, side) - qty, 0))
+    code = check(tb, h.strategy, instrument, side, qty, 0, 0, MARKET, tif, flags, stop_loss)
+    count_exits(tb, h, h.strategy, instrument, side, -1)
+    return code
+
+
+@fn
+def make_way(tb, h, instrument, side, qty):
+    """Before an order that closes: the exits of what it leaves nothing of are cancelled, or made smaller."""
+    apart()
+    cut(tb, h, h.strategy, instrument, side, closing(tb, h, h.strategy, instrument, side) - qty)
+
+
 @entry
 def place(tb, instrument, signed, px, stop_px, packed, intent_id):
     """A new order. `intent_id` 0: none; the same id with the same content returns the first answer again."""
@@ -97,14 +125,22 @@ def place(tb, instrument, signed, px, stop_px, packed, intent_id):
                 return rows[row].answer
             return refused(tb, h, refuse(h, R.DUPLICATE_INTENT, intent_id, 0), instrument, signed, px)
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
-    code = check(tb, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, 0)
-    if code == R.OK and not room(tb, h, 1):
+    close = closes(tb, h, instrument, side, kind)
+    if close:
+        code = check_closing(tb, h, instrument, side, abs(signed), tif, flags, 0)
+    else:
+        code = check(tb, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, 0)
+    if code == R.OK and not room(tb, h, 1 + limits(tb, h)[0].account_rules):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         answer = refused(tb, h, code, instrument, signed, px)
     else:
+        if close:
+            make_way(tb, h, instrument, side, abs(signed))
+        if flags & REDUCE_ONLY:
+            h.exits = 1
         answer = open_order(tb, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, intent_id)
-        submit(tb, h, orders(tb, h)[answer & SLOT_MASK])
+        start(tb, h, orders(tb, h)[answer & SLOT_MASK])
     if row >= 0:
         rows = at(tb + h.intent_rows_at, h.intent_rows_n, INTENT_ROW)
         rows[row].intent_id = intent_id
@@ -114,9 +150,16 @@ def place(tb, instrument, signed, px, stop_px, packed, intent_id):
     return answer
 
 
+@fn
+def exit_px(h, i, px, qty):
+    """Whether an exit may stand at a price."""
+    code = legal_px(h, i, px)
+    return countable(h, i, px, qty) if code == R.OK else code
+
+
 @entry
 def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
-    """An entry (market where `px` is 0) whose children go out when it has filled: a take-profit limit (0: none) and a stop.
+    """An entry (market where `px` is 0) whose exits follow its fills: a take-profit limit (0: none) and a stop.
 
     With one child this is an OTO. Returns the handle of the entry.
     """
@@ -125,36 +168,46 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
     children = (1 if take_px != 0 else 0) + (1 if stop_px != 0 else 0)
     flags = packed >> 8 & ORDER_FLAGS
-    code = check(tb, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, flags, stop_px)
+    close = closes(tb, h, instrument, side, kind)
+    if close:
+        code = check_closing(tb, h, instrument, side, abs(signed), packed >> 4 & 15, flags, stop_px)
+    else:
+        code = check(tb, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, flags, stop_px)
+    if code == R.OK and limits(tb, h)[0].account_rules:
+        code = refuse(h, R.NOT_OFFERED, 0, 0)  # exits that are held here are refused where they meet an order of ours
     if code == R.OK and (children == 0 or (children == 2 and side * (take_px - stop_px) <= 0)):
         code = R.BAD_PRICE
     i = instruments(tb, h)
     if code == R.OK and take_px != 0:
-        code = legal_px(i[instrument], take_px)
+        code = exit_px(h, i[instrument], take_px, abs(signed))
     if code == R.OK and stop_px != 0:
-        code = legal_px(i[instrument], stop_px)
+        code = exit_px(h, i[instrument], stop_px, abs(signed))
     if code == R.OK and not room(tb, h, 1 + children):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, px)
     qty = abs(signed)
+    if close:
+        make_way(tb, h, instrument, side, qty)
+    h.exits = 1
     table = orders(tb, h)
     tif = packed >> 4 & 15
     handle = open_order(tb, h.strategy, instrument, side, qty, px, 0, kind, tif, flags, 0)
     o = table[handle & SLOT_MASK]
     o.group = ENTRY
-    o.group_qty = qty
     leg_tif = GTC if tif == GTC else DAY
     first = 0
     if take_px != 0:
         first = open_order(tb, h.strategy, instrument, -side, qty, take_px, 0, LIMIT, leg_tif, 0, 0)
         leg = table[first & SLOT_MASK]
         leg.group = TAKE_PROFIT
+        leg.second = handle
     second = first
     if stop_px != 0:
         second = open_order(tb, h.strategy, instrument, -side, qty, 0, stop_px, STOP, leg_tif, 0, 0)
         leg = table[second & SLOT_MASK]
         leg.group = STOP_LOSS
+        leg.second = handle
         if first == 0:
             first = second
     if first != second:
@@ -178,11 +231,12 @@ def oco(tb, instrument, signed, take_px, stop_px, packed):
     if code == R.OK and (stop_px == 0 or side * (stop_px - take_px) <= 0):
         code = R.BAD_PRICE
     if code == R.OK:
-        code = legal_px(instruments(tb, h)[instrument], stop_px)
+        code = exit_px(h, instruments(tb, h)[instrument], stop_px, qty)
     if code == R.OK and not room(tb, h, 2):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, take_px)
+    h.exits = 1
     table = orders(tb, h)
     first = open_order(tb, h.strategy, instrument, side, qty, take_px, 0, LIMIT, tif, flags, 0)
     second = open_order(tb, h.strategy, instrument, side, qty, 0, stop_px, STOP, tif, flags & ~POST_ONLY, 0)
@@ -217,8 +271,11 @@ def pull(tb, handle):
 
 @entry
 def pull_all(tb, instrument):
-    """Cancel every working order of the calling strategy, of one instrument or (-1) of all. Returns how many were asked."""
+    """Cancel every working order of the calling strategy, of one instrument or (-1) of all. Returns how many were asked, or a refusal
+    code < 0."""
     h = header(tb)
+    if instrument < -1 or instrument >= h.n_instruments:
+        return refused(tb, h, unknown(h, instrument), instrument, 0, 0)
     if h.mode != RUN:
         return 0
     return cancel_all(tb, h, instrument, h.strategy)
@@ -226,8 +283,8 @@ def pull_all(tb, instrument):
 
 @entry
 def change(tb, handle, qty, px):
-    """Replace quantity (total lots) and price of a working order: of a stop its stop price, else the limit price. 0, or a refusal
-    code < 0."""
+    """Replace quantity (total lots) and price of a working order: of a stop its stop price, else the limit price. A total that has
+    traded already ends the order with what it has. 0, or a refusal code < 0."""
     h = header(tb)
     slot = find(tb, h, handle)
     h.figure = 0
@@ -235,8 +292,13 @@ def change(tb, handle, qty, px):
     if slot < 0:
         return refused(tb, h, R.UNKNOWN_ORDER, 0, 0, px)
     o = orders(tb, h)[slot]
-    if finished(o.state) or o.state == NEW or o.request == CANCELING or o.waiting == CANCELING or qty <= o.cum:
+    early = o.state == SUBMITTED and limits(tb, h)[0].account_rules  # the broker replaces what it has acknowledged
+    if early or finished(o.state) or o.state == NEW or o.request == CANCELING or o.waiting == CANCELING:
         return refused(tb, h, R.NOT_WORKING, o.instrument, o.side * qty, px)
+    if qty <= 0:
+        return refused(tb, h, R.BAD_QTY, o.instrument, o.side * qty, px)
+    if qty <= o.cum:
+        return pull(tb, handle)
     exposed = o.exposed
     expose(tb, h, o, 0)
     limit_px = o.px if o.type == STOP else px
@@ -253,16 +315,16 @@ def change(tb, handle, qty, px):
 
 @fn
 def on_the_way(tb, h, instrument):
-    """Signed lots that the calling strategy's orders are to add to its position. Protective ones, stops and the exits of a pair or
-    bracket, are meant to stay: they do not count until they trade."""
+    """Signed lots that the calling strategy's orders are to add to its position, with what the engine owes it. Protective ones, stops and
+    exits, are meant to stay: they do not count until they trade."""
     apart()
     p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
-    lots = p.buying - p.selling
+    lots = p.buying - p.selling + p.owed
     table = orders(tb, h)
     slot = views(tb, h)[instrument].orders
     while slot >= 0:
         o = table[slot]
-        protective = o.type == STOP or o.type == STOP_LIMIT or (o.group != NO_GROUP and o.group != ENTRY)
+        protective = o.type == STOP or o.type == STOP_LIMIT or is_exit(o)
         if o.strategy == h.strategy and protective:
             lots -= o.side * o.exposed
         slot = o.next
@@ -275,19 +337,25 @@ def target(tb, instrument, lots):
     else as `place`."""
     h = header(tb)
     if instrument < 0 or instrument >= h.n_instruments:
-        return refused(tb, h, R.UNKNOWN_INSTRUMENT, instrument, lots, 0)
+        return refused(tb, h, unknown(h, instrument), instrument, lots, 0)
     p = positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument]
     signed = lots - p.qty - on_the_way(tb, h, instrument)
     if signed == 0:
         return 0
     side = 1 if signed > 0 else -1
-    code = check(tb, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
-    if code == R.OK and not room(tb, h, 1):
+    close = closes(tb, h, instrument, side, MARKET)
+    if close:
+        code = check_closing(tb, h, instrument, side, abs(signed), DAY, 0, 0)
+    else:
+        code = check(tb, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
+    if code == R.OK and not room(tb, h, 1 + limits(tb, h)[0].account_rules):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, 0)
+    if close:
+        make_way(tb, h, instrument, side, abs(signed))
     handle = open_order(tb, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
-    submit(tb, h, orders(tb, h)[handle & SLOT_MASK])
+    start(tb, h, orders(tb, h)[handle & SLOT_MASK])
     return handle
 
 
@@ -295,29 +363,9 @@ def target(tb, instrument, lots):
 def timer(tb, ts, timer_id):
     """Wake `on_timer` at `ts`, at the earliest 1 ns from now. Returns 0, or a refusal code < 0 when the table is full."""
     h = header(tb)
-    n = h.n_timers
-    if n == h.timers_n:
-        return refused(tb, h, refuse(h, R.CAPACITY, n, n), 0, 0, 0)
-    heap = at(tb + h.timers_at, h.timers_n, TIMER_ROW)
-    when = max(ts, h.now + 1)
-    h.n_timers = n + 1
-    h.timer_seq += 1
-    k = n
-    while k > 0:
-        up = (k - 1) >> 1
-        if heap[up].ts <= when:  # the newest has the highest sequence: at equal times it stays below
-            break
-        heap[k].ts = heap[up].ts
-        heap[k].seq = heap[up].seq
-        heap[k].timer_id = heap[up].timer_id
-        heap[k].strategy = heap[up].strategy
-        k = up
-    heap[k].ts = when
-    heap[k].seq = h.timer_seq
-    heap[k].timer_id = timer_id
-    heap[k].strategy = h.strategy
-    h.attend = 1
-    return 0
+    if push_timer(tb, h, max(ts, h.now + 1), timer_id, h.strategy):
+        return 0
+    return refused(tb, h, refuse(h, R.TIMERS, h.n_timers, h.timers_n - 1), 0, 0, 0)
 
 
 @entry

@@ -38,8 +38,8 @@ ORDER = record(
     ("t_sent", "i8"),
     ("t_last", "i8"),
     ("sibling", "i8"),  # the other one of a pair; of an entry its first child
-    ("second", "i8"),  # of an entry its second child, 0 none
-    ("group_qty", "i8"),
+    ("second", "i8"),  # of an entry its second child, 0 none; of a child its entry
+    ("group_qty", "i8"),  # of exits: lots they may trade together; of an entry: its fills that they have been given
     ("instrument", "i4"),
     ("strategy", "i4"),
     ("next", "i4"),  # working orders of the instrument, or the free list
@@ -53,7 +53,9 @@ ORDER = record(
     ("waiting", "i1"),  # NO_REQUEST, CANCELING or REPLACING wanted once the outstanding one is answered
     ("group", "i1"),
 )
-NO_GROUP, ENTRY, TAKE_PROFIT, STOP_LOSS, OCO_LEG = range(5)
+#: TURN, WAITING: `replay.trader.account`. ENDED: an entry whose exits have traded, or were no longer needed. Every code behind it is
+#: of an exit.
+TURN, WAITING, NO_GROUP, ENTRY, ENDED, TAKE_PROFIT, STOP_LOSS, OCO_LEG = range(-2, 6)
 
 FILL = record(("exec_id", "i8"), ("handle", "i8"), ("qty", "i8"), ("px", "i8"), ("older", "i8"), ("seq", "i8"))
 INTENT_ROW = record(("intent_id", "i8"), ("content", "i8"), ("answer", "i8"))
@@ -86,11 +88,13 @@ INSTRUMENT = record(
     ("value_den", "i8"),
     ("bar_ns", "i8"),  # a close is a price reference for two of these
     ("min_qty", "i8"),
-    ("max_qty", "i8"),
     ("max_px", "i8"),
+    ("max_product", "i8"),  # ticks x lots that a position may come to by an order
+    ("cent", "i8"),  # ticks a cent where prices from one dollar on are whole cents, else 0
     ("currency", "i4"),
     ("allow_negative", "i4"),
     ("level", "i4"),
+    ("executes", "i4"),  # 0: its data execute no orders
 )
 LEVEL_BARS, LEVEL_L1, LEVEL_L2, LEVEL_L3 = 0, 1, 2, 3
 
@@ -109,6 +113,7 @@ VIEW = record(
     ("selling", "i8"),
     ("mark2", "i8"),  # twice the price the position is valued at
     ("value", "i8"),
+    ("most2", "i8"),  # |mark2| up to which the position's worth can be counted
     ("features", "i4"),  # first feature row, -1 none
     ("orders", "i4"),  # first of our working orders, -1 none
     ("phase", "i1"),
@@ -121,6 +126,7 @@ VIEW = record(
     ("close_px", "i8"),
     ("close_ts", "i8"),
     ("flatten_ts", "i8"),  # when its position was last to be flattened
+    ("since", "i8"),  # from when on it could be heard: its market opened, or went on
 )
 
 POSITION = record(
@@ -134,6 +140,7 @@ POSITION = record(
     ("cash", "i8"),
     ("buying", "i8"),
     ("selling", "i8"),
+    ("owed", "i8"),  # signed lots that the engine has still to trade: what exits traded too much, or came to fill behind them
 )
 CURRENCY = record(("cash", "i8"), ("fees", "i8"), ("initial", "i8"), ("realised", "i8"), ("cost", "i8"), ("rate", "i8"))
 RATE_ONE = 100_000_000  # one unit of base currency per unit
@@ -166,6 +173,7 @@ LIMIT_NAMES = [
     "halt_escalate_ns",
     "flatten",
     "max_spread_bps",
+    "account_rules",
 ]
 LIMITS = record(*((name, "i8") for name in LIMIT_NAMES))
 
@@ -188,6 +196,14 @@ STRATEGY = record(
     ("state", "i8"),
 )
 TIMER_ROW = record(("ts", "i8"), ("seq", "i8"), ("timer_id", "i8"), ("strategy", "i8"))
+
+
+def timers_of(order_capacity: int) -> int:
+    """How many timers fit into a trader: strategies', and the engine's own."""
+    return max(4096, 4 * order_capacity) + 1
+
+
+WATCH = -1  #: the strategy of the engine's own timer, which looks at what time alone brings about
 
 #: One input as the journal keeps it: its place in the sequence, the clock given to the trader, the event.
 FRAME = record(("seq", "i8"), ("now", "i8"), ("event", "i8", (8,)))
@@ -241,10 +257,11 @@ HEADER = record(
     ("drawdown", "i8"),
     ("figure", "i8"),  # of the newest refusal: what the check saw, and its limit
     ("bound", "i8"),
+    ("uncounted", "i8"),  # the instrument of which an amount was beyond what is counted
     ("day_base", "i8"),
     ("initial", "i8"),
     ("trading_day", "i8"),
-    ("sample_at", "i8"),  # when the next sample of equity is due
+    ("sample_at", "i8"),  # the full minute at or behind the last change of equity, 0: it has not changed
     # orders
     ("free_head", "i8"),
     ("free_tail", "i8"),
@@ -254,10 +271,13 @@ HEADER = record(
     ("n_fills", "i8"),
     ("n_timers", "i8"),
     ("timer_seq", "i8"),
+    ("watch_ts", "i8"),  # when the engine's own timer is due, 0: none is set
+    ("exits", "i8"),  # an order that is an exit has been opened
     ("n_sent", "i8"),
     ("n_messages", "i8"),
     ("n_rejects", "i8"),
     ("intents", "i8"),
+    ("waiting", "i8"),  # 1 once an order has waited for what it closes to be free
     # counters
     ("c_new", "i8"),
     ("c_cancel", "i8"),

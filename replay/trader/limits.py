@@ -50,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reject_window_s: Decimal = Decimal(60)
     halt_escalate_s: Decimal = Decimal(0)
     flatten: bool = False
+    account_rules: bool = False
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -90,6 +91,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             **{n: _at_least_one(getattr(self, n), getattr(self, n) * SHARE) for n in _SHARE},
             **{n: int(getattr(self, n)) for n in _COUNTS},
             "flatten": int(self.flatten),
+            "account_rules": int(self.account_rules),
             **ns,
         }
 

@@ -15,11 +15,13 @@ from replay.trader.layout import (
     CMD_NEW,
     CMD_REPLACE,
     COMMAND,
+    ENDED,
     ENGINE,
-    ENTRY,
     KILLED,
+    MARKET,
     NO_GROUP,
     NO_REQUEST,
+    REDUCE_ONLY,
     REPLACING,
     SLOT_BITS,
     SLOT_MASK,
@@ -42,6 +44,7 @@ from replay.trader.orders import (
     finished,
 )
 from replay.trader.output import OUT_CANCEL, OUT_NEW, OUT_REPLACE, chain, emit, emit_seen
+from replay.trader.timers import arm
 
 
 # --- slots and exposure -----------------------------------------------------------------------------------------------------
@@ -208,10 +211,16 @@ def left(o):
 @fn
 def partner(tb, h, o):
     """Slot of the other leg of a pair that is not finished, -1 where there is none."""
-    if o.group <= ENTRY:
+    if o.group <= ENDED:
         return -1
     slot = find(tb, h, o.sibling)
     return slot if slot >= 0 and not finished(orders(tb, h)[slot].state) else -1
+
+
+@fn
+def is_exit(o):
+    """Whether an order is there only to reduce: of a bracket or pair, or reduce-only and no market order, which closes at once."""
+    return o.group > ENDED or (o.flags & (REDUCE_ONLY | ENGINE) == REDUCE_ONLY and o.type != MARKET)
 
 
 @fn
@@ -289,6 +298,8 @@ def send(tb, slot, kind, qty, px):
     h.attend = 1
     chain(h, c.ordinal << 8 | kind << 4 | (o.side + 1), o.instrument << 16 | o.type << 8 | o.tif << 4 | o.flags, qty, px, stop_px)
     if kind == CMD_NEW:
+        if l.max_quote_age_ns > 0:
+            arm(tb, h, h.now + l.max_quote_age_ns + 1)
         if l.max_orders > 0:
             words(tb, h.order_times_at, h.order_times_n)[h.n_sent % l.max_orders] = h.now
         h.n_sent += 1
@@ -337,6 +348,7 @@ def cancel(tb, h, o):
         close_order(tb, h, o, CANCELED)
     elif o.request == NO_REQUEST:
         o.request = CANCELING
+        o.waiting = NO_REQUEST
         send(tb, o.handle & SLOT_MASK, CMD_CANCEL, 0, movable_px(o))
     elif o.request == REPLACING:
         o.waiting = CANCELING
@@ -349,6 +361,7 @@ def replace(tb, h, o, qty, px):
     apart()
     if o.request == NO_REQUEST:
         o.request = REPLACING
+        o.waiting = NO_REQUEST
         o.new_qty = qty
         o.new_px = px
         send(tb, o.handle & SLOT_MASK, CMD_REPLACE, qty, px)
@@ -366,9 +379,9 @@ def answered(tb, h, o):
     o.request = NO_REQUEST
     wanted = o.waiting
     o.waiting = NO_REQUEST
-    if wanted == CANCELING or (wanted == REPLACING and h.state == KILLED):
-        cancel(tb, h, o)
-    elif wanted == REPLACING and o.next_qty > o.cum and (h.state == ACTIVE or o.next_qty < o.qty):
+    if wanted == CANCELING or (wanted == REPLACING and (h.state == KILLED or o.next_qty <= o.cum)):
+        cancel(tb, h, o)  # of a total that has traded meanwhile nothing is left
+    elif wanted == REPLACING and (h.state == ACTIVE or o.next_qty < o.qty or o.group > ENDED):
         replace(tb, h, o, o.next_qty, o.next_px)
     recount(tb, h, o)
 

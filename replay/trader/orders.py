@@ -61,6 +61,37 @@ EXEC_NAMES = [
 ]
 N_EXECS = len(EXEC_NAMES)
 
+#: why an order ended, or a request about it was rejected: the low six bits of a report's flags. A broker's own words are not among them.
+(
+    WHY_UNSAID,
+    WHY_VENUE_CLOSED,
+    WHY_SESSION_CLOSED,
+    WHY_NOT_AT_ONCE,
+    WHY_WOULD_TAKE,
+    WHY_REDUCE_ONLY,
+    WHY_SELF_TRADE,
+    WHY_TOO_LATE,
+    WHY_NOTHING_LEFT,
+    WHY_PLANNED_FAULT,
+    WHY_FILL_BUSTED,
+    WHY_NEVER_ARRIVED,
+) = range(12)
+WHY_NAMES = [
+    "not_said",
+    "venue_closed",  # it came while the venue was not open
+    "session_closed",  # an order for the day, and the session closed
+    "not_at_once",  # IOC or FOK
+    "would_take",  # post-only, and marketable
+    "reduce_only",  # nothing, or nothing any more, to reduce
+    "self_trade",  # it would wait across an order of our own
+    "too_late",  # the order had ended
+    "nothing_left",  # a replace to no more than has traded
+    "planned_fault",  # the run's plan of faults says so
+    "fill_busted",  # its fill was taken back, and it rests no more
+    "never_arrived",  # found out by a look-up
+]
+WHY_MASK = 63
+
 # BY_QTY: PARTIAL or FILLED as the quantity says, or ACCEPTED once no fill is left of it; BY_LEAVES: FILLED where nothing is left
 # to trade with the request answered, else SAME
 SAME, ILLEGAL, BY_QTY, BY_LEAVES = 100, 101, 102, 103

@@ -13,7 +13,7 @@ from replay.trader.layout import OUT_MARGIN
 # kinds of output records (the layout of EVENT)
 OUT_NEW, OUT_CANCEL, OUT_REPLACE, OUT_REFUSED, OUT_REPORT, OUT_FEE, OUT_LOG, OUT_STATE, OUT_SEEN, OUT_EQUITY = range(32, 42)
 OUT_NAMES = ["new", "cancel", "replace", "refused", "report", "fee", "log", "state", "seen", "equity"]
-#: Equity is sampled where it stood at every full minute.
+#: Equity is sampled at the full minute at or behind each change: with every change up to it, that minute's own included.
 SAMPLE_NS = 60_000_000_000
 
 
@@ -60,4 +60,4 @@ def _write(h, strategy, kind, side, flags, instrument, ident, a, b, c, d):
 
 
 # why the trader stopped the run
-FAULT_STRATEGY, FAULT_OUTPUT, FAULT_ROOM = 1, 2, 3
+FAULT_STRATEGY, FAULT_OUTPUT, FAULT_ROOM, FAULT_MONEY = 1, 2, 3, 4

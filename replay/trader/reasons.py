@@ -47,6 +47,10 @@ REASON_NAMES = [
     "illegal_report",
     "unknown_status",
     "market_halted",
+    "timers",
+    "no_execution",
+    "through_zero",
+    "not_offered",
 ]
 (
     OK,
@@ -93,12 +97,21 @@ REASON_NAMES = [
     ILLEGAL_REPORT,
     UNKNOWN_STATUS,
     MARKET_HALTED,
+    TIMERS,
+    NO_EXECUTION,
+    THROUGH_ZERO,
+    NOT_OFFERED,
 ) = range(len(REASON_NAMES))
 N_REASONS = 64
 assert len(REASON_NAMES) <= N_REASONS
 
+OF_NOBODY = (UNKNOWN_INSTRUMENT, UNKNOWN_ORDER)  #: what was refused concerns no instrument of the session
+
 #: how a refusal's two figures read; {symbol} and the figures in the unit of the check
 SENTENCES = {
+    UNKNOWN_INSTRUMENT: "instrument {figure}, there are {bound}",
+    OUT_OF_RANGE: "{symbol} at {figure} ticks comes to more than {bound} ticks times lots",
+    NO_EXECUTION: "{symbol} has no data that execute orders: single orders (L3) and inverse contracts do not trade yet",
     MAX_ORDER_QTY: "{symbol} order of {figure} lots, allowed {bound}",
     MAX_ORDER_NOTIONAL: "{symbol} order of {figure_money}, allowed {bound_money}",
     MAX_POSITION: "{symbol} would reach {figure} lots, allowed {bound}",
@@ -112,5 +125,7 @@ SENTENCES = {
     ORDER_RATE: "{figure} orders in the window, allowed {bound}",
     MESSAGE_RATE: "{figure} messages in the window, allowed {bound}",
     RISK_PER_TRADE: "{symbol} would risk {figure_money} at its stop, allowed {bound_money}",
+    THROUGH_ZERO: "{symbol} order of {figure} lots through zero, {bound} are free to close",
     MAX_SPREAD: "{symbol} spread {figure} bps, allowed {bound}",
+    TIMERS: "{figure} timers wait, the table has room for {bound} (--order-capacity)",
 }

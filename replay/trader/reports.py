@@ -5,11 +5,15 @@ Only news changes anything. What cannot be changes nothing and halts the trader 
 
 from __future__ import annotations
 
+from replay.kernel.fixed import mul_div
 from replay.kernel.memory import apart, at, fn, hot
 from replay.trader import reasons as R
+from replay.trader.groups import RETRY_NS, enlarge, outgrown
 from replay.trader.layout import (
     CANCELING,
+    ENDED,
     FILL,
+    KILLED,
     NO_REQUEST,
     REPLACING,
     SLOT_BITS,
@@ -18,8 +22,8 @@ from replay.trader.layout import (
     strategies,
     views,
 )
-from replay.trader.ledger import on_fill
-from replay.trader.oms import answered, close_order, expose, find, worst
+from replay.trader.ledger import added, on_fill
+from replay.trader.oms import answered, close_order, expose, find, movable_px, recount, wanted_qty, worst
 from replay.trader.orders import (
     ACCEPTED,
     EXEC_BUST,
@@ -42,6 +46,7 @@ from replay.trader.orders import (
 )
 from replay.trader.output import OUT_REPORT, chain, emit, emit_seen
 from replay.trader.risk import halt, on_reject
+from replay.trader.timers import arm
 
 
 @fn
@@ -73,7 +78,7 @@ def book_fill(tb, h, o, exec_id, qty, px):
     o.exec_seq = h.n_fills
     h.n_fills += 1
     o.cum += qty
-    o.paid += qty * px
+    o.paid = added(h, o.instrument, o.paid, mul_div(qty, px, 1))
     strategies(tb, h)[o.strategy].fills += 1
     on_fill(tb, h, o.instrument, o.strategy, o.side * qty, px)
 
@@ -98,7 +103,8 @@ def correct_fill(tb, h, o, e, bust):
     if qty > 0:
         on_fill(tb, h, o.instrument, o.strategy, o.side * qty, px)
     o.cum += qty - f.qty
-    o.paid += qty * px - f.qty * f.px
+    o.paid = added(h, o.instrument, o.paid, mul_div(qty, px, 1))
+    o.paid = added(h, o.instrument, o.paid, -mul_div(f.qty, f.px, 1))
     o.undone += f.qty - qty
     o.undone_ts = max(o.undone_ts, e.ts_event)
     f.qty = qty
@@ -178,6 +184,8 @@ def on_replaced(tb, h, o, e):
     if not granted(o, e):
         h.c_duplicate += 1
         return False
+    if o.group > ENDED and o.waiting == NO_REQUEST and o.qty > o.group_qty:  # whoever holds more made an exit larger
+        enlarge(tb, h, o)
     conclude(tb, h, o)
     return True
 
@@ -215,8 +223,34 @@ def on_refused_request(tb, h, o, request):
     if o.request != request:
         h.c_duplicate += 1
         return False
+    wanted = wanted_qty(o)
+    px = o.new_px
+    grows = (
+        request == REPLACING
+        and o.second != 0
+        and o.group > ENDED
+        and o.waiting != CANCELING
+        and px == movable_px(o)
+        and wanted > o.qty
+    )
     conclude(tb, h, o)
+    if grows and h.state != KILLED:
+        exit_is_short(tb, h, o, wanted, px)
     return True
+
+
+@fn
+def exit_is_short(tb, h, o, wanted, px):
+    """The venue did not let an exit grow with its position: it is asked again a little later, or closes the rest if it is done."""
+    apart()
+    if finished(o.state):
+        outgrown(tb, h, o, wanted - o.qty)
+    elif o.request == NO_REQUEST:
+        o.waiting = REPLACING
+        o.next_qty = wanted
+        o.next_px = px
+        recount(tb, h, o)
+        arm(tb, h, h.now + RETRY_NS)
 
 
 @fn

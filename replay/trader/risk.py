@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from replay.events import HALTED as MARKET_STOPPED
 from replay.events import OPEN
-from replay.kernel.fixed import OVERFLOW, mul_div
+from replay.kernel.fixed import OVERFLOW, money, mul_div
 from replay.kernel.memory import apart, entry, fn, hot
 from replay.kernel.touch import px_of, sz_of
 from replay.trader import reasons as R
+from replay.trader.account import not_free, washes
 from replay.trader.layout import (
     ACTIVE,
     DRAIN,
@@ -20,6 +21,7 @@ from replay.trader.layout import (
     HALTED,
     IOC,
     KILLED,
+    LEVEL_BARS,
     LIMIT,
     MARKET,
     POST_ONLY,
@@ -39,8 +41,11 @@ from replay.trader.layout import (
 )
 from replay.trader.orders import NEW
 from replay.trader.output import OUT_STATE, chain, emit
+from replay.trader.timers import arm
+from replay.trader.watch import stalest
 
 NOTHING = -(1 << 62)  # no price reference
+MOST = (1 << 62) - 1  # what stands for any amount that is larger: limits refuse it
 # order flags inside `check`
 CHANGE = 64  # a replace, which counts as a message but not as an order
 PAIR = 128  # two orders at once
@@ -72,20 +77,45 @@ def refuse(h, code, figure, bound):
 def worth2(i, price2, lots):
     """|price2 / 2 x lots| in the base currency; price2 is twice a price."""
     apart()
-    x = mul_div(abs(price2 * lots), i.value_num, i.value_den)
-    return x if x != OVERFLOW else (1 << 62)
+    x = money(abs(price2), abs(lots), i.value_num, i.value_den)
+    return min(x, MOST) if x != OVERFLOW else MOST
 
 
 @fn
-def legal_px(i, px):
+def part_of(amount, millionths):
+    """A share of an amount that is not negative."""
+    apart()
+    x = mul_div(max(amount, 0), millionths, 1_000_000)
+    return min(x, MOST) if x != OVERFLOW else MOST
+
+
+@fn
+def unknown(h, instrument):
+    """There is no such instrument."""
+    apart()
+    return refuse(h, R.UNKNOWN_INSTRUMENT, instrument, h.n_instruments)
+
+
+@fn
+def legal_px(h, i, px):
     """A price the instrument can have."""
     if px <= 0 and not i.allow_negative:
         return R.BAD_PRICE
-    return R.OUT_OF_RANGE if abs(px) > i.max_px else R.OK
+    if i.cent > 0 and px >= 100 * i.cent and px % i.cent != 0:
+        return R.BAD_PRICE
+    return refuse(h, R.OUT_OF_RANGE, px, i.max_product) if px > i.max_px or px < -i.max_px else R.OK
 
 
 @hot
-def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
+def countable(h, i, px, lots):
+    """Whether so many lots at a price can be counted, and room is left for the price to double."""
+    if lots > i.max_product // max(abs(px), 1):
+        return refuse(h, R.OUT_OF_RANGE, px, i.max_product)
+    return R.OK
+
+
+@hot
+def well_formed(h, i, side, qty, px, stop_px, kind, tif, flags):
     """Checks that need only the order and its instrument."""
     if flags & ENGINE:
         return R.BAD_ORDER  # the engine's own, which nobody else may claim to be or change
@@ -97,27 +127,47 @@ def well_formed(i, side, qty, px, stop_px, kind, tif, flags):
         return R.BAD_ORDER
     if qty < i.min_qty:
         return R.BAD_QTY
-    if qty > i.max_qty:
-        return R.OUT_OF_RANGE
     code = R.OK
     if kind == LIMIT or kind == STOP_LIMIT:
-        code = legal_px(i, px)
+        code = legal_px(h, i, px)
     if code == R.OK and (kind == STOP or kind == STOP_LIMIT):
-        code = legal_px(i, stop_px)
+        code = legal_px(h, i, stop_px)
     return code
 
 
 @hot
-def crosses_own(tb, h, v, side, px, kind):
-    """Whether the order could trade with a working order of ours. A stop, ours or new, trades later: the venue sees to it then."""
+def in_range(h, i, v, side, qty, px, stop_px, kind, price2):
+    """Whether the order, and the position that it may lead to with all that works, can be counted at the highest price in question. What
+    only reduces a position that can be counted still is let through."""
+    most = 0 if price2 == NOTHING else (abs(price2) + 1) // 2
+    if kind == LIMIT or kind == STOP_LIMIT:
+        most = max(most, abs(px))
+    if kind == STOP or kind == STOP_LIMIT:
+        most = max(most, abs(stop_px))
+    working = v.buying if side > 0 else v.selling
+    if qty + working <= -side * v.pos:
+        return countable(h, i, most // 2, qty)
+    return countable(h, i, most, max(qty, abs(v.pos + side * (working + qty))))
+
+
+@hot
+def crosses_own(tb, h, v, side, px, kind, price2):
+    """Whether the order could trade with a working order of ours. A market order takes what is displayed, and without a display the
+    reference: an order of ours behind that is not met. A stop, ours or new, trades later: the venue sees to it then."""
     if kind == STOP or kind == STOP_LIMIT:
         return False
     table = orders(tb, h)
+    known = True
+    if kind == MARKET:
+        known = sz_of(v, -side) > 0 or price2 != NOTHING
+        px = px_of(v, -side)
+        if sz_of(v, -side) <= 0 and known:
+            px = (price2 + (side > 0)) >> 1
     slot = v.orders
     while slot >= 0:
         o = table[slot]
         if o.side != side and o.state != NEW and o.type != STOP and o.type != STOP_LIMIT:
-            if kind == MARKET or o.type == MARKET or side * (px - o.px) >= 0:
+            if not known or o.type == MARKET or side * (px - o.px) >= 0:
                 return True
             if o.request == REPLACING and side * (px - o.new_px) >= 0:
                 return True
@@ -150,10 +200,15 @@ def exposure(tb, h, instrument, add, reference):
             price2 = v.bid_px + v.ask_px
         high = v.pos + v.buying + max(extra, 0)
         low = v.pos - v.selling + min(extra, 0)
-        gross += worth2(table[k], price2, max(abs(high), abs(low)))
-        longest += worth2(table[k], price2, high) * (1 if high > 0 else -1)
-        shortest += worth2(table[k], price2, low) * (1 if low > 0 else -1)
+        gross += min(worth2(table[k], price2, max(abs(high), abs(low))), MOST - gross)
+        longest = clipped(longest + worth2(table[k], price2, high) * (1 if high > 0 else -1))
+        shortest = clipped(shortest + worth2(table[k], price2, low) * (1 if low > 0 else -1))
     return gross, max(abs(longest), abs(shortest))
+
+
+@hot
+def clipped(x):
+    return min(max(x, -MOST), MOST)
 
 
 @hot
@@ -163,8 +218,8 @@ def sized(l):
 
 
 @fn
-def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
-    """Order and position limits of one row of limits: of the account or of one strategy."""
+def size_limits(tb, h, l, i, v, pos, working, side, qty, price2):
+    """Order and position limits of one row of limits, of the account or of one strategy, beside the `working` lots of that side."""
     apart()
     if l.max_order_qty > 0 and qty > l.max_order_qty:
         return refuse(h, R.MAX_ORDER_QTY, qty, l.max_order_qty)
@@ -174,7 +229,6 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
         notional = worth2(i, price2, qty)
         if notional > l.max_order_notional:
             return refuse(h, R.MAX_ORDER_NOTIONAL, notional, l.max_order_notional)
-    working = buying if side > 0 else selling
     if qty + working <= -side * pos:
         return R.OK  # it only reduces; a flip to the other side is judged by where it ends
     reach = abs(pos + side * (qty + working))
@@ -185,7 +239,7 @@ def size_limits(tb, h, l, i, v, pos, buying, selling, side, qty, price2):
         if l.max_position_notional > 0 and notional > l.max_position_notional:
             return refuse(h, R.MAX_POSITION_NOTIONAL, notional, l.max_position_notional)
         if l.max_position_share > 0:
-            allowed = mul_div(max(h.equity, 0), l.max_position_share, 1_000_000)
+            allowed = part_of(h.equity, l.max_position_share)
             if notional > allowed:
                 return refuse(h, R.MAX_POSITION_SHARE, notional, allowed)
     return R.OK
@@ -213,6 +267,23 @@ def over_rate(times, sent, new, most, since):
     return new > most or times[(sent + new - 1) % most] > since
 
 
+@fn
+def bps(off, price2):
+    """A distance in basis points of a price, rounded down."""
+    apart()
+    x = mul_div(off, 10_000, max(abs(price2), 1))
+    return x if x != OVERFLOW else MOST
+
+
+@hot
+def further(off, most_bps, price2):
+    """Whether a distance is more than so many basis points of a price."""
+    if price2 == 0:
+        return off > 0
+    x = mul_div(-off, 10_000, abs(price2))  # rounded away from zero
+    return x == OVERFLOW or -x > most_bps
+
+
 @hot
 def price_limits(h, l, v, side, px, kind, price2):
     """Collar and spread against the reference, in basis points; where one of them is asked for there is a reference."""
@@ -222,12 +293,12 @@ def price_limits(h, l, v, side, px, kind, price2):
             shown = -side if sz_of(v, -side) > 0 else side
             against2 = 2 * px_of(v, shown) if sz_of(v, shown) > 0 else price2
         off = abs(against2 - price2)
-        if off * 10_000 > l.collar_bps * abs(price2):
-            return refuse(h, R.COLLAR, off * 10_000 // max(abs(price2), 1), l.collar_bps)
+        if further(off, l.collar_bps, price2):
+            return refuse(h, R.COLLAR, bps(off, price2), l.collar_bps)
     if l.max_spread_bps > 0 and kind == MARKET and v.bid_sz > 0 and v.ask_sz > 0:
         spread = 2 * (v.ask_px - v.bid_px)
-        if spread * 10_000 > l.max_spread_bps * abs(price2):
-            return refuse(h, R.MAX_SPREAD, spread * 10_000 // max(abs(price2), 1), l.max_spread_bps)
+        if further(spread, l.max_spread_bps, price2):
+            return refuse(h, R.MAX_SPREAD, bps(spread, price2), l.max_spread_bps)
     return R.OK
 
 
@@ -245,6 +316,18 @@ def blocked(tb, h, strategy):
     return R.OK
 
 
+@fn
+def barred(tb, h, v, side, qty, px, kind, flags):
+    """What the broker would refuse of an order that leaves the rest of the checks in peace (`replay.trader.account`)."""
+    apart()
+    if flags & (POST_ONLY | PAIR):
+        return refuse(h, R.NOT_OFFERED, 0, 0)
+    free = not_free(v, side, qty)
+    if free == 0 or (free > 0 and (kind != MARKET or flags & CHANGE)):
+        return refuse(h, R.THROUGH_ZERO, qty, free)
+    return R.SELF_TRADE if washes(tb, h, v, side, px, kind) else R.OK
+
+
 @entry
 def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, stop_loss):
     """Every check before a new order; OK or the reason, with figures in `h.figure` and `h.bound`. `stop_loss` 0: none given."""
@@ -255,24 +338,35 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     if code != R.OK:
         return code
     if instrument < 0 or instrument >= h.n_instruments:
-        return R.UNKNOWN_INSTRUMENT
+        return unknown(h, instrument)
     i = instruments(tb, h)[instrument]
     v = views(tb, h)[instrument]
     l = limits(tb, h)[0]
-    code = well_formed(i, side, qty, px, stop_px, kind, tif, flags)
+    if i.executes == 0:
+        return R.NO_EXECUTION
+    code = well_formed(h, i, side, qty, px, stop_px, kind, tif, flags)
     if code != R.OK:
         return code
     if not v.allowed:
         return R.NOT_ALLOWED
-    if v.phase != OPEN:
-        return R.VENUE_CLOSED
+    if v.phase != OPEN and v.level != LEVEL_BARS:
+        return R.VENUE_CLOSED  # on bars an order waits for the next session
     if v.status == MARKET_STOPPED:
         return R.MARKET_HALTED
     working = v.buying if side > 0 else v.selling
+    if flags & REDUCE_ONLY:
+        working = 0  # whichever trades last is cut to what is left: what else works takes nothing away
     reducing = qty + working <= -side * v.pos
     if flags & REDUCE_ONLY and not reducing:
         return R.REDUCES_NOTHING
+    if l.account_rules:
+        code = barred(tb, h, v, side, qty, px, kind, flags)
+        if code != R.OK:
+            return code
     price2 = reference2(h, i, v, l)
+    code = in_range(h, i, v, side, qty, px, stop_px, kind, price2)
+    if code != R.OK:
+        return code
     if not reducing:
         if h.state == HALTED:
             return R.IS_HALTED
@@ -304,13 +398,14 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     if (price2 == NOTHING and side > 0) or (price2 != NOTHING and abs(worst2) > abs(price2)):
         dearest2 = worst2
     if sized(li):
-        code = size_limits(tb, h, li, i, v, v.pos, v.buying, v.selling, side, qty, dearest2)
+        code = size_limits(tb, h, li, i, v, v.pos, working, side, qty, dearest2)
         if code != R.OK:
             return code
     ls = limits(tb, h)[(1 + strategy) * h.n_instruments + instrument]
     if sized(ls):
         p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
-        code = size_limits(tb, h, ls, i, v, p.qty, p.buying, p.selling, side, qty, dearest2)
+        own = 0 if flags & REDUCE_ONLY else p.buying if side > 0 else p.selling
+        code = size_limits(tb, h, ls, i, v, p.qty, own, side, qty, dearest2)
         if code != R.OK:
             return code
     if (l.max_gross > 0 or l.max_net > 0 or l.max_leverage > 0) and not reducing:
@@ -320,7 +415,7 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         if l.max_net > 0 and net > l.max_net:
             return refuse(h, R.MAX_NET, net, l.max_net)
         if l.max_leverage > 0:
-            power = mul_div(max(h.equity, 0), l.max_leverage, 1_000_000)
+            power = part_of(h.equity, l.max_leverage)
             if gross > power:
                 return refuse(h, R.BUYING_POWER, gross, power)
     if stop_loss != 0 and (l.max_risk_per_trade > 0 or l.max_risk_share > 0):
@@ -329,11 +424,11 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         risked = worth2(i, worst2 - 2 * stop_loss, qty)
         allowed = l.max_risk_per_trade
         if l.max_risk_share > 0:
-            by_share = mul_div(max(h.equity, 0), l.max_risk_share, 1_000_000)
+            by_share = part_of(h.equity, l.max_risk_share)
             allowed = by_share if allowed == 0 else min(allowed, by_share)
         if risked > allowed:
             return refuse(h, R.RISK_PER_TRADE, risked, allowed)
-    if crosses_own(tb, h, v, side, px, kind):
+    if crosses_own(tb, h, v, side, px, kind, price2):
         return R.SELF_TRADE
     return rate_limits(tb, h, l, flags)
 
@@ -345,7 +440,7 @@ def set_floor(tb, h):
     apart()
     l = limits(tb, h)[0]
     h.floor = NOTHING
-    if l.max_daily_loss > 0:
+    if l.max_daily_loss > 0 and h.day_base - l.max_daily_loss > NOTHING:
         h.floor = h.day_base - l.max_daily_loss
         h.floor_reason = R.DAILY_LOSS
     if l.max_total_loss > 0 and h.initial - l.max_total_loss > h.floor:
@@ -353,7 +448,7 @@ def set_floor(tb, h):
         h.floor_reason = R.TOTAL_LOSS
     drop = l.max_drawdown
     if l.max_drawdown_share > 0:
-        by_share = mul_div(max(h.peak, 0), l.max_drawdown_share, 1_000_000)
+        by_share = part_of(h.peak, l.max_drawdown_share)
         drop = by_share if drop == 0 else min(drop, by_share)
     limited = l.max_drawdown > 0 or l.max_drawdown_share > 0  # a share of a peak that is nothing allows nothing
     if limited and h.peak - drop > h.floor:
@@ -369,7 +464,7 @@ def new_peak(tb, h):
 
 
 @fn
-def enter(h, state, reason):
+def enter(tb, h, state, reason):
     """Change the trader's state and say so."""
     apart()
     h.state = state
@@ -377,6 +472,13 @@ def enter(h, state, reason):
     h.state_since = h.now
     chain(h, state << 8 | reason, 0, 0, 0, 0)
     emit(h, -1, OUT_STATE, state, 0, 0, reason, h.equity, h.floor, 0, 0)
+    l = limits(tb, h)[0]
+    if state == ACTIVE and l.max_quote_age_ns > 0:
+        arm(tb, h, h.now + l.max_quote_age_ns + 1)
+    if state == HALTED and l.halt_escalate_ns > 0:
+        arm(tb, h, h.now + l.halt_escalate_ns)
+    if state == HALTED and reason == R.REJECTION_SPIKE:
+        arm(tb, h, h.now + l.reject_window_ns)
 
 
 @fn
@@ -385,10 +487,10 @@ def halt(tb, h, reason):
     apart()
     if h.state == ACTIVE:
         h.halts += 1
-        enter(h, HALTED, reason)
+        enter(tb, h, HALTED, reason)
     elif h.state == HALTED and hardness(reason) > hardness(h.state_reason):
         since = h.state_since
-        enter(h, HALTED, reason)
+        enter(tb, h, HALTED, reason)
         h.state_since = since
 
 
@@ -403,19 +505,24 @@ def hardness(reason):
 
 @fn
 def recover(tb, h, instrument):
-    """Whether a halt is over, or has lasted so long that it becomes a kill (returns True). Called on every event while halted."""
+    """Whether a halt is over, or has lasted so long that it becomes a kill (returns True). Called while halted on every event and by the
+    engine's timer (`instrument` -1). A stale feed is over with the symbol's next price, unless another one's is stale too."""
     apart()
     l = limits(tb, h)[0]
     if l.halt_escalate_ns > 0 and h.now - h.state_since >= l.halt_escalate_ns:
         return True
     if h.state_reason == R.STALE_FEED and instrument == h.stale:
         v = views(tb, h)[instrument]
-        if v.ts == h.now and v.bid_sz > 0 and v.ask_sz > 0:
-            enter(h, ACTIVE, R.STALE_FEED)
+        if (v.ts == h.now and v.bid_sz > 0 and v.ask_sz > 0) or v.close_ts == h.now:
+            which, due = stalest(tb, h)
+            if due > h.now:
+                enter(tb, h, ACTIVE, R.STALE_FEED)
+            else:
+                h.stale = which
     elif h.state_reason == R.REJECTION_SPIKE:
         times = words(tb, h.reject_times_at, h.reject_times_n)
         if h.now - times[(h.n_rejects - 1) % h.reject_times_n] >= l.reject_window_ns:
-            enter(h, ACTIVE, R.REJECTION_SPIKE)
+            enter(tb, h, ACTIVE, R.REJECTION_SPIKE)
     return False
 
 

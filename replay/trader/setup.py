@@ -23,6 +23,7 @@ from replay.trader.specs import FeatureTable
 from replay.trader.step import start_account
 
 LEVELS = {"none": T.LEVEL_BARS, "bars": T.LEVEL_BARS, "l1": T.LEVEL_L1, "l2": T.LEVEL_L2, "l3": T.LEVEL_L3}
+MAX_PX = (1 << 59) - 1  #: of an order, in ticks: beyond lie the ranks that stand for no price
 NO_OUTPUT = 1 << 40  # capacity of an output ring that is not there
 
 
@@ -44,7 +45,8 @@ def build(
             for strategy in strategies
             for spec in strategy.features.values()
             for k, level in enumerate(m.levels)
-        ]
+        ],
+        m.finest_bar_ns,
     )
     n_features = sum(len(strategy.features) for strategy in strategies)
     width, capacity = book_size(m)
@@ -73,7 +75,7 @@ def build(
             "reject_times": (T.I64, max(1, limits.reject_spike)),
             "strategies": (T.STRATEGY, max(1, s)),
             "selves": (np.dtype("u1"), size + 64),
-            "timers": (T.TIMER_ROW, 256),
+            "timers": (T.TIMER_ROW, T.timers_of(order_capacity)),
             "features": (FEATURE, max(1, len(table.features))),
             "feature_index": (T.I64, max(1, n_features * n)),
             "words": (T.I64, max(1, table.n_words)),
@@ -123,16 +125,24 @@ def book_size(m: Manifest) -> tuple[int, int]:
     return ladder.width_for(span), max(max(m.max_levels[k]) for k in deep) + 64
 
 
+def executes(m: Manifest, k: int) -> bool:
+    """Whether an instrument's data can execute orders. Single orders (L3) cannot yet, nor can no market data at all. An inverse
+    contract can be watched, not traded: its worth in money is not linear in its price."""
+    return m.levels[k] in ("bars", "l1", "l2") and not m.instruments[k].inverse
+
+
 def fill_instruments(arena: Arena, m: Manifest) -> None:
     """Write the instruments into an arena that has the region."""
     for k, (row, i) in enumerate(zip(arena.region("instruments"), m.instruments, strict=True)):
-        # an inverse contract can be watched, not traded: its worth in money is not linear in its price, and no order passes max_qty
         num, den = i.tick_value() if not i.inverse else (0, 1)
         row.num, row.den = num, den
         row.value_num, row.value_den = num, 2 * den
         row.min_qty = i.min_qty
-        row.max_px = max(4 * max(abs(m.max_px[k]), abs(m.min_px[k])), 1000)
-        row.max_qty = max(1, (1 << 58) // (int(row.max_px) * num)) if num else 0
+        # bounds follow from the instrument's steps alone: the session's extremes would tell of its future. A position that is ordered is
+        # worth half of what can be counted at most, so that its price may double
+        row.max_product = i.max_product() // 2
+        row.max_px = min(row.max_product, MAX_PX)
+        row.executes = executes(m, k)
         row.currency = m.currencies.index(i.currency)
         row.allow_negative = i.allow_negative_px
         row.level = LEVELS[m.levels[k]]
@@ -151,10 +161,18 @@ def fill_limits(arena: Arena, m: Manifest, account: Limits, own: Sequence[Limits
     h.reserve = min(n + len(own), int(h.orders_n) // 2) if account.flatten else 0
     for limits in own:
         limits.check_of_strategy()
+    for row, i in zip(arena.region("instruments"), m.instruments, strict=True):
+        row.cent = _cent(i) if account.account_rules else 0
     rows = arena.region("limits")
     for r, limits in enumerate((account, *own)):
         for k, i in enumerate(m.instruments):
             rows[r * n + k] = _limits_row(limits, i)
+
+
+def _cent(i: Instrument) -> int:
+    """Ticks a cent of a stock with finer steps, which are for prices below one dollar (SEC rule 612); 0 for everything else."""
+    ticks = Decimal("0.01") / Decimal(i.tick_size)
+    return int(ticks) if i.base is None and ticks > 1 and ticks == int(ticks) else 0
 
 
 @functools.lru_cache(maxsize=1024)

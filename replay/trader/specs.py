@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from replay.trader import features as _f
 from replay.trader import rows as _r
 
 SOURCES = {"mid": _r.MID, "bid": _r.BID, "ask": _r.ASK, "microprice": _r.MICRO, "spread": _r.WIDTH}
-SOURCES |= {"trade": _r.LAST_TRADE, "bar": _r.BAR_CLOSE, "price": _r.WHAT_THERE_IS}
+SOURCES |= {"trade": _r.LAST_TRADE, "bar": _r.BAR_CLOSE, "close": _r.BAR_CLOSE, "price": _r.WHAT_THERE_IS}
 COMPONENTS = {name: k for k, name in enumerate(["open", "high", "low", "close", "volume", "count"])}
 COMPONENTS |= {f"current_{name}": k + _r.CURRENT for name, k in list(COMPONENTS.items())}
 YEAR_24_7 = 365 * 86_400 * 10**9  #: a year in ns of a market that never closes
@@ -38,21 +38,13 @@ class Spec:
     source: int = 0
     p0: int = 0
     p1: int = 0
+    count: int = 0
     name: str = field(default="", compare=False)
 
     @property
     def component(self) -> int:
         """The component of a micro-bar."""
         return self.p1
-
-    @property
-    def n_words(self) -> int:
-        """Words of state.
-
-        >>> spread().n_words, ema("mid", 20).n_words
-        (0, 3)
-        """
-        return _r.words_needed(self.code, self.p0)
 
     def of(self, level: str) -> Spec:
         """The spec for an instrument of this level (`replay.data.manifest`): the source 'price' made the one it has.
@@ -109,25 +101,43 @@ def _source(value: str, parameter: str) -> int:
     return SOURCES[_choice(value, SOURCES, parameter)]
 
 
-def _windowed(name: str, by_time: int, by_count: int, source: str, window: int | str | None, count: int | None) -> Spec:
-    src = _source(source, f"{name}: source")
+def _windowed(
+    name: str,
+    code: int,
+    source: str,
+    window: int | str | None,
+    count: int | None,
+    *,
+    p1: int = 0,
+    first: str = "source",
+    of: int = -1,
+) -> Spec:
+    """A spec over a window (of a return its interval) or a count, one of which is given; `first`: which argument of its call comes first."""
+    parameter = "interval" if code == _r.RETURN else "window"
+    src = _source(source, f"{name}: source") if of < 0 else of
     if (window is None) == (count is None):
-        raise ValueError(f"{name}: window: expected either a window or a count, got {'neither' if window is None else 'both'}")
-    if window is not None:
-        return Spec(by_time, src, duration_ns(window, f"{name}: window"), name=f"{name}({source!r}, {window!r})")
-    return Spec(by_count, src, _count(count, f"{name}: count"), name=f"{name}({source!r}, count={count})")
+        got = "neither" if window is None else "both"
+        raise ValueError(f"{name}: {parameter}: expected either a {parameter} or a count, got {got}")
+    shown = [] if of == 0 else [repr(source)]
+    if count is not None:
+        p0 = _count(count, f"{name}: count")
+        text = ", ".join([*shown, f"count={count}"] if first == "source" else [f"count={count}", *(f"source={s}" for s in shown)])
+    else:
+        p0 = duration_ns(window, f"{name}: {parameter}")
+        text = ", ".join([*shown, repr(window)] if first == "source" else [repr(window), *shown])
+    return Spec(code, src, p0, p1, int(count is not None), f"{name}({text})")
 
 
 def mean(source: str = "mid", window: int | str | None = None, *, count: int | None = None) -> Spec:
-    """Mean of what was observed in a time window (bucketed, see `replay.trader.windows`) or of the last `count` observations.
+    """Mean of what was observed in a time window (see `replay.trader.windows`) or of the last `count` observations.
 
-    Sources: mid, bid, ask, microprice, spread (quotes), trade (prices of trades), bar (closes); price is the mid of an instrument with
-    quotes or a book, else the closes of its bars, else its trades. Ticks.
+    Sources: mid, bid, ask, microprice, spread (quotes), trade (prints that may set the last price), bar or close (closes of bars); price is the mid of an
+    instrument with quotes or a book, else the closes of its bars, else its trades. Ticks.
 
     >>> str(mean("mid", "60s")), str(mean("trade", count=100))
     ("mean('mid', '60s')", "mean('trade', count=100)")
     """
-    return _windowed("mean", _r.MEAN, _r.MEAN_N, source, window, count)
+    return _windowed("mean", _r.MEAN, source, window, count)
 
 
 def variance(source: str = "mid", window: int | str | None = None, *, count: int | None = None) -> Spec:
@@ -136,7 +146,7 @@ def variance(source: str = "mid", window: int | str | None = None, *, count: int
     >>> variance("mid", "5m").p0
     300000000000
     """
-    return _windowed("variance", _r.VARIANCE, _r.VARIANCE_N, source, window, count)
+    return _windowed("variance", _r.VARIANCE, source, window, count)
 
 
 def zscore(source: str = "mid", window: int | str | None = None, *, count: int | None = None) -> Spec:
@@ -146,9 +156,9 @@ def zscore(source: str = "mid", window: int | str | None = None, *, count: int |
     True
     >>> zscore("mids", "60s")
     Traceback (most recent call last):
-    ValueError: zscore: source: expected one of mid, bid, ask, microprice, spread, trade, bar, price, got 'mids'
+    ValueError: zscore: source: expected one of mid, bid, ask, microprice, spread, trade, bar, close, price, got 'mids'
     """
-    return _windowed("zscore", _r.ZSCORE, _r.ZSCORE_N, source, window, count)
+    return _windowed("zscore", _r.ZSCORE, source, window, count)
 
 
 def ema(source: str, n: int, *, seed: str = "first") -> Spec:
@@ -158,78 +168,84 @@ def ema(source: str, n: int, *, seed: str = "first") -> Spec:
     20
     """
     p1 = ("first", "mean").index(_choice(seed, ("first", "mean"), "ema: seed"))
-    return Spec(_r.EMA, _source(source, "ema: source"), _count(n, "ema: n"), p1, f"ema({source!r}, {n}, seed={seed!r})")
+    return Spec(_r.EMA, _source(source, "ema: source"), _count(n, "ema: n"), p1, name=f"ema({source!r}, {n}, seed={seed!r})")
 
 
 def session_return(source: str = "mid") -> Spec:
-    """Newest over the first observation since the session's open (or the start of data), minus one.
+    """Newest over the first observation since the session's open (or the start of data), of bars over the first bar's open, minus one.
 
-    >>> session_return().n_words
-    2
+    >>> str(session_return())
+    "session_return('mid')"
     """
     return Spec(_r.SESSION_RETURN, _source(source, "session_return: source"), name=f"session_return({source!r})")
 
 
-def ret(interval: int | str, source: str = "mid") -> Spec:
-    """Newest over the last price seen by `interval` ago, minus one; that price is taken at the end of a bucket of interval / 64.
+def ret(interval: int | str | None = None, source: str = "mid", *, count: int | None = None) -> Spec:
+    """Newest over the last price seen by `interval` ago, or over the one `count` observations ago, minus one.
 
-    >>> str(ret("5m"))
-    "ret('5m', 'mid')"
+    >>> str(ret("5m")), ret(count=5, source="bar") == ret("bar", count=5)
+    ("ret('5m', 'mid')", True)
     """
-    return Spec(
-        _r.RETURN, _source(source, "ret: source"), duration_ns(interval, "ret: interval"), name=f"ret({interval!r}, {source!r})"
-    )
+    if count is not None and interval in SOURCES:
+        interval, source = None, str(interval)
+    return _windowed("ret", _r.RETURN, source, interval, count, first="window")
 
 
-def ret_zscore(interval: int | str, window: int | str, source: str = "mid") -> Spec:
+def ret_zscore(
+    interval: int | str | None = None,
+    window: int | str | None = None,
+    source: str = "mid",
+    *,
+    count: int | None = None,
+    among: int | None = None,
+) -> Spec:
     """How far the newest return over `interval` stands out among those of a window: (newest - mean) / standard deviation.
 
-    Every observation gives one return, as `ret`; all of it starts anew at a session's open, so that no return spans a night. Ready
-    an interval and a window after it.
+    Every observation gives one return, as `ret`. With `count` and `among`: of returns over `count` observations, the last `among` of them.
 
-    >>> str(ret_zscore("10s", "5m"))
-    "ret_zscore('10s', '5m', 'mid')"
+    >>> str(ret_zscore("10s", "5m")), str(ret_zscore(source="bar", count=5, among=60))
+    ("ret_zscore('10s', '5m', 'mid')", "ret_zscore('bar', count=5, among=60)")
     """
-    name = f"ret_zscore({interval!r}, {window!r}, {source!r})"
-    over, among = duration_ns(interval, "ret_zscore: interval"), duration_ns(window, "ret_zscore: window")
-    return Spec(_r.RETURN_ZSCORE, _source(source, "ret_zscore: source"), among, over, name)
+    src = _source(source, "ret_zscore: source")
+    if count is not None or among is not None:
+        if interval is not None or window is not None:
+            raise ValueError("ret_zscore: window: expected either interval and window or count and among, got some of both")
+        over, most = _count(count, "ret_zscore: count"), _count(among, "ret_zscore: among")
+        return Spec(_r.RETURN_ZSCORE, src, most, over, 1, f"ret_zscore({source!r}, count={over}, among={most})")
+    over, span = duration_ns(interval, "ret_zscore: interval"), duration_ns(window, "ret_zscore: window")
+    return Spec(_r.RETURN_ZSCORE, src, span, over, name=f"ret_zscore({interval!r}, {window!r}, {source!r})")
 
 
-def realised_vol(source: str = "mid", window: int | str = "15m", *, year: int | str | None = None) -> Spec:
-    """Square root of the sum of squared log returns between bucket closes of a window; times sqrt(year / window) with a `year`.
+def realised_vol(
+    source: str = "mid", window: int | str | None = None, *, count: int | None = None, year: int | str | None = None
+) -> Spec:
+    """Square root of the sum of the squared log returns from observation to observation in a window of time, or of the last `count` of
+    them. With a `year`, times sqrt(year / window). Of every quote it holds the noise of the touch; of bars it does not.
 
     >>> realised_vol("mid", "15m", year=YEAR_US_EQUITY).p1
     5896800000000000
     """
     p1 = 0 if year is None else duration_ns(year, "realised_vol: year")
-    ns = duration_ns(window, "realised_vol: window")
-    return Spec(
-        _r.REALISED_VOL, _source(source, "realised_vol: source"), ns, p1, f"realised_vol({source!r}, {window!r}, year={year!r})"
-    )
+    if year is not None and count is not None:
+        raise ValueError("realised_vol: year: expected a window to scale to a year, got count: a number of returns has no length")
+    if window is None and count is None:
+        window = "15m"
+    made = _windowed("realised_vol", _r.REALISED_VOL, source, window, count, p1=p1)
+    return made if year is None else replace(made, name=f"{made.name[:-1]}, year={year!r})")
 
 
-def highest(source: str, window: int | str) -> Spec:
-    """Highest observation in a time window, of bars the highest high; ticks.
+def highest(source: str, window: int | str | None = None, *, count: int | None = None) -> Spec:
+    """Highest observation in a window, of bars the highest high; ticks.
 
     >>> str(highest("bar", "20m"))
     "highest('bar', '20m')"
     """
-    return Spec(
-        _r.HIGHEST,
-        _source(source, "highest: source"),
-        duration_ns(window, "highest: window"),
-        name=f"highest({source!r}, {window!r})",
-    )
+    return _windowed("highest", _r.HIGHEST, source, window, count)
 
 
-def lowest(source: str, window: int | str) -> Spec:
-    """Lowest observation in a time window, of bars the lowest low; ticks."""
-    return Spec(
-        _r.LOWEST,
-        _source(source, "lowest: source"),
-        duration_ns(window, "lowest: window"),
-        name=f"lowest({source!r}, {window!r})",
-    )
+def lowest(source: str, window: int | str | None = None, *, count: int | None = None) -> Spec:
+    """Lowest observation in a window, of bars the lowest low; ticks."""
+    return _windowed("lowest", _r.LOWEST, source, window, count)
 
 
 def spread() -> Spec:
@@ -257,59 +273,65 @@ def microprice() -> Spec:
 
 
 def vwap(source: str = "trade") -> Spec:
-    """Volume-weighted price since the session's open, ticks; from trades, or from bars by (high + low + close) / 3.
+    """Volume-weighted price since the session's open, ticks; of the prints that count as volume, or of bars by (high + low + close) / 3.
 
-    >>> vwap().n_words
-    3
+    >>> str(vwap())
+    "vwap('trade')"
     """
     return Spec(_r.VWAP, SOURCES[_choice(source, ("trade", "bar"), "vwap: source")], name=f"vwap({source!r})")
 
 
-def ofi(window: int | str) -> Spec:
-    """Order-flow imbalance of Cont, Kukanov and Stoikov, summed over a window, lots."""
-    return Spec(_r.OFI, 0, duration_ns(window, "ofi: window"), name=f"ofi({window!r})")
+def ofi(window: int | str | None = None, *, count: int | None = None) -> Spec:
+    """Order-flow imbalance of Cont, Kukanov and Stoikov, summed over a window or the last `count` changes of the quote, lots."""
+    return _windowed("ofi", _r.OFI, "", window, count, of=0)
 
 
-def trade_flow(window: int | str) -> Spec:
-    """Lots bought minus sold by aggressors over a window; a trade without a side is signed by the quote rule, then the tick rule."""
-    return Spec(_r.TRADE_FLOW, 0, duration_ns(window, "trade_flow: window"), name=f"trade_flow({window!r})")
+def trade_flow(window: int | str | None = None, *, count: int | None = None) -> Spec:
+    """Lots bought minus sold by aggressors over a window or the last `count` prints that count as volume; a trade without a side is
+    signed by the quote rule, then the tick rule."""
+    return _windowed("trade_flow", _r.TRADE_FLOW, "", window, count, of=0)
 
 
-def trade_imbalance(window: int | str) -> Spec:
-    """(bought - sold) / (bought + sold) by aggressors over a window, 0 without trades; signs as `trade_flow`."""
-    return Spec(_r.TRADE_IMBALANCE, 0, duration_ns(window, "trade_imbalance: window"), name=f"trade_imbalance({window!r})")
+def trade_imbalance(window: int | str | None = None, *, count: int | None = None) -> Spec:
+    """(bought - sold) / (bought + sold) by aggressors, 0 without trades; windows and signs as `trade_flow`."""
+    return _windowed("trade_imbalance", _r.TRADE_IMBALANCE, "", window, count, of=0)
 
 
-def volume(window: int | str, source: str = "trade") -> Spec:
-    """Lots traded over a window: of trades, or of bars; price is the bars of an instrument that has nothing else, else the trades.
+def volume(window: int | str | None = None, source: str = "trade", *, count: int | None = None) -> Spec:
+    """Lots traded over a window, or in the last `count` prints or bars: of prints that count as volume, or of bars; price is the bars of
+    an instrument that has nothing else, else the trades.
 
-    >>> volume("30s", "price").of("bars") == volume("30s", "bar")
-    True
+    >>> volume("30s", "price").of("bars") == volume("30s", "bar"), volume(count=20, source="bar").p0
+    (True, 20)
     """
     src = SOURCES[_choice(source, ("trade", "bar", "price"), "volume: source")]
-    return Spec(_r.TRADED, src, duration_ns(window, "volume: window"), name=f"volume({window!r}, {source!r})")
+    return _windowed("volume", _r.TRADED, source, window, count, first="window", of=src)
 
 
 def bar(source: str, interval: int | str, component: str = "close") -> Spec:
     """A component of the last complete micro-bar of an interval, or of the one being built ('current_close', ...).
 
     Bars are aligned to the epoch, an interval without observations has none, and a bar is complete only when a later event
-    or session open arrives. Components: open high low close (ticks), volume (lots; 0 from quotes), count.
+    or session open arrives. Components: open high low close (ticks; of prints that may set the last price), volume (lots; of prints
+    that count as volume, 0 from quotes), count (observations of the price).
 
-    >>> bar("trade", "1m", "close").n_words
-    13
+    >>> bar("trade", "1m", "close").p0
+    60000000000
     """
-    sources = [s for s in SOURCES if s not in ("bar", "price")]
+    sources = [s for s in SOURCES if s not in ("bar", "close", "price")]
     src = SOURCES[_choice(source, sources, "bar: source")]
     p1 = COMPONENTS[_choice(component, COMPONENTS, "bar: component")]
     ns = duration_ns(interval, "bar: interval")
-    return Spec(_r.MICRO_BAR, src, ns, p1, f"bar({source!r}, {interval!r}, {component!r})")
+    return Spec(_r.MICRO_BAR, src, ns, p1, name=f"bar({source!r}, {interval!r}, {component!r})")
 
 
 class FeatureTable:
-    """Rows laid out and linked: `features` (FEATURE records), `first` (an instrument's first row or -1), `n_words` of state."""
+    """Rows laid out and linked: `features` (FEATURE records), `first` (an instrument's first row or -1), `n_words` of state.
 
-    def __init__(self, wanted: Iterable[tuple[int, Spec]]):
+    `bar_ns`: the interval of each instrument's bars in ns, 0 where it has none; windows of bars are exact only where it is known.
+    """
+
+    def __init__(self, wanted: Iterable[tuple[int, Spec]], bar_ns: Sequence[int] = ()):
         unique = dict.fromkeys(wanted)
         for instrument, spec in unique:
             if not isinstance(spec, Spec):
@@ -323,16 +345,18 @@ class FeatureTable:
         self.n_words = 0
         last: dict[int, int] = {}
         for k, (instrument, spec) in enumerate(unique):
-            n = spec.n_words
             row = self.features[k]
             row.code, row.instrument, row.source, row.p0, row.p1 = spec.code, instrument, spec.source, spec.p0, spec.p1
-            row.word, row.n_words, row.next = self.n_words, n, -1
+            row.count, row.word, row.next = spec.count, self.n_words, -1
+            interval = bar_ns[instrument] if instrument < len(bar_ns) else 0
+            for name, value in _r.shape(spec.code, spec.source, spec.p0, spec.p1, spec.count, interval).items():
+                row[name] = value
             if instrument in last:
                 self.features[last[instrument]].next = k
             else:
                 self.first[instrument] = k
             last[instrument] = k
-            self.n_words += n
+            self.n_words += int(row.n_words)
         self.words = np.zeros(max(1, self.n_words), np.int64)
         self.fwords = self.words.view(np.float64)
 
@@ -371,6 +395,6 @@ class FeatureTable:
         return values, ready
 
 
-def layout(wanted: Iterable[tuple[int, Spec]]) -> FeatureTable:
+def layout(wanted: Iterable[tuple[int, Spec]], bar_ns: Sequence[int] = ()) -> FeatureTable:
     """The table of (instrument, spec) pairs, in order of first appearance; the same pair twice is one row."""
-    return FeatureTable(wanted)
+    return FeatureTable(wanted, bar_ns)

@@ -36,8 +36,9 @@ from replay.events import (
 from replay.kernel.memory import apart, at, call3, copy64, entry, fn, hot
 from replay.kernel.touch import display_level
 from replay.trader import reasons as R
-from replay.trader.features import walk_bar, walk_quote, walk_session, walk_trade
-from replay.trader.groups import flatten, on_change
+from replay.trader.account import advance_all
+from replay.trader.features import walk_bar, walk_phase, walk_quote, walk_trade
+from replay.trader.groups import RETRY_NS, cut, flatten, on_change, on_engine_order, retry
 from replay.trader.intents import place
 from replay.trader.layout import (
     ACTIVE,
@@ -66,18 +67,22 @@ from replay.trader.layout import (
     SLOT_MASK,
     TIMER_ROW,
     WARMUP,
+    WATCH,
     header,
     instruments,
     limits,
     orders,
+    positions,
     views,
 )
-from replay.trader.ledger import on_fee, on_transfer, revalue
+from replay.trader.ledger import MOST, on_fee, on_transfer, revalue, uncountable
 from replay.trader.oms import cancel, cancel_all, find
-from replay.trader.orders import REJECTED
+from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_TRADE, REJECTED
 from replay.trader.output import OUT_EQUITY, OUT_FEE, SAMPLE_NS, emit
 from replay.trader.reports import on_report
-from replay.trader.risk import enter, halt, new_peak, recover, set_floor
+from replay.trader.risk import enter, halt, new_peak, recover, refuse, set_floor
+from replay.trader.timers import arm, pop_timer
+from replay.trader.watch import NEVER, stalest
 
 
 # --- strategies are woken ---------------------------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ def wake(tb, h, hook):
 # --- features: their compilation is a fifth of all, and many strategies have none --------------------------------------------------------------
 @entry
 def features_in(tb, instrument, touch):
-    """Bring an instrument's features to its touch (1), or to the current event: a trade, a bar, a session's open (0)."""
+    """Bring an instrument's features to its touch (1), or to the current event: a trade, a bar, a session's phase (0)."""
     h = header(tb)
     v = views(tb, h)[instrument]
     e = at(tb + h.current_at, 1, EVENT)[0]
@@ -125,11 +130,11 @@ def features_in(tb, instrument, touch):
     if touch:
         walk_quote(rows, h.features_n, v.features, state, h.words_n, h.now, v.bid_px, v.bid_sz, v.ask_px, v.ask_sz)
     elif e.kind == TRADE:
-        walk_trade(rows, h.features_n, v.features, state, h.words_n, h.now, e.a, e.b, e.side)
+        walk_trade(rows, h.features_n, v.features, state, h.words_n, h.now, e.a, e.b, e.side, e.flags)
     elif e.kind == BAR:
-        walk_bar(rows, h.features_n, v.features, state, h.words_n, h.now, e.a, e.b, e.c, e.d, e.id)
+        walk_bar(rows, h.features_n, v.features, state, h.words_n, h.now, e.ts_event, e.a, e.b, e.c, e.d, e.id)
     else:
-        walk_session(rows, h.features_n, v.features, state, h.words_n, h.now)
+        walk_phase(rows, h.features_n, v.features, state, h.words_n, h.now, e.side)
     return 0
 
 
@@ -146,9 +151,12 @@ def kill(tb, reason):
     h = header(tb)
     if h.state == KILLED:
         if h.state_reason == R.DAILY_LOSS and reason != R.DAILY_LOSS:
-            enter(h, KILLED, reason)  # tomorrow lifts a daily loss, nothing else
+            enter(tb, h, KILLED, reason)  # tomorrow lifts a daily loss, nothing else
         return 0
-    enter(h, KILLED, reason)
+    enter(tb, h, KILLED, reason)
+    rows = positions(tb, h)
+    for k in range(h.n_instruments, h.positions_n):
+        rows[k].owed = 0  # what is traded from here on closes the position, or nothing does
     cancel_all(tb, h, -1, -1)
     if limits(tb, h)[0].flatten:
         for k in range(h.n_instruments):
@@ -160,6 +168,9 @@ def kill(tb, reason):
 def equity_moved(tb):
     """Equity made a new peak or fell under the floor of the running limits."""
     h = header(tb)
+    if h.equity > MOST or h.equity < -MOST:
+        uncountable(h, 0)
+        return 0
     if h.equity > h.peak:
         new_peak(tb, h)
     if h.equity < h.floor and h.state != KILLED:
@@ -178,15 +189,19 @@ def watch(tb, h):
 
 @hot
 def sample(tb, h):
-    """Before anything changes equity: it has stood like this since the last full minute, and whatever moves it comes after."""
-    if h.now >= h.sample_at:
+    """Before anything changes equity: what it was at the full minute behind the last change is known once time has passed that minute."""
+    if h.now > h.sample_at:
         sample_due(tb, h)
 
 
 @fn
 def sample_due(tb, h):
+    """Say what equity was at the minute that waits, if one does; the next to wait is the one that ends with or behind this change."""
     apart()
-    minute = h.now // SAMPLE_NS * SAMPLE_NS
+    minute = h.sample_at
+    h.sample_at = (h.now + SAMPLE_NS - 1) // SAMPLE_NS * SAMPLE_NS
+    if minute == 0:
+        return
     gross = 0
     net = 0
     if h.out != 0:
@@ -195,7 +210,6 @@ def sample_due(tb, h):
             gross += abs(table[k].value)
             net += table[k].value
     emit(h, -1, OUT_EQUITY, h.state, 0, 0, minute, h.equity, gross, net, h.drawdown)
-    h.sample_at = minute + SAMPLE_NS
 
 
 @hot
@@ -209,7 +223,7 @@ def mark(tb, h, v, instrument, price2):
     else:
         sample(tb, h)
         v.mark2 = price2
-        revalue(h, instruments(tb, h)[instrument], v)
+        revalue(h, instrument, instruments(tb, h)[instrument], v)
         watch(tb, h)
 
 
@@ -333,22 +347,27 @@ def on_phase(tb, h, e):
     apart()
     table = views(tb, h)
     for k in range(h.n_instruments):
+        if table[k].phase != OPEN:
+            table[k].since = h.now
         table[k].phase = e.side
+        if table[k].features >= 0:
+            feature(tb, h, k, 0)
     if e.side != OPEN:
         return
+    watch_from(tb, h)
     if e.id != h.trading_day:
         h.trading_day = e.id
         h.day_base = h.equity
         set_floor(tb, h)
         if h.state == KILLED and h.state_reason == R.DAILY_LOSS:
-            enter(h, ACTIVE, R.DAILY_LOSS)
+            enter(tb, h, ACTIVE, R.DAILY_LOSS)
             if h.equity < h.floor:
                 kill(tb, h.floor_reason)
+    if h.exits and h.state != KILLED and retry(tb, h):
+        arm(tb, h, h.now + RETRY_NS)
     for k in range(h.n_instruments):
         if h.state == KILLED:
             under_kill(tb, h, k)  # what could not be flattened while the venue was closed
-        if table[k].features >= 0:
-            feature(tb, h, k, 0)
 
 
 @fn
@@ -361,7 +380,7 @@ def on_control(tb, h, e):
         halt(tb, h, R.MANUAL)
     elif e.side == OP_RESUME:
         if h.state != ACTIVE:
-            enter(h, ACTIVE, R.MANUAL)
+            enter(tb, h, ACTIVE, R.MANUAL)
             h.peak = h.equity
             h.day_base = h.equity
             set_floor(tb, h)
@@ -395,6 +414,30 @@ def under_kill(tb, h, instrument):
         flatten(tb, h, instrument)
 
 
+@fn
+def watch_from(tb, h):
+    """Data may get too old from now on: a market opened or goes on, or there is a position."""
+    apart()
+    age = limits(tb, h)[0].max_quote_age_ns
+    if age > 0:
+        arm(tb, h, h.now + age + 1)
+
+
+@fn
+def exits_in(tb, h, o, e):
+    """News of an order, in a run that has had exits: they close no more than there is, and what the engine trades is traded."""
+    apart()
+    if o.flags & ENGINE:
+        on_engine_order(tb, h, o)
+    kind = e.flags >> 8
+    if kind != EXEC_TRADE and kind != EXEC_BUST and kind != EXEC_CORRECT:
+        return
+    side = o.side if kind == EXEC_TRADE else -o.side
+    held = -side * positions(tb, h)[(1 + o.strategy) * h.n_instruments + o.instrument].qty
+    if held >= 0 or (kind == EXEC_TRADE and held + e.b > 0):
+        cut(tb, h, o.strategy, o.instrument, side, held)
+
+
 @entry
 def report_in(tb):
     """The current event is a report: OMS, ledger, groups, then its strategy."""
@@ -406,10 +449,17 @@ def report_in(tb):
         strategy = o.strategy
         if o.group != NO_GROUP:
             on_change(tb, h, o)
+        if h.exits:
+            exits_in(tb, h, o, e)
         watch(tb, h)
         # a flattener the venue has rejected is not sent again at once: market data, the next report or session open tries anew
-        if h.state == KILLED and h.mode != DRAIN and not (o.flags & ENGINE and o.state == REJECTED):
-            under_kill(tb, h, o.instrument)
+        if h.state == KILLED and h.mode != DRAIN:
+            if o.flags & ENGINE and o.state == REJECTED:
+                arm(tb, h, h.now + RETRY_NS)
+            else:
+                under_kill(tb, h, o.instrument)
+        if h.waiting:
+            advance_all(tb, h, o.instrument)
         wake_one(tb, h, strategy, ON_ORDER)
     if h.state == HALTED:
         watch_halt(tb, e.instrument)
@@ -428,47 +478,49 @@ def on_fee_row(tb, h, e):
 
 
 @fn
-def pop_timer(tb, h):
-    """Remove the earliest timer."""
-    apart()
-    heap = at(tb + h.timers_at, h.timers_n, TIMER_ROW)
-    h.n_timers -= 1
-    n = h.n_timers
-    last = heap[n]
-    k = 0
-    while True:
-        down = 2 * k + 1
-        if down >= n:
-            break
-        if down + 1 < n:
-            a = heap[down]
-            b = heap[down + 1]
-            if b.ts < a.ts or (b.ts == a.ts and b.seq < a.seq):
-                down += 1
-        c = heap[down]
-        if last.ts < c.ts or (last.ts == c.ts and last.seq < c.seq):
-            break
-        heap[k].ts = c.ts
-        heap[k].seq = c.seq
-        heap[k].timer_id = c.timer_id
-        heap[k].strategy = c.strategy
-        k = down
-    if k != n:
-        heap[k].ts = last.ts
-        heap[k].seq = last.seq
-        heap[k].timer_id = last.timer_id
-        heap[k].strategy = last.strategy
-
-
-@fn
 def on_timer(tb, h, e):
-    """The current event is a due timer: it is popped, so that it fires once, and wakes its strategy."""
+    """The current event is a due timer: it is popped, so that it fires once, and wakes its strategy. The engine's own looks what time
+    has brought about."""
     apart()
     if h.n_timers > 0:
         top = at(tb + h.timers_at, h.timers_n, TIMER_ROW)[0]
         if top.timer_id == e.id and top.strategy == e.a:
             pop_timer(tb, h)
-    wake_one(tb, h, e.a, ON_TIMER)
+    if e.a == WATCH:
+        watch_clock(tb, h)
+    else:
+        wake_one(tb, h, e.a, ON_TIMER)
+
+
+@fn
+def watch_clock(tb, h):
+    """What time alone has brought about: data too old, a halt that lasts too long or is over, something to be tried again. Sets when to
+    look the next time."""
+    apart()
+    if h.mode != RUN:
+        return
+    l = limits(tb, h)[0]
+    if h.state == ACTIVE:
+        which, due = stalest(tb, h)
+        if due <= h.now:
+            h.stale = which
+            refuse(h, R.STALE_FEED, h.now - views(tb, h)[which].ts, l.max_quote_age_ns)
+            halt(tb, h, R.STALE_FEED)
+        elif due != NEVER:
+            arm(tb, h, due)
+    elif h.state == HALTED:
+        if recover(tb, h, -1):
+            kill(tb, h.state_reason)
+        elif h.state == HALTED and l.halt_escalate_ns > 0:
+            arm(tb, h, h.state_since + l.halt_escalate_ns)
+        if h.state == HALTED and h.state_reason == R.REJECTION_SPIKE:
+            arm(tb, h, h.now + l.reject_window_ns)
+    if h.state == KILLED:
+        for k in range(h.n_instruments):
+            if views(tb, h)[k].pos != 0:
+                under_kill(tb, h, k)
+    elif retry(tb, h):
+        arm(tb, h, h.now + RETRY_NS)
 
 
 @entry
@@ -488,6 +540,8 @@ def other_in(tb):
         on_phase(tb, h, e)
     elif kind == STATUS:
         views(tb, h)[k].status = MARKET_STOPPED if e.side == MARKET_STOPPED else 0
+        views(tb, h)[k].since = h.now
+        watch_from(tb, h)
     elif kind == CUSTOM:
         wake(tb, h, ON_DATA)
     elif kind == CONTROL:
@@ -496,8 +550,10 @@ def other_in(tb):
         h.strategy = 0
         place(tb, k, e.side * e.a, e.b, e.c, e.d | OUTSIDE << 8, e.id)
     elif kind == ACCOUNT:
+        sample(tb, h)
         if on_transfer(tb, h, e):
             set_floor(tb, h)
+            watch_from(tb, h)
         else:
             h.c_illegal += 1
             halt(tb, h, R.ILLEGAL_REPORT)

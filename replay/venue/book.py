@@ -50,6 +50,7 @@ def close_bar(vb, v, b, e):
     r = bars(vb, v)[e.instrument]
     if e.side == r.interval:
         r.volume = e.id
+        r.closed_ts = e.ts_event
         if r.open_ts < e.ts_event:
             b.last_px = e.d
 

@@ -51,6 +51,9 @@ VBOOK = record(
     ("status", "i1"),
     ("crossed", "i1"),
     ("taken", "i1"),  # we took of an L1 display that has not been renewed
+    ("by_print", "i1"),  # there are prints and no displays: prints execute
+    ("by_display", "i1"),  # there are displays and no prints: displays elect stops
+    ("attends", "i1"),  # every row concerns us: a limit order that takes displays, or stops that displays elect
 )
 
 #: An instrument that executes on bars; `ns` 0: it does not.
@@ -58,13 +61,34 @@ VBAR = record(
     ("ns", "i8"),  # length of its bars
     ("interval", "i8"),  # their index in the manifest
     ("first_ns", "i8"),  # an order that arrives this soon after the open gets the open
-    ("open_ts", "i8"),  # of the bar that opened last
+    ("uncapped", "i8"),  # its bars have no volume: nothing to have a share of
+    # the bar that opened last; but for its open, what it holds bounds fills and decides nothing else before its path
+    ("open_ts", "i8"),
     ("open_px", "i8"),
-    ("volume", "i8"),  # of the bar that closed last
-    ("taken", "i8"),  # our lots in the bar that opened last
+    ("high", "i8"),
+    ("low", "i8"),
+    ("traded", "i8"),  # its volume
+    ("close_ts", "i8"),  # when it closes
+    ("taken", "i8"),  # our lots in it
+    # the bar that closed last
+    ("volume", "i8"),
+    ("closed_ts", "i8"),
 )
-#: An interval on which some instrument executes, and the row in venue order from which on its bars have yet to open.
-OPENING = record(("ns", "i8"), ("interval", "i8"), ("i", "i8"))
+#: An interval on which some instrument executes. Two cursors over the rows in venue order: `open_i`, from which on its bars have yet
+#: to open, `path_i`, from which on orders have yet to meet their paths; and the keys of what comes next of either.
+OPENING = record(
+    ("ns", "i8"),
+    ("interval", "i8"),
+    ("lead_ns", "i8"),  # how long before its close a bar's path is gone through
+    ("open_i", "i8"),
+    ("open_key", "i8"),
+    ("opened_key", "i8"),  # of the bars that opened last: none opens before it
+    ("path_i", "i8"),
+    ("path_key", "i8"),
+    ("day", "i8"),  # the last day that began before the bars that open next close, -1: none
+)
+#: A trading day of the session's calendar.
+DAY = record(("opens", "i8"), ("closes", "i8"))
 
 VORDER = record(
     ("handle", "i8"),
@@ -86,6 +110,7 @@ VORDER = record(
     ("live", "i1"),
     ("stopped", "i1"),  # waits for its stop price
     ("waits", "i1"),  # on bars: IN_BAR, FRESH or SITS_OUT
+    ("passive", "i1"),  # a limit order that others come to; until then it takes what is displayed
 )
 
 REQUEST = record(
@@ -145,7 +170,7 @@ HEADER = record(
     ("report_tail", "i8"),
     ("burst", "i8"),  # reports one row or request may cause besides three an order: fills and fees of every level there is
     ("overrun", "i8"),  # a report found no room: the run is not to be trusted
-    ("opening_key", "i8"),  # of the bars that open next
+    ("bar_key", "i8"),  # of the bars that open next, or whose path is next
     ("ours", "i8"),  # rows that reach us; those behind them reach the venue only
     # faults
     ("fault_seed", "i8"),
@@ -196,6 +221,7 @@ HEADER = record(
             "instruments",
             "bars",
             "openings",
+            "days",
             "windows",
             "lost",
             "hits",
@@ -233,6 +259,11 @@ def bars(vb, v):
 @hot
 def openings(vb, v):
     return at(vb + v.openings_at, v.openings_n, OPENING)
+
+
+@hot
+def days(vb, v):
+    return at(vb + v.days_at, v.days_n, DAY)
 
 
 @hot

@@ -18,6 +18,7 @@ from replay.trader.layout import (
     IOC,
     LEVEL_BARS,
     LEVEL_L1,
+    LEVEL_L3,
     LIMIT,
     MARKET,
     POST_ONLY,
@@ -36,8 +37,18 @@ from replay.trader.orders import (
     EXEC_REJECTED,
     EXEC_REPLACE_REJECTED,
     EXEC_REPLACED,
+    WHY_FILL_BUSTED,
+    WHY_NEVER_ARRIVED,
+    WHY_NOT_AT_ONCE,
+    WHY_NOTHING_LEFT,
+    WHY_PLANNED_FAULT,
+    WHY_REDUCE_ONLY,
+    WHY_SELF_TRADE,
+    WHY_TOO_LATE,
+    WHY_VENUE_CLOSED,
+    WHY_WOULD_TAKE,
 )
-from replay.venue.bars import arrive_on_bars, join_bar, stop_on_bars
+from replay.venue.bars import arrive_on_bars, join_bar, opened, stop_on_bars
 from replay.venue.faults import redeliver, strikes
 from replay.venue.layout import (
     BUST,
@@ -48,6 +59,7 @@ from replay.venue.layout import (
     PULL_ALL,
     REJECT,
     UNPRINTED,
+    bars,
     books,
     header,
     orders,
@@ -55,7 +67,19 @@ from replay.venue.layout import (
     requests,
 )
 from replay.venue.reports import fill, report
-from replay.venue.resting import NEVER, link_resting, link_stop, meets_own, own_market, reducible, trades, unlink
+from replay.venue.resting import (
+    NEVER,
+    aside,
+    link_resting,
+    link_stop,
+    meets,
+    meets_own,
+    own_market,
+    reducible,
+    stands,
+    trades,
+    unlink,
+)
 
 
 @fn
@@ -67,7 +91,9 @@ def take(vb, v, b, o, ts):
     while o.leaves > 0 and sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0:
         px = px_of(b, other)
         if meets_own(vb, v, b, o, px):
-            return
+            if o.stop_px == 0:
+                return
+            aside(vb, v, b, o, px, ts)
         qty = min(o.leaves, sz_of(b, other))
         if o.flags & REDUCE_ONLY:
             qty = min(qty, reducible(b, o))
@@ -120,7 +146,9 @@ def available(vb, v, b, o):
 
 @hot
 def displayed(vb, v, b, o):
-    """Displayed lots at the order's own price; -1 where the data cannot know (L1, behind the touch)."""
+    """Displayed lots at the order's own price; -1 where the data cannot know (L1, behind the touch; prints alone)."""
+    if b.by_print:
+        return -1
     if b.level != LEVEL_L1:
         return ladder.size_at(vb, side_ladder(vb, v, o.instrument, o.side), o.side * o.px)
     better = o.side * (o.px - px_of(b, o.side))
@@ -137,6 +165,7 @@ def rest(vb, v, b, slot):
     o.ahead = displayed(vb, v, b, o)
     o.ahead_f = float(max(o.ahead, 0))
     o.traded_f = 0.0
+    o.passive = stands(b, o)
     link_resting(vb, v, b, slot)
 
 
@@ -147,28 +176,27 @@ def arrive(vb, v, b, slot, ts, new):
     apart()
     refusal = EXEC_REJECTED if new else EXEC_EXPIRED
     o = orders(vb, v)[slot]
-    other = -o.side
-    marketable = sz_of(b, other) > 0 and o.side * (o.px - px_of(b, other)) >= 0
+    marketable = meets(b, o.side, o.px)
     if marketable and o.flags & POST_ONLY:
-        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_WOULD_TAKE)
         return
     if v.profile == HFTBACKTEST:
         if marketable:
             qty = o.leaves
             b.position += o.side * qty
-            fill(vb, v, o, ts, qty, px_of(b, other), False)
+            fill(vb, v, o, ts, qty, px_of(b, -o.side), False)
         elif o.tif == IOC or o.tif == FOK or o.type == MARKET:
-            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_NOT_AT_ONCE)
         else:
             if new:
                 report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
             rest(vb, v, b, slot)
         return
     if o.flags & REDUCE_ONLY and reducible(b, o) == 0:
-        report(vb, v, o, ts, refusal, 0, 0, 0)
+        report(vb, v, o, ts, refusal, 0, 0, WHY_REDUCE_ONLY)
         return
-    if o.tif == FOK and available(vb, v, b, o) < o.leaves:
-        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+    if o.tif == FOK and not b.by_print and available(vb, v, b, o) < o.leaves:
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_NOT_AT_ONCE)
         return
     if new:
         report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
@@ -178,10 +206,30 @@ def arrive(vb, v, b, slot, ts, new):
         return
     # what is left may not wait where it would trade with an order of ours; a market order waits for others' displays
     opposed = own_market(vb, v, b, o) if abs(o.px) == NEVER else meets_own(vb, v, b, o, o.px)
-    if opposed or o.tif == IOC or o.tif == FOK or (o.flags & REDUCE_ONLY and reducible(b, o) == 0):
-        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+    if (o.tif == IOC or o.tif == FOK) and not b.by_print:  # on prints alone "at once" is the next print
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_NOT_AT_ONCE)
+        return
+    if opposed and o.stop_px != 0:
+        aside(vb, v, b, o, b.last_px if abs(o.px) == NEVER and b.last_px != UNPRINTED else o.px, ts)
+        opposed = False
+    if opposed or (o.flags & REDUCE_ONLY and reducible(b, o) == 0):
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_SELF_TRADE if opposed else WHY_REDUCE_ONLY)
         return
     rest(vb, v, b, slot)
+
+
+@hot
+def stop_met(b, side, stop_px):
+    """Whether a stop that arrives has been reached: by the last print, where there are none by the touch that it would trade at."""
+    if b.by_display:
+        return sz_of(b, -side) > 0 and trades(b) and side * (px_of(b, -side) - stop_px) >= 0
+    return b.last_px != UNPRINTED and side * (b.last_px - stop_px) >= 0
+
+
+@hot
+def late_on_bars(vb, v, b, r, ts):
+    """Whether an order on bars arrives too late for the bar that has opened: the last price is that bar's open, which was before it."""
+    return b.level == LEVEL_BARS and not opened(b, bars(vb, v)[r.instrument], ts)
 
 
 @hot
@@ -203,9 +251,12 @@ def open_new(vb, v, b, r, ts):
     o.seq = v.seq
     o.live = 0
     o.stopped = 0
-    if b.phase != OPEN or (v.windows_n != 0 and strikes(vb, v, REJECT, ts, r.instrument, CMD_NEW, r.handle, 0) >= 0):
-        report(vb, v, o, ts, EXEC_REJECTED, 0, 0, 0)
-    elif r.type >= STOP and (b.last_px == UNPRINTED or o.side * (b.last_px - o.stop_px) < 0):
+    o.passive = 0
+    closed = b.phase != OPEN
+    shut = (closed and b.level != LEVEL_BARS) or b.level == LEVEL_L3
+    if shut or (v.windows_n != 0 and strikes(vb, v, REJECT, ts, r.instrument, CMD_NEW, r.handle, 0) >= 0):
+        report(vb, v, o, ts, EXEC_REJECTED, 0, 0, WHY_VENUE_CLOSED if shut else WHY_PLANNED_FAULT)
+    elif r.type >= STOP and (closed or late_on_bars(vb, v, b, r, ts) or not stop_met(b, o.side, o.stop_px)):
         report(vb, v, o, ts, EXEC_NEW, 0, 0, 0)
         link_stop(vb, v, b, slot)
         if b.level == LEVEL_BARS:
@@ -218,13 +269,19 @@ def open_new(vb, v, b, r, ts):
 
 @fn
 def change(vb, v, b, r, ts):
-    """A replace: new total quantity and price. Time priority survives only a smaller quantity at the same price."""
+    """A replace: new total quantity and price; a total that has traded ends the order. Time priority survives only a smaller quantity at the same price."""
     apart()
     slot = r.handle & SLOT_MASK
     o = orders(vb, v)[slot]
     px = o.px if o.type == MARKET or o.type == STOP else r.px
-    if r.qty <= o.cum or (not o.stopped and abs(px) != NEVER and meets_own(vb, v, b, o, px)):
-        report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, 0)
+    if r.qty <= o.cum:
+        # it has traded what it is to be: it ends with that (FIX: OrderQty replaced up to CumQty)
+        unlink(vb, v, b, slot)
+        report(vb, v, o, ts, EXEC_CANCELED, 0, 0, 0)
+        report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, WHY_NOTHING_LEFT)
+        return
+    if not o.stopped and abs(px) != NEVER and meets_own(vb, v, b, o, px):
+        report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, WHY_SELF_TRADE)
         return
     report(vb, v, o, ts, EXEC_REPLACED, r.qty, r.px, 0)
     leaves = r.qty - o.cum
@@ -245,15 +302,15 @@ def change(vb, v, b, r, ts):
         if b.level == LEVEL_BARS:
             join_bar(vb, v, b, slot, ts)
             return
-        marketable = sz_of(b, -o.side) > 0 and o.side * (o.px - px_of(b, -o.side)) >= 0
+        marketable = meets(b, o.side, o.px)
         if marketable and o.flags & POST_ONLY:
-            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+            report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_WOULD_TAKE)
             return
         if marketable and v.profile == HFTBACKTEST:
             b.position += o.side * leaves
             fill(vb, v, o, ts, leaves, px_of(b, -o.side), False)
             return
-        if marketable and trades(b):
+        if trades(b):
             take(vb, v, b, o, ts)
         if o.leaves > 0:
             rest(vb, v, b, slot)
@@ -271,7 +328,7 @@ def of_unknown(vb, v, o, r, ts, exec_type):
         o.cum = 0
     o.instrument = r.instrument
     o.side = r.side
-    report(vb, v, o, ts, exec_type, 0, 0, 0)
+    report(vb, v, o, ts, exec_type, 0, 0, WHY_TOO_LATE if v.answering == 0 else WHY_NEVER_ARRIVED)
     o.handle = handle
     o.cum = cum
     o.instrument = instrument
@@ -307,7 +364,7 @@ def pull_all(vb, v, r, ts):
         if o.live and (r.instrument < 0 or o.instrument == r.instrument):
             if strikes(vb, v, PULL, ts, o.instrument, CMD_NEW, o.handle, 0) >= 0:
                 unlink(vb, v, books(vb, v)[o.instrument], slot)
-                report(vb, v, o, ts, EXEC_CANCELED, 0, 0, 0)
+                report(vb, v, o, ts, EXEC_CANCELED, 0, 0, WHY_PLANNED_FAULT)
 
 
 @fn
@@ -331,7 +388,7 @@ def amend(vb, v, r, ts):
         report(vb, v, o, ts, EXEC_BUST, r.qty, r.px, 0)
     named(vb, v, tail, exec_id + 1, r.stop_px)
     if r.kind == BUST and not o.live:
-        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, 0)
+        report(vb, v, o, ts, EXEC_EXPIRED, 0, 0, WHY_FILL_BUSTED)
     v.answering = 0
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from replay.events import FEE, MAKER, REPORT
-from replay.kernel.fixed import money, mul_div
+from replay.kernel.fixed import OVERFLOW, money, mul_div
 from replay.kernel.memory import apart, at, fn
 from replay.trader.layout import INSTRUMENT
 from replay.trader.orders import EXEC_TRADE
 from replay.venue.faults import keep_lost, place_report, spoil_report
 from replay.venue.latency import arrival
 from replay.venue.layout import NOT_SAID, RESPONSE, charges, reports
+
+UNPAYABLE = 1 << 61  # no account has it: taken off, it ends the run
 
 
 @fn
@@ -43,6 +45,14 @@ def report(vb, v, o, ts, exec_type, last_qty, last_px, flags):
 
 
 @fn
+def of_lots(qty, amount):
+    """An amount a lot, for so many lots; what is larger than half of all that can be counted is as much, which nobody can pay."""
+    apart()
+    x = mul_div(qty, amount, 1)
+    return min(max(x, -UNPAYABLE), UNPAYABLE) if x != OVERFLOW else UNPAYABLE
+
+
+@fn
 def charged(vb, v, side, qty, notional, ts):
     """What the rules in force at `ts` charge on a fill."""
     apart()
@@ -55,7 +65,7 @@ def charged(vb, v, side, qty, notional, ts):
     c = table[k]
     if side > 0:
         return qty * c.per_lot
-    return mul_div(notional, c.sale_e8, 100_000_000) + min(qty * c.sale_per_lot, c.sale_most) + qty * c.per_lot
+    return mul_div(notional, c.sale_e8, 100_000_000) + min(of_lots(qty, c.sale_per_lot), c.sale_most) + of_lots(qty, c.per_lot)
 
 
 @fn
@@ -71,7 +81,7 @@ def fill(vb, v, o, ts, qty, px, maker):
         return
     i = at(vb + v.instruments_at, v.instruments_n, INSTRUMENT)[o.instrument]
     notional = abs(money(px, qty, i.num, i.den))
-    amount = mul_div(notional, rate, 1_000_000) + qty * v.fee_per_lot
+    amount = mul_div(notional, rate, 1_000_000) + of_lots(qty, v.fee_per_lot)
     if v.charges_n != 0:
         amount += charged(vb, v, o.side, qty, notional, ts)
     ring = reports(vb, v)

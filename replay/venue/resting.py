@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from replay.events import HALTED, OPEN
 from replay.kernel.memory import apart, fn, hot
-from replay.venue.layout import HFTBACKTEST, NOBODY, orders
+from replay.kernel.touch import px_of, sz_of
+from replay.trader.layout import FOK, IOC, LIMIT, POST_ONLY, STOP_LIMIT
+from replay.trader.orders import EXEC_CANCELED
+from replay.venue.layout import HFTBACKTEST, NOBODY, UNPRINTED, orders
+from replay.venue.reports import report
 
 NEVER = 1 << 60  # price of a market order in the resting list: ahead of every limit
 
@@ -33,6 +37,7 @@ def link_resting(vb, v, b, slot):
     b.n_resting += 1
     v.resting += 1
     o.live = 1
+    b.attends |= takes_displays(o)
     bound_resting(b, table, k, o)
 
 
@@ -49,6 +54,7 @@ def link_stop(vb, v, b, slot):
     if b.stops >= 0:
         table[b.stops].prev = slot
     b.stops = slot
+    b.attends |= b.by_display
     b.n_resting += 1
     v.resting += 1
 
@@ -91,6 +97,73 @@ def unlink(vb, v, b, slot):
     o.stopped = 0
 
 
+# --- who comes to whom --------------------------------------------------------------------------------------------------------
+@hot
+def offered(b, side):
+    """The price at which an order of `side` would trade now: what the other side displays, and where there are prints alone the last;
+    UNPRINTED where there is none."""
+    if b.by_print:
+        return b.last_px
+    return px_of(b, -side) if sz_of(b, -side) > 0 else UNPRINTED
+
+
+@hot
+def meets(b, side, px):
+    """Whether an order of `side` at `px` could trade now."""
+    at = offered(b, side)
+    return at != UNPRINTED and side * (px - at) >= 0
+
+
+@hot
+def takes_displays(o):
+    """Whether a limit order has not yet stood where nobody was: it is no offer that others come to."""
+    return not o.passive and (o.type == LIMIT or o.type == STOP_LIMIT)
+
+
+@fn
+def stands(b, o):
+    """Whether an order that comes to rest is one that others come to: the other side is displayed beyond its price, or where it
+    displays nothing the last print was beyond it. One that may never take is."""
+    apart()
+    if o.flags & POST_ONLY:
+        return 1
+    at = offered(b, o.side)
+    if at == UNPRINTED:
+        at = b.last_px
+    beyond = trades(b) and at != UNPRINTED and o.side * (o.px - at) < 0
+    return 1 if beyond and o.tif != IOC and o.tif != FOK else 0
+
+
+@fn
+def observe(vb, v, b):
+    """After a display or print: limit orders that it left alone, being beyond their price, are from now on those that others come to."""
+    apart()
+    table = orders(vb, v)
+    b.attends = 1 if b.by_display and b.stops >= 0 else 0
+    for k in range(2):
+        slot = b.resting[k]
+        while slot >= 0:
+            o = table[slot]
+            if takes_displays(o):
+                o.passive = stands(b, o)
+                b.attends |= takes_displays(o)
+            slot = o.next
+
+
+@fn
+def stand_down(vb, v, b):
+    """Trading stops: nobody comes to an order until it has stood again. What then is displayed through its price it takes."""
+    apart()
+    table = orders(vb, v)
+    for k in range(2):
+        slot = b.resting[k]
+        while slot >= 0:
+            o = table[slot]
+            o.passive = 1 if o.flags & POST_ONLY else 0
+            b.attends |= takes_displays(o)
+            slot = o.next
+
+
 @fn
 def reducible(b, o):
     """Lots a reduce-only order may still trade."""
@@ -110,6 +183,18 @@ def meets_own(vb, v, b, o, px):
     apart()
     opposite = b.resting[1 if o.side > 0 else 0]
     return v.profile != HFTBACKTEST and opposite >= 0 and o.side * (px - orders(vb, v)[opposite].px) >= 0
+
+
+@fn
+def aside(vb, v, b, o, px, ts):
+    """A stop that is reached goes first: what of ours rests on the other side and would trade with it at `px` is cancelled, the entry it
+    protects above all (self-trade prevention as exchanges name it: cancel resting)."""
+    apart()
+    table = orders(vb, v)
+    while meets_own(vb, v, b, o, px):
+        slot = b.resting[1 if o.side > 0 else 0]
+        unlink(vb, v, b, slot)
+        report(vb, v, table[slot], ts, EXEC_CANCELED, 0, 0, 0)
 
 
 @fn

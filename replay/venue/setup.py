@@ -11,8 +11,8 @@ from replay.errors import BadInput
 from replay.events import EVENT
 from replay.kernel import ladder
 from replay.kernel.arena import Arena
-from replay.trader.layout import INSTRUMENT
-from replay.trader.setup import LEVELS, book_size, fill_instruments
+from replay.trader.layout import INSTRUMENT, LEVEL_L3
+from replay.trader.setup import LEVELS, book_size, executes, fill_instruments
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
 
@@ -129,8 +129,10 @@ def build(
             "scratch": (EVENT, 1),
             "requests": (V.REQUEST, (8 if n_windows else 2) * order_capacity),
             "instruments": (INSTRUMENT, n),
-            "bars": (V.VBAR, n if executing else 0),
+            # a symbol that the session only names may still be sent an order
+            "bars": (V.VBAR, n if {"bars", "none"} & set(m.levels) else 0),
             "openings": (V.OPENING, len(executing)),
+            "days": (V.DAY, len(m.calendar.days) if executing and m.calendar is not None else 0),
             "windows": (V.WINDOW, n_windows),
             "lost": (EVENT, 2 * order_capacity if n_windows else 0),
             "hits": (EVENT, 2 * burst if n_windows else 0),
@@ -150,14 +152,13 @@ def build(
     ranks = CLASSES[profile.name]
     h.class_data, h.class_request, h.class_control, h.class_report, h.class_local, h.class_timer = ranks
     h.seed = profile.seed
-    set_legs(arena, profile)
     h.last_arrival[:] = h.last_send[:] = -(1 << 62)
     h.maker_fee_ppm, h.taker_fee_ppm, h.fee_per_lot = profile.maker_fee_ppm, profile.taker_fee_ppm, profile.fee_per_lot
     for row, charge in zip(arena.region("charges"), profile.charges, strict=True):
         for name in charge.__struct_fields__:
             row[name] = getattr(charge, name)
     h.slippage_ppm, h.participation_ppm = profile.slippage_ppm, profile.participation_ppm
-    h.opening_key = V.NEVER
+    h.bar_key = V.NEVER
     h.ours = m.n_events
     if n_windows:
         arena.region("windows")[:] = windows
@@ -166,19 +167,29 @@ def build(
         pull_in(arena)
     for row, ns in zip(arena.region("openings"), executing, strict=True):
         row.ns, row.interval = ns, m.bar_intervals_ns.index(ns)
+        row.open_i = row.path_i = row.day = -1
+    set_legs(arena, profile)
+    for row, (_, opens, closes) in zip(arena.region("days"), m.calendar.days if h.days_n else (), strict=True):
+        row.opens, row.closes = opens, closes
     for k, row in enumerate(arena.region("bars")):
         row.interval = -1
         if m.levels[k] == "bars":
             row.ns, row.interval = m.finest_bar_ns[k], m.bar_intervals_ns.index(m.finest_bar_ns[k])
-            row.first_ns = min(SECOND, int(row.ns) // 60)
-            row.open_ts = -(1 << 62)
+            row.first_ns = first_ns(int(row.ns))
+            row.uncapped = m.max_size[k] == 0
+            row.open_ts = row.close_ts = row.closed_ts = -(1 << 62)
     for k, book in enumerate(arena.region("books")):
         book.resting[:] = -1
         book.stops = -1
         book.best_rank[:] = V.NOBODY
         book.worst_rank[:] = -V.NOBODY
         book.last_px = V.UNPRINTED
-        book.level = LEVELS[m.levels[k]]
+        # what has no data that execute is no book: its orders are rejected
+        book.level = LEVELS[m.levels[k]] if executes(m, k) else LEVEL_L3
+        if m.levels[k] in ("l1", "l2"):
+            displays, prints = m.levels[k] == "l2" or m.has(k, "quote"), m.has(k, "trade")
+            book.by_print = prints and not displays and profile.name == "realistic"
+            book.by_display = displays and not prints
         book.phase = m.phase_at_start
     fill_instruments(arena, m)
     arena.check()
@@ -196,8 +207,28 @@ def pull_in(arena: Arena) -> None:
     h.request_tail = len(pulls)
 
 
+def first_ns(bar_ns: int) -> int:
+    """How long after its open a bar still takes orders in, ns: a sixtieth of it, a second at most."""
+    return min(SECOND, bar_ns // 60)
+
+
+def lead_ns(profile: Profile, bar_ns: int) -> int:
+    """How long before its close a bar's path is gone through, ns: early enough for a report of it, and a request that answers the
+    report, to arrive before the next bar opens. A drawn leg counts with four times its median; never more than half the bar.
+
+    >>> lead_ns(Profile(), 300 * SECOND), lead_ns(Profile(response=Leg("constant", 3 * SECOND)), 300 * SECOND)
+    (1000000000, 3001000001)
+    """
+    legs = 0
+    for leg in (profile.entry, profile.response):
+        legs += leg.ns * (4 if leg.kind == "lognormal" else 1)
+    return min(max(first_ns(bar_ns), legs + 1), bar_ns // 2)
+
+
 def set_legs(arena: Arena, profile: Profile) -> None:
     """Write how long the legs take, for what is sent from now on."""
+    for row in arena.region("openings"):
+        row.lead_ns = lead_ns(profile, int(row.ns))
     h = arena.header
     for k, leg in ((V.FEED, profile.feed), (V.ENTRY, profile.entry), (V.RESPONSE, profile.response)):
         h.mode[k] = {"recorded": V.RECORDED, "constant": V.CONSTANT, "lognormal": V.LOGNORMAL}[leg.kind]

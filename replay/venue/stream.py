@@ -1,4 +1,4 @@
-"""The venue's side of the replay loop: rows, requests and opens in the order in which they reach it.
+"""The venue's side of the replay loop: rows, requests and what bars do, in the order in which they reach it.
 
 Everything has a key ``(t - t0) << 3 | class``; the lowest goes first, the classes at equal times come from the venue profile. With
 orders of ours resting, each row goes through matching; with none, only the book follows, in one sweep, when somebody wants it.
@@ -10,12 +10,13 @@ from replay.events import BAR, EVENT
 from replay.kernel.memory import apart, at, entry, fn, hot, prefetch
 from replay.trader.layout import I64
 from replay.venue import layout as V
-from replay.venue.bars import open_bar, open_on_orders
+from replay.venue.bars import open_bar, open_on_orders, path_on_orders
 from replay.venue.book import apply_row
 from replay.venue.fills import feed_row
 from replay.venue.layout import NEVER
 from replay.venue.matching import on_request
 
+DAY_NS = 86_400_000_000_000
 AHEAD = 64 * 16  # bytes ahead of the venue's row whose cache line is asked for: about what memory takes to answer
 
 
@@ -124,7 +125,7 @@ def merge(vb, v, events, n, order, until):
     return until
 
 
-# --- bars that open -----------------------------------------------------------------------------------------------------------
+# --- what bars do before they close -----------------------------------------------------------------------------------------
 @hot
 def executing(vb, v, c, e):
     """Whether a row is a bar, of those of an interval that an instrument executes on."""
@@ -132,87 +133,185 @@ def executing(vb, v, c, e):
 
 
 @fn
-def next_opening(vb, v, events, n, order):
-    """Key of the bars that open next, of those that have not closed: it stands in `opening_key`.
-
-    A bar's row stands where it closes, its open an interval before: each interval has a cursor of its own, which goes over the
-    rows once. An open comes behind rows of the same time, the bar before among them."""
+def opens_at(vb, v, c, r, e):
+    """When the bar of a row opens, which has yet to: an interval before it closes, but not before the bar before it has closed, and
+    with a calendar not before the day it belongs to began. A bar of a day or more opens with the first day it holds. One that
+    follows at once on a bar from outside of market hours, and closes inside of them, is of both: it opens before they do.
+    """
     apart()
-    table = V.openings(vb, v)
-    v.opening_key = NEVER
-    for k in range(v.openings_n):
-        c = table[k]
-        c.i = max(c.i, v.venue_i)
-        while c.i < n:
-            e = at(row_address(events, order, c.i), 1, EVENT)[0]
-            if executing(vb, v, c, e):
-                v.opening_key = min(v.opening_key, key_of(v, e.ts_event - c.ns, v.class_data))
-                break
-            c.i += 1
-    return v.opening_key
+    before = max(r.close_ts, r.closed_ts)
+    start = max(e.ts_event - c.ns, before)
+    days = V.days(vb, v)
+    while c.day + 1 < v.days_n and days[c.day + 1].opens < e.ts_event:
+        c.day += 1
+    k = c.day
+    if k < 0 or days[k].closes <= e.ts_event - c.ns:
+        return start
+    if c.ns >= DAY_NS:
+        while k > 0 and days[k - 1].opens >= start:
+            k -= 1
+        return max(before, days[k].opens)
+    if e.ts_event > days[k].closes or (start == before and before == e.ts_event - c.ns):
+        return start
+    return max(start, days[k].opens)
 
 
 @fn
-def open_bars(vb, v, events, n, order):
-    """The bars that open at `opening_key`. Returns -1 when the report ring has no room, else the key of those after them."""
+def seek_open(vb, v, c, events, n, order):
+    """Bring an interval's first cursor to the bars that open next, of those that have not closed: of one close the earliest open."""
     apart()
-    table = V.openings(vb, v)
-    for k in range(v.openings_n):
-        c = table[k]
-        closes = time_of(v, v.opening_key) + c.ns
-        while c.i < n:
-            address = row_address(events, order, c.i)
-            e = at(address, 1, EVENT)[0]
-            if executing(vb, v, c, e):
-                if e.ts_event != closes:
-                    break
+    c.open_i = i = max(c.open_i, v.venue_i)
+    c.open_key = NEVER
+    closes = 0
+    while i < n:
+        e = at(row_address(events, order, i), 1, EVENT)[0]
+        if c.open_key != NEVER and e.ts_event != closes:
+            return
+        if executing(vb, v, c, e):
+            r = V.bars(vb, v)[e.instrument]
+            if r.close_ts < e.ts_event:
+                if c.open_key == NEVER:
+                    c.open_i = i
+                    closes = e.ts_event
+                key = key_of(v, opens_at(vb, v, c, r, e), v.class_data)
+                c.open_key = min(c.open_key, max(key, c.opened_key))
+        i += 1
+    if c.open_key == NEVER:
+        c.open_i = n
+
+
+@fn
+def open_bars(vb, v, c, events, n, order):
+    """The bars of an interval that open at `open_key`. Returns -1 when the report ring has no room."""
+    apart()
+    ts = time_of(v, c.open_key)
+    closes = at(row_address(events, order, c.open_i), 1, EVENT)[0].ts_event
+    i = c.open_i
+    while i < n:
+        address = row_address(events, order, i)
+        e = at(address, 1, EVENT)[0]
+        if e.ts_event != closes:
+            break
+        if executing(vb, v, c, e):
+            r = V.bars(vb, v)[e.instrument]
+            if r.close_ts < closes and opens_at(vb, v, c, r, e) <= ts:
                 b = V.books(vb, v)[e.instrument]
                 if b.n_resting == 0:
-                    open_bar(b, V.bars(vb, v)[e.instrument], e)
+                    open_bar(b, r, e, ts)
                 elif full(v):
                     return -1
                 else:
-                    open_on_orders(vb, address)
-            c.i += 1
-    return next_opening(vb, v, events, n, order)
+                    open_on_orders(vb, address, ts)
+        i += 1
+    c.opened_key = c.open_key
+    seek_open(vb, v, c, events, n, order)
+    return 0
+
+
+@fn
+def seek_path(vb, v, c, events, n, order):
+    """Bring an interval's second cursor to the next bar, of those that have not closed, whose path orders have yet to meet."""
+    apart()
+    c.path_i = max(c.path_i, v.venue_i)
+    c.path_key = NEVER
+    while c.path_i < n:
+        e = at(row_address(events, order, c.path_i), 1, EVENT)[0]
+        if executing(vb, v, c, e):
+            c.path_key = key_of(v, e.ts_event - c.lead_ns, v.class_data)
+            return
+        c.path_i += 1
+
+
+@fn
+def meet_paths(vb, v, c, events, n, order):
+    """Orders meet the paths of an interval's bars at `path_key`. Returns -1 when the report ring has no room."""
+    apart()
+    ts = time_of(v, c.path_key)
+    closes = at(row_address(events, order, c.path_i), 1, EVENT)[0].ts_event
+    while c.path_i < n:
+        address = row_address(events, order, c.path_i)
+        e = at(address, 1, EVENT)[0]
+        if e.ts_event != closes:
+            break
+        if executing(vb, v, c, e) and V.books(vb, v)[e.instrument].n_resting > 0:
+            if V.bars(vb, v)[e.instrument].close_ts == closes:
+                if full(v):
+                    return -1
+                path_on_orders(vb, address, ts)
+        c.path_i += 1
+    seek_path(vb, v, c, events, n, order)
+    return 0
+
+
+@fn
+def next_bars(vb, v, events, n, order):
+    """Key of what bars that have not closed do next, open or move: it stands in `bar_key`.
+
+    A bar's row stands where it closes. Each interval has two cursors of its own, which go over the rows once. What bars do comes
+    behind rows of the same time, the bar before among them."""
+    apart()
+    table = V.openings(vb, v)
+    v.bar_key = NEVER
+    for k in range(v.openings_n):
+        c = table[k]
+        if c.open_i < v.venue_i:
+            seek_open(vb, v, c, events, n, order)
+        if c.path_i < v.venue_i:
+            seek_path(vb, v, c, events, n, order)
+        v.bar_key = min(v.bar_key, min(c.open_key, c.path_key))
+    return v.bar_key
+
+
+@fn
+def move_bars(vb, v, events, n, order):
+    """What bars do at `bar_key`, opens first. Returns -1 when the report ring has no room, else the key of what they do next."""
+    apart()
+    table = V.openings(vb, v)
+    for k in range(v.openings_n):
+        if table[k].open_key == v.bar_key and open_bars(vb, v, table[k], events, n, order) < 0:
+            return -1
+    for k in range(v.openings_n):
+        if table[k].path_key == v.bar_key and meet_paths(vb, v, table[k], events, n, order) < 0:
+            return -1
+    return next_bars(vb, v, events, n, order)
 
 
 # --- everything up to a key ---------------------------------------------------------------------------------------------------
 @hot
 def venue_due(vb, v):
-    """Key of the next request or opening at the venue; while nothing rests there bars open when a request wants them."""
-    return min(request_key(vb, v), v.opening_key) if v.resting > 0 else request_key(vb, v)
+    """Key of the next request at the venue, or of what bars do; while nothing rests there they do it when a request wants them to."""
+    return min(request_key(vb, v), v.bar_key) if v.resting > 0 else request_key(vb, v)
 
 
 @hot
 def venue_next(vb, v, events, n, order, due):
-    """A request that arrives at key `due`, or the bars that open then, behind the rows before it; a report due earlier comes first.
+    """A request that arrives at key `due`, or what bars do then, behind the rows before it; a report due earlier comes first.
     Returns -1 when the report ring has no room."""
     request = request_key(vb, v)
     if v.resting > 0 and behind(v, events, n, order, time_of(v, due) + 1):
-        # an open comes behind rows of its own time
+        # what bars do comes behind rows of its own time
         if merge(vb, v, events, n, order, due if due == request else due + 1) < 0:
             return -1
         if report_key(vb, v) < due:
             return 0
     if due != request:
-        return open_bars(vb, v, events, n, order) if v.resting > 0 else 0
+        return move_bars(vb, v, events, n, order) if v.resting > 0 else 0
     if full(v):
         return -1
     if v.resting == 0:
         sweep(vb, v, events, n, order, request)
-        opening = next_opening(vb, v, events, n, order) if v.openings_n > 0 else NEVER
-        while opening < request:
-            opening = open_bars(vb, v, events, n, order)
+        moving = next_bars(vb, v, events, n, order) if v.openings_n > 0 else NEVER
+        while moving < request:
+            moving = move_bars(vb, v, events, n, order)
     on_request(vb, time_of(v, request))
     if v.openings_n > 0 and v.resting > 0:
-        next_opening(vb, v, events, n, order)
+        next_bars(vb, v, events, n, order)
     return 0
 
 
 @fn
 def venue_until(vb, v, events, n, order, until):
-    """Everything at the venue before key `until`, rows, opens and requests in order; returns the key of what is next for us, which
+    """Everything at the venue before key `until`, rows, bars and requests in order; returns the key of what is next for us, which
     is earlier when a report becomes due before, or -1 when the report ring has no room. With nothing resting, rows may wait."""
     apart()
     while True:

@@ -6,7 +6,7 @@ from replay.events import CONTROL, EVENT, OP_RESUME, OPEN, PHASE, REPORT
 from replay.fuzz.kernel import rules as B
 from replay.fuzz.kernel.inputs import broke, finished, most
 from replay.fuzz.kernel.layout import held, live, markets, orders
-from replay.kernel.fixed import mul_div
+from replay.kernel.fixed import OVERFLOW, money, mul_div
 from replay.kernel.memory import apart, at, fn
 from replay.trader import layout as T
 from replay.trader import reasons as R
@@ -16,16 +16,36 @@ from replay.trader.output import OUT_NEW, OUT_REFUSED, OUT_REPLACE, OUT_REPORT, 
 
 
 @fn
-def working(cb, c, tb, h, instrument, strategy, side):
-    """Lots that working orders on a side may still trade, of a strategy or (-1) of all: at least; a wish that waits is not out."""
+def working(cb, c, tb, h, instrument, strategy, side, closer):
+    """Lots that working orders on a side may still trade, of a strategy or (-1) of all: at least; a wish that waits is not out. Exits of
+    strategy `closer` (-1: nobody's) count with what they have been asked to become: they make way for an order that closes."""
     apart()
     lots = 0
     slots = live(cb, c)
     for k in range(c.n_live):
         o = orders(cb, c)[slots[k]]
         if o.instrument == instrument and o.side == side and (strategy < 0 or o.strategy == strategy):
-            lots += may_trade(cb, c, tb, h, o, False)
+            if o.strategy == closer and not finished(o.state) and (o.exit or o.sibling != 0 or o.flags & T.REDUCE_ONLY):
+                lots += wanted(cb, c, tb, h, o)
+            else:
+                lots += may_trade(cb, c, tb, h, o, False)
     return lots
+
+
+@fn
+def wanted(cb, c, tb, h, o):
+    """Lots an exit is still to trade once it is as it was asked to be; of a pair one leg counts. Reduce-only orders are cut by the venue."""
+    x = T.orders(tb, h)[o.handle & SLOT_MASK]
+    if x.request == T.CANCELING or x.waiting == T.CANCELING or o.flags & T.REDUCE_ONLY or o.second:
+        return 0
+    total = x.next_qty if x.waiting == T.REPLACING else x.new_qty if x.request == T.REPLACING else x.qty
+    return total - o.cum
+
+
+@fn
+def closer_of(o):
+    """The strategy whose exits make way for an order."""
+    return o.strategy if o.type == T.MARKET and not o.flags & T.ENGINE else -1
 
 
 @fn
@@ -52,7 +72,8 @@ def may_trade(cb, c, tb, h, o, waiting):
 @fn
 def worth(i, px2, lots):
     """|price x lots| in the base currency; the price is given twice."""
-    return mul_div(abs(px2 * lots), i.value_num, i.value_den)
+    x = money(abs(px2), abs(lots), i.value_num, i.value_den)
+    return x if x != OVERFLOW else 1 << 62
 
 
 @fn
@@ -112,8 +133,9 @@ def gross_limits(cb, c, tb, h, o):
         px2 = v.bid_px + v.ask_px if v.bid_sz > 0 and v.ask_sz > 0 else v.mark2
         pos = held(cb, c)[k].qty
         extra = o.side * o.qty if k == o.instrument else 0
-        high = pos + working(cb, c, tb, h, k, -1, 1) + max(extra, 0)
-        low = pos - working(cb, c, tb, h, k, -1, -1) + min(extra, 0)
+        closer = closer_of(o) if k == o.instrument else -1
+        high = pos + working(cb, c, tb, h, k, -1, 1, closer if o.side > 0 else -1) + max(extra, 0)
+        low = pos - working(cb, c, tb, h, k, -1, -1, closer if o.side < 0 else -1) + min(extra, 0)
         if k == o.instrument and mid2(cb, c, tb, h, k) == 0:
             continue  # without a mid the check had another reference
         gross += worth(T.instruments(tb, h)[k], px2, max(abs(high), abs(low)))
@@ -143,9 +165,13 @@ def allowed(cb, c, tb, h, o):
     row = (1 + o.strategy) * c.n_instruments + o.instrument
     reference2 = mid2(cb, c, tb, h, o.instrument)
     px2 = 2 * o.px if o.type == T.LIMIT or o.type == T.STOP_LIMIT else (2 * o.stop_px if o.type == T.STOP else reference2)
-    others = working(cb, c, tb, h, o.instrument, -1, o.side)
+    others = 0
+    own = 0
+    if not o.flags & T.REDUCE_ONLY:
+        others = working(cb, c, tb, h, o.instrument, -1, o.side, closer_of(o))
+        own = working(cb, c, tb, h, o.instrument, o.strategy, o.side, closer_of(o))
     within_limits(c, h, l[o.instrument], i, o, pos, others, px2)
-    within_limits(c, h, l[row], i, o, p[row].qty, working(cb, c, tb, h, o.instrument, o.strategy, o.side), px2)
+    within_limits(c, h, l[row], i, o, p[row].qty, own, px2)
     if not (o.side * pos < 0 and o.qty + others <= abs(pos)):
         adds_risk(cb, c, tb, h, o, pos)
     collar = l[o.instrument].collar_bps
@@ -157,22 +183,29 @@ def allowed(cb, c, tb, h, o):
         broke(c, h, B.CLOSED, m.phase, m.halted, o.handle, o.instrument)
     if over_rate(cb, c.sent_at, c.sent_n, c.n_sent, l[0].max_orders, l[0].order_window_ns, h.now):
         broke(c, h, B.ORDER_RATE, c.n_sent, l[0].max_orders, o.handle, o.instrument)
-    if over_rate(cb, c.messages_at, c.messages_n, c.n_messages, l[0].max_messages, l[0].message_window_ns, h.now):
+    closes = closer_of(o) >= 0 and o.side * p[row].qty < 0  # the cancels of exits that make way count, and hold nothing back
+    if not closes and over_rate(cb, c.messages_at, c.messages_n, c.n_messages, l[0].max_messages, l[0].message_window_ns, h.now):
         broke(c, h, B.MESSAGE_RATE, c.n_messages, l[0].max_messages, o.handle, o.instrument)
-    crosses(cb, c, h, o)
+    crosses(cb, c, tb, h, o)
 
 
 @fn
-def crosses(cb, c, h, o):
-    """No order that could trade with one of ours on the other side: stops trade later."""
+def crosses(cb, c, tb, h, o):
+    """No order that could trade with one of ours on the other side: stops trade later, market orders take what is displayed."""
     apart()
     if o.type >= T.STOP:
         return
+    v = T.views(tb, h)[o.instrument]
+    px = o.px
+    if o.type == T.MARKET:
+        if (v.ask_sz if o.side > 0 else v.bid_sz) <= 0:
+            return  # the trader has other prices, or none, which tests look at
+        px = v.ask_px if o.side > 0 else v.bid_px
     slots = live(cb, c)
     for k in range(c.n_live):
         x = orders(cb, c)[slots[k]]
         if x.instrument == o.instrument and x.side != o.side and x.type < T.STOP and not finished(x.state):
-            if o.type == T.MARKET or x.type == T.MARKET or o.side * (o.px - x.px) >= 0:
+            if x.type == T.MARKET or o.side * (px - x.px) >= 0:
                 broke(c, h, B.SELF_TRADE, o.px, x.px, o.handle, o.instrument)
 
 
@@ -191,7 +224,7 @@ def once(cb, c, h, o, ident):
 @fn
 def flattening(cb, c, tb, h, o, e):
     """The engine's own order closes the position after a kill; or, behind a report of one leg of a pair, trades back what both have traded
-    too much, after which the pair is as large as that."""
+    too much, after which the pair is at least as large as that."""
     apart()
     pos = held(cb, c)[o.instrument].qty
     if o.flags & T.REDUCE_ONLY:
@@ -205,7 +238,7 @@ def flattening(cb, c, tb, h, o, e):
         for k in range(2):
             handle = e.a if k == 0 else leg.sibling
             x = T.orders(tb, h)[handle & SLOT_MASK]
-            if x.handle == handle and x.group_qty != leg.cum + other.cum:
+            if x.handle == handle and x.group_qty < leg.cum + other.cum:
                 broke(c, h, B.FLATTENED, x.group_qty, leg.cum + other.cum, o.handle, o.instrument)
 
 
@@ -239,7 +272,7 @@ def on_new(cb, c, tb, h, r, e):
     o.flags = r.flags & 15
     o.state = SUBMITTED
     o.request = T.NO_REQUEST
-    o.sibling = known.sibling if known.group != T.ENTRY else 0
+    o.sibling = known.sibling if known.group > T.ENDED else 0
     o.exit = known.group == T.TAKE_PROFIT or known.group == T.STOP_LOSS
     o.second = (known.group == T.STOP_LOSS or known.group == T.OCO_LEG) and o.sibling != 0 and o.handle > o.sibling
     at(cb + c.sent_at, c.sent_n, I64)[c.n_sent & (c.sent_n - 1)] = h.now
@@ -261,7 +294,7 @@ def on_new(cb, c, tb, h, r, e):
 def reduces(cb, c, tb, h, o, lots):
     """Whether `lots` of an order, beside the others that work on its side, only make the position smaller."""
     pos = held(cb, c)[o.instrument].qty
-    others = working(cb, c, tb, h, o.instrument, -1, o.side) - may_trade(cb, c, tb, h, o, False)
+    others = working(cb, c, tb, h, o.instrument, -1, o.side, -1) - may_trade(cb, c, tb, h, o, False)
     return o.side * pos < 0 and lots + others <= abs(pos)
 
 
@@ -282,7 +315,7 @@ def on_request(cb, c, tb, h, r, replacing):
         broke(c, h, B.KILLED, r.b, c.reason, r.a, r.instrument)
     if r.b <= o.cum:
         broke(c, h, B.DEAD_REQUEST, r.b, o.cum, r.a, r.instrument)
-    if c.state == T.HALTED and r.b >= o.qty and not reduces(cb, c, tb, h, o, r.b - o.cum):
+    if c.state == T.HALTED and r.b >= o.qty and not o.exit and not reduces(cb, c, tb, h, o, r.b - o.cum):
         broke(c, h, B.HALTED, r.b, o.qty, r.a, r.instrument)
     o.request = T.REPLACING
     o.new_qty = r.b

@@ -56,11 +56,12 @@ def pair(cb, c, tb, h):
 @fn
 def excess(cb, c, tb, h, o, lots):
     """Of the `lots` an order counts with, those that no limit keeps us from. Once one leg of a pair has traded, the other is being
-    cancelled or made smaller; where it trades first, the excess is flattened. The engine's own orders close a position while the
-    cancels of the others are on their way."""
+    cancelled or made smaller; where it trades first, the excess is flattened. Exits close what is there, and make way for an order that
+    does; the engine's own orders close a position while the cancels of the others are on their way."""
     apart()
-    if o.flags & T.ENGINE:
-        o.spare = 1
+    x = T.orders(tb, h)[o.handle & SLOT_MASK]
+    if o.flags & (T.ENGINE | T.REDUCE_ONLY) or o.exit or (o.sibling != 0 and x.request != T.NO_REQUEST):
+        return lots
     if o.sibling != 0:
         s = orders(cb, c)[o.sibling & SLOT_MASK]
         if s.handle == o.sibling:
@@ -69,17 +70,6 @@ def excess(cb, c, tb, h, o, lots):
             if not finished(s.state) and not finished(o.state) and not o.second and o.cum + s.cum > 0:
                 return lots - leaves(tb, h, o if o.cum > 0 else s, True)
     return lots if o.spare else 0
-
-
-@fn
-def held_exit(tb, h, entry):
-    """Whether an exit of the entry waits for it to finish."""
-    table = T.orders(tb, h)
-    for k in range(2):
-        handle = entry.sibling if k == 0 else entry.second
-        if handle != 0 and table[handle & SLOT_MASK].handle == handle and table[handle & SLOT_MASK].state == NEW:
-            return True
-    return False
 
 
 @fn
@@ -99,17 +89,15 @@ def exposed(cb, c, tb, h, instrument):
         o = orders(cb, c)[slots[k]]
         if o.instrument != instrument:
             continue
-        x = T.orders(tb, h)[slots[k]]
         lots = may_trade(cb, c, tb, h, o, True)
         if o.side > 0:
             m.spare_buy += excess(cb, c, tb, h, o, lots)
         else:
             m.spare_sell += excess(cb, c, tb, h, o, lots)
-        exits = o.cum if x.group == T.ENTRY and not finished(o.state) and held_exit(tb, h, x) else 0
         for s in range(2):
             row = rows[(0 if s == 0 else (1 + o.strategy) * n) + instrument]
-            row.buying += lots if o.side > 0 else exits
-            row.selling += exits if o.side > 0 else lots
+            row.buying += lots if o.side > 0 else 0
+            row.selling += 0 if o.side > 0 else lots
     v = T.views(tb, h)[instrument]
     if rows[instrument].buying != v.buying or rows[instrument].selling != v.selling:
         broke(c, h, B.EXPOSURE, v.buying - v.selling, rows[instrument].buying - rows[instrument].selling, 0, instrument)
@@ -190,8 +178,10 @@ def floor(c, tb, h):
 
 @fn
 def timers(cb, c, tb, h, e):
-    """The next due timer fires, and once; all others stay."""
+    """The next due timer fires, and once; all others stay. The engine's own is not a strategy's: it is moved as it likes."""
     apart()
+    if e.kind == TIMER and e.a == T.WATCH:
+        return
     mine = at(cb + c.timers_at, c.timers_n, TIMER_COPY)
     fired = -1
     if e.kind == TIMER:
@@ -210,27 +200,32 @@ def timers(cb, c, tb, h, e):
             return
     elif h.timer_seq == c.timer_seq:
         return
+    own = h.n_timers - (1 if h.watch_ts != 0 else 0)
     rows = at(tb + h.timers_at, h.timers_n, T.TIMER_ROW)
     left = c.n_timers - (1 if fired >= 0 else 0)
-    if h.n_timers != left + h.timer_seq - c.timer_seq:
-        broke(c, h, B.TIMER_TWICE, h.n_timers, left, 0, -1)
+    if own != left + h.timer_seq - c.timer_seq:
+        broke(c, h, B.TIMER_TWICE, own, left, 0, -1)
     kept = 0
     for k in range(h.n_timers):
         r = rows[k]
+        if k > 0 and (rows[(k - 1) >> 1].ts > r.ts):
+            broke(c, h, B.TIMER_ORDER, r.timer_id, r.ts, 0, -1)
+        if r.strategy == T.WATCH:
+            continue
         if fired >= 0 and r.seq == mine[fired].seq:
             broke(c, h, B.TIMER_TWICE, r.timer_id, r.ts, 0, -1)
         if r.seq <= c.timer_seq:
             kept += 1
-        if k > 0 and (rows[(k - 1) >> 1].ts > r.ts):
-            broke(c, h, B.TIMER_ORDER, r.timer_id, r.ts, 0, -1)
     if kept != left:
         broke(c, h, B.TIMER_TWICE, kept, left, 0, -1)
+    c.n_timers = 0
     for k in range(h.n_timers):
-        mine[k].ts = rows[k].ts
-        mine[k].seq = rows[k].seq
-        mine[k].timer_id = rows[k].timer_id
-        mine[k].strategy = rows[k].strategy
-    c.n_timers = h.n_timers
+        if rows[k].strategy != T.WATCH:
+            mine[c.n_timers].ts = rows[k].ts
+            mine[c.n_timers].seq = rows[k].seq
+            mine[c.n_timers].timer_id = rows[k].timer_id
+            mine[c.n_timers].strategy = rows[k].strategy
+            c.n_timers += 1
     c.timer_seq = h.timer_seq
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from replay.events import EVENT
 from replay.kernel.memory import at, hot, record
-from replay.trader.layout import I64
+from replay.trader.layout import I64, timers_of
 
 #: An order as requests and reports make it. `told`: lots the venue said it had traded when it ended.
 ORDER = record(
@@ -164,7 +164,7 @@ def regions(orders: int, strategies: int, instruments: int, execs: int) -> dict[
         "live": (I64, orders),
         "held": (HELD, (1 + strategies) * instruments),
         "markets": (MARKET_VIEW, instruments),
-        "timers": (TIMER, 256),
+        "timers": (TIMER, timers_of(orders)),
         "sent": (I64, 1 << 10),
         "messages": (I64, 1 << 10),
         "rejected": (I64, 1 << 10),

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,19 +19,22 @@ from alpaca.data.timeframe import TimeFrame
 
 from replay.data.instruments import Instrument
 from replay.errors import UNREADABLE, BadInput
+from replay.files import whole
 from replay.live.alpaca import wire
 from replay.live.alpaca.rest import DONE, MISSING, Rest, tame
 from replay.live.alpaca.wire import Scale
 from replay.live.broker import Hours
+from replay.live.head import BAR_NS
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 RATE = 200  #: requests a minute of one account
+AGAIN_S = 5.0  #: how long what is asked before a run begins is asked again
 HISTORY_S = 30.0  #: how long a page of history may take
 
 
 class Access(NamedTuple):
     """A way in: keys, addresses, the account and its cash (1e-8). `session_ns`: the time of a local server that waits for us (lockstep), else
-    0; `rate`: requests a minute, 0 for no limit."""
+    0; `rate`: requests a minute, 0 for no limit; `local`: what a local server says of itself."""
 
     key: str
     secret: str
@@ -43,6 +46,7 @@ class Access(NamedTuple):
     cash: int
     session_ns: int
     rate: int
+    local: dict = {}
 
     def rest(self, timeout_s: float = 10.0) -> Rest:
         """A client with a connection of its own."""
@@ -81,7 +85,7 @@ def keys(path: Path | None) -> tuple[str, str]:
         mode = path.stat().st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise BadInput(f"{path}: others may read it (mode {stat.S_IMODE(mode):o}): chmod 600 {path}")
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(whole(path).decode())
     except OSError as e:
         raise BadInput(f"{path}: {e.strerror}: name a TOML file with {KEY} and {SECRET}") from None
     except UNREADABLE:
@@ -101,16 +105,17 @@ def enter(
     feed: str = "iex",
     crypto: bool = False,
     rate: int = RATE,
+    patience_s: float = 0.0,
 ) -> Access:
-    """Try the keys; `url` is the address of a local server, for everything. Raises `BadInput` in one line."""
+    """Try the keys, for `patience_s`; `url` is the address of a local server, for everything. Raises `BadInput` in one line."""
     sockets = url.replace("http", "ws", 1).rstrip("/") if url else None
     path = "/v1beta3/crypto/us" if crypto else f"/v2/{feed}"
     urls = (url.rstrip("/"), f"{sockets}/stream", f"{sockets}{path}") if url else (None, None, None)
     local = local_state(url, key, secret)
     waits = local.get("speed") == "lockstep"
-    access = Access(key, secret, paper, *urls, "", 0, local["now_ns"] if waits else 0, rate)
+    access = Access(key, secret, paper, *urls, "", 0, local["now_ns"] if waits else 0, rate, local)
     with contextlib.closing(access.rest()) as rest:
-        a = rest.call("get", "/account")
+        a = rest.insist("/account", patience_s)
     if a.outcome != DONE:
         raise BadInput(f"Alpaca at {url or 'alpaca.markets'}: {a.text}: check the keys, the address and the network")
     if a.body["status"] != "ACTIVE" or a.body.get("trading_blocked") or a.body.get("account_blocked"):
@@ -133,26 +138,44 @@ def local_state(url: str | None, key: str, secret: str) -> dict:
         return {}
 
 
-def instruments(rest: Rest, symbols: list[str], crypto: bool) -> dict[str, Scale]:
-    """The instruments by symbol, in order. Raises `BadInput` for a symbol that cannot be traded."""
+def instruments(
+    access: Access, symbols: list[str], crypto: bool, feed: str, known: dict[str, Instrument] | None = None
+) -> tuple[dict[str, Scale], list[int]]:
+    """The instruments by symbol, in order, and the newest trade price of each in ticks, 0 where the data server says none. `known` are those
+    of a journal that is gone on with, whose price steps stay what they were. Raises `BadInput` for a symbol that cannot be traded."""
     out: dict[str, Scale] = {}
-    for symbol in symbols:
-        a = rest.call("get", f"/assets/{symbol.replace('/', '%2F')}")
-        if a.outcome == MISSING:
-            raise BadInput(f"{symbol}: Alpaca knows no such symbol: correct --symbols")
-        if a.outcome != DONE:
-            raise BadInput(f"{symbol}: {a.text}: check the network and the keys")
-        if not a.body["tradable"] or (a.body["class"] == "crypto") != crypto:
-            raise BadInput(
-                f"{symbol}: class {a.body['class']}, tradable {a.body['tradable']}: stocks and crypto pairs are traded apart"
-            )
-        out[symbol] = Scale(len(out), _instrument(a.body))
-    return out
+    with contextlib.closing(access.rest()) as rest:
+        assets = {symbol: _asset(rest, symbol, crypto) for symbol in symbols}
+    prices = _last_prices(access, symbols, crypto, feed)
+    for symbol, asset in assets.items():
+        i = (known or {}).get(symbol) or _instrument(asset, prices.get(symbol), _described(access, symbol))
+        out[symbol] = Scale(len(out), i)
+    return out, [s.ticks(prices.get(symbol, 0)) for symbol, s in out.items()]
 
 
-def _instrument(asset: dict) -> Instrument:
+def _asset(rest: Rest, symbol: str, crypto: bool) -> dict:
+    a = rest.insist(f"/assets/{symbol.replace('/', '%2F')}", AGAIN_S)
+    if a.outcome == MISSING:
+        raise BadInput(f"{symbol}: Alpaca knows no such symbol: correct --symbols")
+    if a.outcome != DONE:
+        raise BadInput(f"{symbol}: {a.text}: check the network and the keys")
+    if not a.body["tradable"] or (a.body["class"] == "crypto") != crypto:
+        raise BadInput(
+            f"{symbol}: class {a.body['class']}, tradable {a.body['tradable']}: stocks and crypto pairs are traded apart"
+        )
+    return a.body
+
+
+def _described(access: Access, symbol: str) -> dict:
+    """What a local server says of an instrument of its session."""
+    return next((row for row in access.local.get("instruments", ()) if row["symbol"] == symbol), {})
+
+
+def _instrument(asset: dict, price: float | None, described: dict) -> Instrument:
+    """Stocks: steps of 0.01, below one dollar of 0.0001 (SEC rule 612); those of its session where a local server says them."""
     if asset["class"] != "crypto":
-        return Instrument(symbol=asset["symbol"], tick_size="0.01")
+        fine = price is not None and price < 1
+        return Instrument(symbol=asset["symbol"], tick_size=described.get("tick_size") or ("0.0001" if fine else "0.01"))
     base, quote = asset["symbol"].split("/")
     lot = asset.get("min_trade_increment") or "0.000000001"
     i = Instrument(
@@ -162,24 +185,42 @@ def _instrument(asset: dict) -> Instrument:
     return Instrument(symbol=i.symbol, tick_size=i.tick_size, lot_size=lot, currency=quote, base=base, min_qty=max(1, least))
 
 
-def last_prices(access: Access, scales: dict[str, Scale], crypto: bool, feed: str) -> list[int]:
-    """The newest trade price of each instrument in ticks, 0 where the data server says none."""
-    symbols = list(scales)
+def _last_prices(access: Access, symbols: list[str], crypto: bool, feed: str) -> dict[str, float]:
+    """The newest trade price of each symbol that has one."""
     client = access.history(crypto)
     try:
         if crypto:
             found = client.get_crypto_latest_trade(CryptoLatestTradeRequest(symbol_or_symbols=symbols))
         else:
             found = client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=feed))
-        return [s.ticks(found[symbol]["p"]) if found.get(symbol) else 0 for symbol, s in scales.items()]
-    except Exception:  # the price only sizes a bound: without one a wide bound is used
-        return [0] * len(scales)
+        return {symbol: found[symbol]["p"] for symbol in symbols if found.get(symbol)}
+    except Exception:  # it sizes a bound and tells a price step: without one the bound is wide and the step a cent
+        return {}
+
+
+class Bars(NamedTuple):
+    """What bars and other data the feed has of each instrument, as a manifest says it."""
+
+    levels: tuple[str, ...]
+    intervals_ns: tuple[int, ...]
+    finest_ns: tuple[int, ...]
+
+
+def feed_of(access: Access, symbols: Sequence[str]) -> Bars:
+    """What is heard of each symbol. A broker's feed has quotes, prints and bars of a minute. A local server has what its session has; at a
+    pace, as a broker, it makes bars of a minute where there are prints."""
+    rows = [_described(access, symbol) for symbol in symbols]
+    levels = tuple(r["level"] if r.get("level") in ("bars", "none") else "l1" for r in rows)
+    if access.session_ns and all(rows):
+        return Bars(levels, tuple(access.local["bar_intervals_ns"]), tuple(r["bar_ns"] for r in rows))
+    finest = tuple(r["bar_ns"] if level == "bars" else BAR_NS for r, level in zip(rows, levels, strict=True))
+    return Bars(levels, tuple(sorted(set(finest))), finest)
 
 
 def clock(rest: Rest) -> Hours:
     """The broker's clock. Raises `BadInput`."""
     before = time.time_ns()
-    a = rest.call("get", "/clock")
+    a = rest.insist("/clock", AGAIN_S)
     if a.outcome != DONE:
         raise BadInput(f"the broker's clock cannot be had: {a.text}")
     return wire.hours(a.body, before, time.time_ns())

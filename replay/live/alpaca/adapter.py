@@ -10,32 +10,46 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from replay.data.times import utc_text
 from replay.errors import BadInput
-from replay.events import GAP
+from replay.events import CUSTOM, EVENT, GAP, PHASE
 from replay.live import broker as B
 from replay.live.alpaca import wire
-from replay.live.alpaca.bars import Bars, close_of
+from replay.live.alpaca.bars import INSTRUMENT, Bars, close_of
 from replay.live.alpaca.jobs import LOOK_S, Cancel, Look, New, NoAnswer, Replace, Route
 from replay.live.alpaca.lanes import Bucket, Job, Lane
-from replay.live.alpaca.rest import DONE, LATER, MISSING, UNKNOWN, Answer, Rest
-from replay.live.alpaca.streams import DATA, UPDATES, Streams
+from replay.live.alpaca.rescue import rescue
+from replay.live.alpaca.rest import DONE, DUPLICATE, LATER, MISSING, REFUSED, UNAUTHORIZED, UNKNOWN, Answer, Rest
+from replay.live.alpaca.streams import DATA, UPDATES, Logins, Streams
 from replay.live.alpaca.wire import Scale
 from replay.live.broker import Books, Failed, Leave, Link, Looked, Mark, Row, Update
 from replay.live.desk import Command
 from replay.live.hops import stamp
 from replay.live.ids import parse
+from replay.live.safety import Rescued
 from replay.trader.layout import CMD_CANCEL, CMD_NEW
 from replay.trader.orders import EXEC_BUST, EXEC_CORRECT, EXEC_NAMES, EXEC_REPLACE_REJECTED, EXEC_REPLACED
 
+RESCUE_S = 5.0  #: timeout of a request of the safety path
 ORDERS, CANCELS = 4, 2  #: connections of each
 PULL_S = 5.0  #: how long a run that has to end waits until its cancels are asked for
 SETTLE_EARLIER_S = 1.0  #: how long an order of an earlier process may be on its way
 BATCH = 512  #: rows in one frame in lockstep
+KIND = EVENT.fields["kind"][1]  #: of an event's bytes
+OF_ALL = (PHASE, CUSTOM)  #: kinds of rows that are not of one instrument
 PAGE = 500  #: orders a page, activities a page: their maxima
 ACTIVITIES = 100
+
+
+@contextlib.contextmanager
+def _collected(unread: list[str], what: str) -> Iterator[None]:
+    """One figure that cannot be understood is said, and the rest of the books is read all the same."""
+    try:
+        yield
+    except (wire.Unknown, BadInput, ArithmeticError, KeyError, TypeError, ValueError) as e:
+        unread.append(f"{what}: not understood: {e}")
 
 
 class Alpaca:
@@ -61,12 +75,16 @@ class Alpaca:
         self.scales, self.run_id, self.crypto, self.bars, self.extended = scales, run_id, crypto, bars, extended
         self.now = now
         self.by_index = {s.index: s for s in scales.values()}
+        #: in lockstep: our index of an instrument by its index in the server's session
+        self.sessions = {
+            k: scales[i["symbol"]].index for k, i in enumerate(access.local.get("instruments", ())) if i["symbol"] in scales
+        }
         self.routes: dict[str, Route] = {}
         self.rate_limited = 0
         self.skipped: dict[str, int] = {}  # messages by kind that the trader has no use for
         self.gapped: set[int] = set()  # instruments whose next row is the first after a gap
         self.put: Callable[[object], None] = lambda item: None
-        self.queries = access.rest()
+        self.queries, self.logins = access.rest(), Logins()
         bucket = Bucket(access.rate * 0.95, max(10.0, access.rate * 0.95)) if access.rate else None
         room = access.rate * 0.15
         lanes = {"orders": (ORDERS, 2 * room), "cancels": (CANCELS, 0)}  # cancels have connections to themselves
@@ -74,6 +92,9 @@ class Alpaca:
             *(Lane(name, [access.rest() for _ in range(n)], bucket, spare, self._failed) for name, (n, spare) in lanes.items()),
             Lane("queries", [self.queries], bucket, room, self._failed),
         ]
+        for lane in self.lanes:
+            for rest in lane.rests:
+                rest.answered = self._answered
         self.streams = Streams(
             access.key, access.secret, access.paper, self._on_market, self._on_update, self._on_link,
             updates_url=access.updates_url, data_url=access.data_url, feed=feed, crypto=crypto, mute_s=None if self.lockstep else mute_s,
@@ -144,6 +165,11 @@ class Alpaca:
             self.lanes[1].put(Cancel(self, name, None))
         self.lanes[1].settle(PULL_S)
 
+    def rescue(self, flatten: bool) -> Rescued:
+        self.lanes[0].shut()
+        with contextlib.closing(self.access.rest(RESCUE_S)) as rest:
+            return rescue(rest, self.run_id, self.scales, flatten)
+
     def ask(self, cl_ord_ids: list[str]) -> None:
         def job(_: Rest) -> None:
             try:
@@ -197,6 +223,10 @@ class Alpaca:
         if head:
             step = head["seq"]
             self._framed(Row(event, head["ts"], step) if event else Mark("skipped", head["ts"], step))
+        elif event and self.lockstep:
+            self._skip(
+                "not a step of the session"
+            )  # bars that the server makes of prints: its session has none, nor has the replay
         elif event and m["T"] == "b":
             self.minutes.hear(event, heard)
         elif event:
@@ -219,11 +249,19 @@ class Alpaca:
 
     def _on_step(self, m: dict) -> None:
         if "row" in m:
-            self._framed(Row(m["row"], m["ts"], m["seq"]))
+            row = self._ours(m["row"])
+            self._framed(Row(row, m["ts"], m["seq"]) if row else Mark("skipped", m["ts"], m["seq"]))
         elif m["kind"] in ("timer", "end", "done"):
             self._framed(Mark(m["kind"], m["ts"], m["seq"]))
         else:
             self._head = m
+
+    def _ours(self, row: bytes) -> bytes | None:
+        """A row of the session with our index of its instrument; None where that is not traded here."""
+        if row[KIND] in OF_ALL or not self.sessions:
+            return row
+        index = self.sessions.get(int.from_bytes(row[INSTRUMENT], "little"))
+        return None if index is None else row[: INSTRUMENT.start] + index.to_bytes(4, "little") + row[INSTRUMENT.stop :]
 
     def _framed(self, item: object) -> None:
         """Collect the rows of a frame: the SDK gives messages one by one, and goes back to the loop between two frames."""
@@ -358,27 +396,44 @@ class Alpaca:
                 ours.append(o)
         filled = [o["created_at"] for o in ours if float(o["filled_qty"])]
         activities = self.activities(min(filled)) if filled else None
-        opened = []
+        opened, roots, unread = [], set(), []
         for o in ours:
             root = str(parse(o["client_order_id"])._replace(seq=0))
             known = None if o.get("replaces") else activities  # one it replaced is older, and so are its fills
-            opened.append(self.seen(o, root in quiet or root not in self.routes, known))
-        roots = {s.cl_ord_id for s in opened}
-        looked = [self.looked(root) for root in cl_ord_ids if root not in roots]
+            roots.add(root)
+            with _collected(unread, f"order {root}"):
+                opened.append(self.seen(o, root in quiet or root not in self.routes, known))
+        looked = self._looked(set(cl_ord_ids) - roots, unread)
         if any(found.seen is None and found.cl_ord_id in earlier for found in looked):
             time.sleep(SETTLE_EARLIER_S)  # the process before may have sent it in its last moment
-            looked = [self.looked(found.cl_ord_id) if found.seen is None else found for found in looked]
+            again = self._looked({found.cl_ord_id for found in looked if found.seen is None}, unread)
+            looked = [found for found in looked if found.seen is not None] + again
         for found in [found for found in looked if found.seen is None and found.cl_ord_id not in earlier]:
             looked.remove(found)  # this process sent it, or is about to: that is found out apart
-        positions = {}
+        positions, unknown = {}, set()
         by_position = {symbol.replace("/", ""): scale for symbol, scale in self.scales.items()}
         for p in self.get("/positions"):
             scale = by_position.get(p["symbol"].replace("/", ""))
             if scale is None:
                 besides.append(f"position {p['qty']} {p['symbol']}")
-            else:
-                positions[scale.index] = (scale.exact_lots(p["qty"]), scale.ticks(p["avg_entry_price"]))
-        return Books(wire.money(account["cash"]), positions, opened, foreign, besides, looked, asked_ns)
+                continue
+            unknown.add(scale.index)
+            with _collected(unread, f"position in {p['symbol']}"):
+                lots, rest = scale.whole_lots(p["qty"])
+                positions[scale.index] = (lots, scale.ticks(p.get("avg_entry_price") or 0))
+                unknown.discard(scale.index)
+                if rest:
+                    besides.append(f"{rest} {p['symbol']}: less than a lot, which is not traded here")
+        cash = wire.money(account["cash"])
+        return Books(cash, positions, opened, foreign, besides, looked, asked_ns, tuple(unread), frozenset(unknown))
+
+    def _looked(self, roots: Iterable[str], unread: list[str]) -> list[Looked]:
+        """Orders by their ClOrdIDs; those that cannot be understood go to `unread`. Raises `NoAnswer`."""
+        out = []
+        for root in sorted(roots):
+            with _collected(unread, f"order {root}"):
+                out.append(self.looked(root))
+        return out
 
     def looked(self, root: str, rest: Rest | None = None) -> Looked:
         """One order by its ClOrdID. Raises `NoAnswer`."""
@@ -396,5 +451,9 @@ class Alpaca:
         route = self.routes.get(root)
         self.put(Update(root, exec_type, cum=route.cum if route else 0, text=text))
 
-    def unauthorized(self, a: Answer) -> None:
-        self.put(Link("requests", False, a.text, fatal=True))
+    def _answered(self, a: Answer) -> None:
+        """Every request's answer: keys that are refused may be accepted again, and the other way round."""
+        if a.outcome == UNAUTHORIZED:
+            self.put(Link("requests", False, a.text, fatal=self.logins.refused()))
+        elif a.outcome in (DONE, MISSING, REFUSED, DUPLICATE) and self.logins.accepted():
+            self.put(Link("requests", True))

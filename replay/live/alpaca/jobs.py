@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from replay.live.alpaca.adapter import Alpaca as Adapter
 
 PATIENCE_S = 5.0  #: how old an order or replace may be when it leaves: what the rate limit held back for longer is refused here
+REFUSED_S = 1.0  #: between two tries of a request whose keys were not accepted
 SETTLE_S = 15.0  #: how long an order may be missing at the broker before it is sure that it never arrived
 LOOK_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: between two look-ups; the last repeats
 
@@ -101,6 +102,8 @@ class New(_Job):
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
+        if a.outcome == UNAUTHORIZED and not adapter.logins.hopeless:
+            return REFUSED_S  # it was not taken
         route.posting = None
         if a.outcome == WITHHELD:
             return None
@@ -116,8 +119,6 @@ class New(_Job):
             adapter.look(self.root)
         else:
             adapter.tell(self.root, EXEC_REJECTED, a.text)
-            if a.outcome == UNAUTHORIZED:
-                adapter.unauthorized(a)
         return None
 
 
@@ -156,9 +157,9 @@ class Cancel(_Request):
         a = rest.call("delete", f"/orders/{route.order_id}", leave=self.leave)
         if a.outcome in (LATER, UNKNOWN):  # asking twice for a cancellation does no harm
             return a.after_s or 0.5
-        if a.outcome == UNAUTHORIZED:
-            adapter.unauthorized(a)
-        elif a.outcome not in (DONE, WITHHELD):
+        if a.outcome == UNAUTHORIZED and not adapter.logins.hopeless:
+            return REFUSED_S
+        if a.outcome not in (DONE, WITHHELD, UNAUTHORIZED):
             adapter.look(self.root)
         return None
 
@@ -183,12 +184,12 @@ class Replace(_Request):
         if a.outcome == LATER:
             adapter.rate_limited += 1
             return a.after_s
+        if a.outcome == UNAUTHORIZED and not adapter.logins.hopeless:
+            return REFUSED_S
         if a.outcome in (UNKNOWN, DUPLICATE):
             adapter.look(self.root)
         elif a.outcome not in (DONE, WITHHELD):
             adapter.tell(self.root, EXEC_REPLACE_REJECTED, a.text)
-            if a.outcome == UNAUTHORIZED:
-                adapter.unauthorized(a)
         return None
 
 

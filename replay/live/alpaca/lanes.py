@@ -104,11 +104,15 @@ class Lane:
         while (self._due or self._busy) and time.monotonic() < end:
             time.sleep(0.01)
 
-    def stop(self) -> None:
-        """Give up what waits; a job that runs ends within its timeout."""
+    def shut(self) -> None:
+        """Begin nothing more; what waits is given up. From any thread, at once."""
         with self._wake:
             self._open = False
             self._wake.notify_all()
+
+    def stop(self) -> None:
+        """Give up what waits; a job that runs ends within its timeout."""
+        self.shut()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(1)

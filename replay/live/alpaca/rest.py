@@ -164,13 +164,22 @@ class Rest:
     def __init__(self, key: str, secret: str, paper: bool, url: str | None, timeout_s: float = 10.0):
         self.client = TradingClient(key, secret, paper=paper, raw_data=True, url_override=url)
         self.session = tame(self.client, timeout_s)
+        self.answered: Callable[[Answer], None] = lambda answer: None
 
     def call(self, method: str, path: str, data: dict | None = None, leave: Leave | None = None) -> Answer:
         """One request, once; its first byte leaves when `leave` says so. Never raises for what the network or the broker does."""
         self.session.leave = leave
         a = once(getattr(self.client, method), path, data)
         if a.outcome == DONE and a.body is None and method != "delete":
-            return Answer(UNKNOWN, None, "an empty answer")
+            a = Answer(UNKNOWN, None, "an empty answer")
+        self.answered(a)
+        return a
+
+    def insist(self, path: str, seconds: float) -> Answer:
+        """A query that is made again for so long while it has no answer, or a refusal that may pass."""
+        until = time.monotonic() + seconds
+        while (a := self.call("get", path)).outcome not in (DONE, MISSING) and time.monotonic() < until:
+            time.sleep(0.5)
         return a
 
     def connect(self) -> None:

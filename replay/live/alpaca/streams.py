@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -24,16 +25,58 @@ from replay.live.broker import Link
 from replay.live.hops import stamp
 
 MOST_BEHIND, REST_S = 50_000, 0.002  #: events that may wait for the trader before no more are read, and how often it is asked
+LOGIN_S = 60.0  #: how long refused logins are tried again
+AGAIN_S = 2.0  #: between two tries, at most
 LISTEN_S = 5.0  #: between two looks whether to stop
 STOP_S, CANCELS = 1.5, 3  #: how long one end of a connection is waited for, and how often its task is told to end
 #: the SDK's socket settings, but a peer that answers no ping is dropped after 20 s instead of 180
 SOCKET = {"ping_interval": 10, "ping_timeout": 20, "max_queue": 4096, "max_size": 1 << 24}
-HOPELESS = ("auth failed", "failed to authenticate", "insufficient subscription", "not authenticated")
+HOPELESS = ("insufficient subscription",)  #: refusals of a login that trying again does not mend
+REFUSED = ("auth failed", "failed to authenticate", "not authenticated", "HTTP 401", "HTTP 403")  #: those that it may
+PERMANENT = {
+    405: "the data plan has fewer symbols than are asked for: name fewer, or change the plan",
+    409: "",
+    410: "",
+    412: "",
+    413: "",
+}
+LOGIN_CODES = (401, 402)
 DATA, UPDATES = "market data", "order updates"
 
 # what the SDK logs goes to `Link`; its tracebacks would carry what was sent, keys included
 logging.getLogger("alpaca").addHandler(logging.NullHandler())
 logging.getLogger("alpaca").propagate = False
+
+
+class Logins:
+    """Valid keys are refused for minutes now and then: one refusal is no fact, a minute of them without one success is.
+
+    >>> now = [0.0]
+    >>> logins = Logins(lambda: now[0])
+    >>> logins.refused(), now.append(now.pop() + LOGIN_S), logins.refused(), logins.hopeless
+    (False, None, True, True)
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock, self._since = clock, None
+        self.hopeless = False
+
+    def refused(self) -> bool:
+        """One more was refused; whether that has gone on for `LOGIN_S`."""
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        self.hopeless = now - self._since >= LOGIN_S
+        return self.hopeless
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the last was refused."""
+        return self._since is not None
+
+    def accepted(self) -> bool:
+        """One was accepted; whether others had been refused before it."""
+        ended, self._since, self.hopeless = self._since is not None, None, False
+        return ended
 
 
 class Socket(WebSocketClientProtocol):
@@ -66,20 +109,26 @@ class Socket(WebSocketClientProtocol):
 
 
 class _Telling:
-    """Mixed into a stream of the SDK: says when it is up, when it is down, and why."""
+    """Mixed into a stream of the SDK: says when it is up, when it is down, and why. The SDK tries a refused login again by itself."""
 
     def told(self, label: str, on_message: Callable[[dict], None], on_link: Callable[[Link], None]) -> None:
         self.label, self.on_message, self.on_link = label, on_message, on_link
-        self.up = False
+        self.up, self.logins = False, Logins()
+
+    def _reconnect_delay(self, retries: int) -> float:
+        """Seconds until the SDK tries again: its own, but while logins are refused a minute is to hold more than a few tries."""
+        return min(AGAIN_S, super()._reconnect_delay(retries)) if self.logins.waiting else super()._reconnect_delay(retries)
 
     async def _start_ws(self) -> None:
         try:
             await super()._start_ws()
         except Exception as e:
             text = str(e) or type(e).__name__
-            self.on_link(Link(self.label, False, text, any(word in text for word in HOPELESS)))
+            refused = any(word in text for word in REFUSED) and self.logins.refused()
+            self.on_link(Link(self.label, False, text, refused or any(word in text for word in HOPELESS)))
             raise
         self.up = True
+        self.logins.accepted()
 
     async def close(self) -> None:
         if self.up:
@@ -117,8 +166,10 @@ class _Market:
         for msg in msgpack.unpackb(data):
             kind = msg.get("T")
             if kind == "error":
-                text = f"{msg.get('msg')} ({msg.get('code')})"
-                self.on_link(Link(self.label, False, text, msg.get("code") in (402, 409, 410)))
+                code, why = msg.get("code"), PERMANENT.get(msg.get("code"))
+                text = f"{msg.get('msg')} ({code})" + (f": {why}" if why else "")
+                fatal = why is not None or (code in LOGIN_CODES and self.logins.refused())
+                self.on_link(Link(self.label, False, text, fatal))
             elif kind == "subscription":
                 self.on_link(Link(self.label, True))
             else:

@@ -47,6 +47,7 @@ class Scale:
 
     def __init__(self, index: int, instrument: Instrument):
         self.index, self.instrument = index, instrument
+        self.bar_ns, self.bar_side = BAR_NS, 0  # the interval of the bars that are heard, and its index in the manifest
         self.tick, self.lot = Decimal(instrument.tick_size), Decimal(instrument.lot_size)
         self.off_tick = 0
         self._known: dict[tuple, tuple[int, bool]] = {}
@@ -74,6 +75,15 @@ class Scale:
     def exact_lots(self, x: str) -> int:
         """A quantity of ours. Raises `BadInput` where it is no multiple of the lot."""
         return self.instrument.lots(Decimal(str(x or 0)))
+
+    def whole_lots(self, x: str) -> tuple[int, Decimal]:
+        """A quantity of the account as whole lots, towards zero, and what is beyond them.
+
+        >>> Scale(0, Instrument(symbol="AAPL", tick_size="0.01")).whole_lots("-10.5")
+        (-10, Decimal('-0.5'))
+        """
+        lots = int(Decimal(str(x)) / self.lot)
+        return lots, (Decimal(str(x)) - lots * self.lot).normalize() + 0
 
     def text(self, ticks: int) -> str:
         """A price as requests carry it."""
@@ -125,8 +135,8 @@ def market_event(m: dict, s: Scale, recv: int, head: dict | None = None, flags: 
         return pack(TRADE, stamp_ns(m["t"]), recv, s.index, side, said, ident, px, s.lots(m["s"]))
     if kind == "b":
         o, h, l, c = (s.ticks(m[k]) for k in "ohlc")
-        said, side = (head["flags"], head["side"]) if head else (flags, 0)
-        return pack(BAR, stamp_ns(m["t"]) + BAR_NS, recv, s.index, side, said, s.lots(m["v"]), o, h, l, c)
+        said, side = (head["flags"], head["side"]) if head else (flags, s.bar_side)
+        return pack(BAR, stamp_ns(m["t"]) + s.bar_ns, recv, s.index, side, said, s.lots(m["v"]), o, h, l, c)
     if kind == "s" and m["sc"] in STATUS_CODES:
         return pack(STATUS, stamp_ns(m["t"]), recv, s.index, STATUS_CODES[m["sc"]], LAST | flags)
     return None
@@ -143,7 +153,6 @@ EVENTS = {
     "partial_fill": EXEC_TRADE,
     "canceled": EXEC_CANCELED,
     "expired": EXEC_EXPIRED,
-    "done_for_day": EXEC_EXPIRED,
     "rejected": EXEC_REJECTED,
     "replaced": EXEC_REPLACED,
     "order_cancel_rejected": EXEC_CANCEL_REJECTED,
@@ -151,8 +160,25 @@ EVENTS = {
     "trade_bust": EXEC_BUST,
     "trade_correct": EXEC_CORRECT,
 }
-#: told on the way to one of the above, or about an order that is held: no news for the trader
-PASSING = frozenset(("accepted", "pending_new", "pending_cancel", "pending_replace", "held", "calculated", "stopped", "restated"))
+#: told on the way to one of the above, or about an order that does not trade now and still may: no news for the trader
+PASSING = frozenset(
+    (
+        "accepted",
+        "accepted_for_bidding",
+        "calculated",
+        "done_for_day",
+        "held",
+        "pending_cancel",
+        "pending_new",
+        "pending_replace",
+        "pending_review",
+        "restated",
+        "stopped",
+        "suspended",
+    )
+)
+#: the statuses of the API description. Only those of the last group are ends: "an order may be canceled up until the point it
+#: reaches a state of either filled, canceled, or expired"
 STATES = {
     "new": B.OPEN,
     "partially_filled": B.OPEN,
@@ -160,16 +186,17 @@ STATES = {
     "accepted_for_bidding": B.OPEN,
     "held": B.OPEN,
     "stopped": B.OPEN,
+    "suspended": B.OPEN,
+    "done_for_day": B.OPEN,  # it goes on with the next trading day
+    "calculated": B.OPEN,  # the same, before its settlement is worked out; where it has filled, its quantity says so
     "pending_new": B.PENDING,
     "pending_cancel": B.PENDING,
     "pending_replace": B.PENDING,
     "pending_review": B.PENDING,
-    "calculated": B.PENDING,
     "filled": B.FILLED,
     "canceled": B.CANCELED,
     "replaced": B.CANCELED,  # of a chain the newest order is asked about; one that was replaced by none of ours is gone
     "expired": B.EXPIRED,
-    "done_for_day": B.EXPIRED,
     "rejected": B.REJECTED,
 }
 

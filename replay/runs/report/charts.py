@@ -99,14 +99,14 @@ def struck(faults: Columns) -> list[dict]:
 
 
 def exposure(table: Columns, money: str) -> dict | None:
-    """Gross and net exposure: each sample stands for the time since the one before it."""
+    """Gross and net exposure: each sample holds until the next."""
     if table.n == 0:
         return None
     ts, hover = table["ts"], "%{y:,.2f}"
     return chart(
         [
-            line("gross", ts, table["gross"], "@mute", "vh", fill="tozeroy", fillcolor="@mutefill", hovertemplate=hover),
-            line("net", ts, table["net"], "@fg", "vh", hovertemplate=hover),
+            line("gross", ts, table["gross"], "@mute", "hv", fill="tozeroy", fillcolor="@mutefill", hovertemplate=hover),
+            line("net", ts, table["net"], "@fg", "hv", hovertemplate=hover),
         ],
         260,
         hovermode="x unified",

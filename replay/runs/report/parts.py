@@ -42,7 +42,7 @@ class Orders:
 
 
 class Costs:
-    """What each fill cost: its notional, fee, and shortfall against the mid at the decision, in money."""
+    """What each fill cost: its notional, fee, and shortfall against the price its order was meant to have, in money."""
 
     def __init__(self, fills: Columns):
         self.symbol, self.symbols = fills.codes("symbol")
@@ -172,12 +172,17 @@ def refusals(table: Columns, counts: dict[str, dict]) -> list[dict]:
 
 
 def endings(orders: Columns) -> list[dict]:
-    """How the orders ended: rows of state and count."""
-    of_state, states = orders.codes("state")
-    count = np.bincount(of_state, minlength=len(states))
-    return sorted(
-        ({"state": s, "count": int(n)} for s, n in zip(states, count, strict=True)), key=lambda r: (-r["count"], r["state"])
-    )
+    """How the orders ended, and why where the venue said it: rows of state, reason and count."""
+    rows = orders.table.group_by(["state", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    found = ({"state": r["state"], "reason": r["reason"], "count": r["count_all"]} for r in rows)
+    return sorted(found, key=lambda r: (-r["count"], r["state"], r["reason"] or ""))
+
+
+def unprotected(table: Columns) -> list[dict]:
+    """Positions that were held without the stop they had; times in ns, `until` None: to the end."""
+    rows = table.table.drop_columns(["since", "until"]).to_pylist()
+    times = (table.table[c].cast("int64").to_pylist() for c in ("since", "until"))
+    return [{**r, "since": a, "until": b} for r, a, b in zip(rows, *times, strict=True)]
 
 
 def legs(table: Columns) -> list[dict]:

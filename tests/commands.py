@@ -1,0 +1,34 @@
+"""Commands of `replay` run one after another in this process: ``python tests/commands.py``.
+
+Reads a JSON list of arguments a line from stdin, answers each with ``[exit code, stdout, stderr]``, a
+traceback included. A process that dies answers nothing more: its parent sees that.
+"""
+
+import contextlib
+import io
+import json
+import sys
+import traceback
+
+from replay.cli import main
+
+
+def command(args):
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    sys.argv = ["replay", *args]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as e:
+            code = e.code
+        except BaseException:
+            code = -1
+            traceback.print_exc()
+    return [code, out.getvalue(), err.getvalue()]
+
+
+if __name__ == "__main__":
+    answers = sys.stdout
+    for line in sys.stdin:
+        print(json.dumps(command(json.loads(line))), file=answers, flush=True)

@@ -1,0 +1,179 @@
+"""A strategy that hangs is killed: its orders are cancelled without it, and it stays killed after any end and restart.
+
+Each run is a process of its own against the local server, as an operator would have it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("alpaca")
+pytest.importorskip("aiohttp")
+
+import lives  # noqa: E402
+import requests  # noqa: E402
+
+from replay.data.synth import equity_day  # noqa: E402
+from replay.live import kill_mark  # noqa: E402
+from replay.live.disk import Disk  # noqa: E402
+from replay.live.safety import EXIT_HUNG  # noqa: E402
+
+HANGING = Path(__file__).with_name("hanging.py")
+
+
+@pytest.fixture
+def url():
+    with lives.serving(equity_day(n_events=20_000, seed=4), speed=20.0, strict=True) as (_, url):
+        yield url
+
+
+class Paper:
+    """``replay paper`` in a process, its strategy from `hanging.py`."""
+
+    def __init__(self, folder, url, strategy, *options, limits="max_position = 1000\n"):
+        (folder / "limits.toml").write_text(limits)
+        self.folder, self.url, self.journal = folder, url, folder / "journal"
+        self.args = [
+            "paper", "-s", f"{HANGING}:{strategy}", "--symbols", "AAPL", "--limits", "limits.toml", "--url", url,
+            "--journal", "journal", "--rate-limit", "0", "--json", *options,
+        ]  # fmt: skip
+        self.start()
+
+    def start(self):
+        keys = dict(zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), lives.HEADERS.values(), strict=True))
+        self.log = open(self.folder / "log", "a")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "replay", *self.args], cwd=self.folder, stdout=self.log, stderr=self.log,
+            env={**os.environ, **keys},
+        )  # fmt: skip
+
+    def operate(self, word, *options):
+        return subprocess.run(
+            [sys.executable, "-m", "replay", word, "journal", *options], cwd=self.folder, capture_output=True, text=True, timeout=90
+        )
+
+    def hung(self):
+        """Wait until its order works and it hangs: its inputs no longer grow."""
+        wait(lambda: working(self.url), self)
+        wait(lambda: (self.folder / "journal" / "control").exists(), self)
+        time.sleep(6)  # sixty quotes at twenty times the pace
+
+    def said(self):
+        return (self.folder / "log").read_text()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(60)
+        self.log.close()
+
+
+@pytest.fixture
+def paper(tmp_path, url):
+    made = []
+
+    def make(strategy, *options, **kw):
+        made.append(Paper(tmp_path, url, strategy, *options, **kw))
+        return made[-1]
+
+    yield make
+    for p in made:
+        p.end()
+
+
+def working(url):
+    return requests.get(f"{url}/v2/orders", headers=lives.HEADERS, timeout=10).json()
+
+
+def wait(what, paper=None, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, paper.said()[-3000:] if paper else what
+        assert paper is None or paper.process.poll() is None, paper.said()[-3000:]
+        time.sleep(0.1)
+    return found
+
+
+def restarted_killed(p):
+    """The next process on the journal comes up killed, and nothing works."""
+    p.start()
+    wait(lambda: '"resumed"' in p.said(), p)
+    status = wait(lambda: (r := p.operate("status", "--json")).returncode == 0 and json.loads(r.stdout), p)
+    assert status["state"] == "killed" and not working(p.url)
+
+
+@pytest.mark.parametrize("strategy", ["Sleeps", "Spins", "Loops"])
+def test_an_operators_kill_reaches_the_orders_of_a_strategy_that_hangs(paper, strategy):
+    p = paper(strategy, "--hang", "600")
+    p.hung()
+    told = p.operate("kill")
+    assert told.returncode == 0 and "1 orders cancelled" in told.stdout, (told.stdout, told.stderr)
+    assert not working(p.url)
+    assert p.process.wait(30) == EXIT_HUNG
+    assert kill_mark.read(Disk(p.journal)).why.startswith(("operator", "no answer"))
+    restarted_killed(p)
+
+
+def test_a_signal_reaches_the_orders_of_a_strategy_that_hangs(paper):
+    p = paper("Loops", "--hang", "600")
+    p.hung()
+    p.process.send_signal(signal.SIGTERM)
+    assert p.process.wait(30) == EXIT_HUNG
+    assert not working(p.url) and "1 orders cancelled" in p.said()
+
+
+def test_a_step_that_does_not_end_is_seen_and_killed(paper):
+    p = paper("Spins", "--hang", "2")
+    wait(lambda: working(p.url), p)
+    assert p.process.wait(60) == EXIT_HUNG
+    assert not working(p.url)
+    assert "hanging.py" in (p.journal / "hang.txt").read_text()  # where it stood
+    restarted_killed(p)
+
+
+def test_a_kill_outlives_kill_9_and_a_journal_that_lost_its_end(paper):
+    p = paper("Sleeps", "--hang", "600")
+    wait(lambda: working(p.url) and (p.journal / "control").exists(), p)
+    assert p.operate("kill", "--json").returncode == 0
+    p.process.kill()
+    p.process.wait(30)
+    cut_before_the_kill(Disk(p.journal))
+    restarted_killed(p)
+    assert p.operate("resume").returncode == 0
+    assert kill_mark.read(Disk(p.journal)) is None
+
+
+def cut_before_the_kill(disk):
+    """Cut the journal at the end of a block, so that nothing looks damaged, before the input that killed; snapshots go with it."""
+    from replay.events import CONTROL, OP_KILL
+    from replay.live.log import Reader
+
+    reader, place = Reader(disk), None
+    for block in reader:
+        events = block.frames["event"]
+        rows = [bytes(e) for e in events] if len(events) else []
+        if any(r[16] == CONTROL and r[17] == OP_KILL for r in rows):
+            break
+        place = (reader.place.segment, reader.place.size)
+    segment, size = place
+    for name in disk.names():
+        if name.startswith("snapshot-"):
+            disk.remove(name)
+    disk.truncate(f"segment-{segment:06d}.log", size)
+
+
+def test_a_supervised_run_that_hangs_is_killed_and_started_again_killed(paper):
+    p = paper("Holds", "--hang", "600", "--supervise")
+    wait(lambda: working(p.url), p)
+    wait(lambda: "started again" in p.said(), p, 120)
+    wait(lambda: '"resumed"' in p.said().split("started again")[1], p)
+    wait(lambda: not working(p.url), p)
+    assert "no heartbeat" in p.said()
+    p.process.send_signal(signal.SIGTERM)
+    assert p.process.wait(60) == 0
