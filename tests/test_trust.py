@@ -1,14 +1,16 @@
 """A run folder or a journal of a stranger is data: the code that it names never runs, unless the user says so."""
 
 import sys
-from pathlib import Path
 
+import desks
 import pytest
 
 import replay
 from replay import cli, trust
 from replay.data.synth import equity_day
+from replay.engine import Engine
 from replay.runs.result import MANIFEST, Result
+from replay.strategy import load
 
 CANARY = """
 import pathlib
@@ -110,12 +112,13 @@ def test_examples_need_no_trust(state, tmp_path):
 
 def test_a_journal_of_a_stranger_is_not_run(state, tmp_path):
     """`verify`, and what reads a journal as a run, build its trader of the sources beside it."""
-    from desks import desk_of  # a journal made by hand
-
-    folder = desk_of(tmp_path / "journal", Path(tmp_path / "mine.py"), CANARY.format(mark=str(tmp_path / "mark")))
-    (tmp_path / "mark").unlink(missing_ok=True)
+    mark, mine = tmp_path / "mark", tmp_path / "mine.py"
+    mine.write_text(CANARY.format(mark=str(mark)))
+    ran = Engine(equity_day(("A",), 500, seed=2), [load(str(mine))], journal=True).run()
+    desks.write(tmp_path / "journal", ran.journal()).close()
+    mark.unlink()
     if trust.folder().exists():
         strange(state)
-    assert command("verify", str(folder)) == 2
-    assert not (tmp_path / "mark").exists()
-    assert command("verify", str(folder), "--trust") == 0 and (tmp_path / "mark").exists()
+    assert command("verify", "journal") == 2
+    assert not mark.exists()
+    assert command("verify", "journal", "--trust") == 0 and mark.exists()

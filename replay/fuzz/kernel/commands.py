@@ -292,9 +292,12 @@ def on_new(cb, c, tb, h, r, e):
 
 @fn
 def reduces(cb, c, tb, h, o, lots):
-    """Whether `lots` of an order, beside the others that work on its side, only make the position smaller."""
+    """Whether `lots` of an order, beside the others that work on its side, only make the position smaller. The venue cuts a
+    reduce-only order to what is left."""
     pos = held(cb, c)[o.instrument].qty
-    others = working(cb, c, tb, h, o.instrument, -1, o.side, -1) - may_trade(cb, c, tb, h, o, False)
+    others = 0
+    if not o.flags & T.REDUCE_ONLY:
+        others = working(cb, c, tb, h, o.instrument, -1, o.side, -1) - may_trade(cb, c, tb, h, o, False)
     return o.side * pos < 0 and lots + others <= abs(pos)
 
 
