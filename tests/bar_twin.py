@@ -25,6 +25,7 @@ class Bars:
         for side in (1, -1):
             for o in self.stops(side, bar[0], everyone=True):
                 self.elect(o)
+                self.aside(o, bar[0])
                 self.wait(o)
         for side in (1, -1):
             behind = self.stop_waits(side)
@@ -80,7 +81,7 @@ class Bars:
             self.orders.append(o)
             o["state"] = "in" if self.in_time() else "new"
             return None
-        o["stop"] = None
+        o["triggered"], o["stop"] = stop is not None, None
         if reduce and not self.room(o):
             return self.say(o, "rejected")
         self.say(o, "new")
@@ -95,6 +96,8 @@ class Bars:
         self.ts = ts
         o = self.find(handle)
         market = o and o["px"] is None
+        if o and qty <= o["cum"]:
+            self.end(o, "canceled")
         if not o or qty <= o["cum"] or (o["stop"] is None and not market and self.own(o, px)):
             self.say({"handle": handle, "cum": 0}, "replace_rejected")
             return
@@ -167,6 +170,11 @@ class Bars:
         self.orders.remove(o)
         o["stop"], o["state"], o["triggered"] = None, "new", True
 
+    def aside(self, o, px):
+        """A stop that is reached goes first: what of ours it would trade with is cancelled."""
+        while self.own(o, px):
+            self.end(self.resting(-o["side"])[0], "canceled")
+
     def stop_waits(self, side):
         """A stop that was triggered waits at the market: no limit order of its side trades meanwhile."""
         return any(o["px"] is None and o.get("triggered") for o in self.resting(side))
@@ -216,14 +224,15 @@ class Bars:
 
     def wait(self, o):
         side = o["side"]
-        while o.get("triggered") and o["px"] is None and self.own(o, self.last):
-            self.end(self.resting(-side)[0], "canceled")
+        if o.get("triggered") and o["px"] is None:
+            self.aside(o, self.last)
         markets = [x for x in self.resting(-side) if x["px"] is None]
         limits = [x for x in self.resting(-side) if x["px"] is not None]
         if o["px"] is None:
             opposed = bool(markets)
         else:
-            opposed = (markets and side * (o["px"] - self.last) >= 0) or (limits and side * (o["px"] - limits[0]["px"]) >= 0)
+            at_market = markets and (self.last is None or side * (o["px"] - self.last) >= 0)
+            opposed = at_market or (limits and side * (o["px"] - limits[0]["px"]) >= 0)
         if opposed:
             return self.end(o, "expired")
         self.n += 1

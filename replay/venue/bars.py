@@ -26,7 +26,7 @@ from replay.trader.orders import (
     WHY_SELF_TRADE,
     WHY_WOULD_TAKE,
 )
-from replay.venue.layout import FRESH, IN_BAR, SITS_OUT, bars, books, header, orders
+from replay.venue.layout import FRESH, IN_BAR, SITS_OUT, UNPRINTED, bars, books, header, orders
 from replay.venue.reports import fill, report
 from replay.venue.resting import NEVER, aside, link_resting, meets_own, own_market, reducible, trades, unlink
 
@@ -108,14 +108,14 @@ def opened(b, r, ts):
 @fn
 def opposed(vb, v, b, o):
     """Whether an order that is to wait would trade with one of ours. A market order that waits for volume trades at the market: a
-    limit order behind the last price does not meet it."""
+    limit order behind the last price does not meet it, and before the first price every one may."""
     apart()
     if abs(o.px) == NEVER:
         return own_market(vb, v, b, o)
     table = orders(vb, v)
     slot = b.resting[1 if o.side > 0 else 0]
     while slot >= 0 and abs(table[slot].px) == NEVER:
-        if o.side * (o.px - b.last_px) >= 0:
+        if b.last_px == UNPRINTED or o.side * (o.px - b.last_px) >= 0:
             return True
         slot = table[slot].next
     return slot >= 0 and o.side * (o.px - table[slot].px) >= 0

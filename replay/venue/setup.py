@@ -11,8 +11,8 @@ from replay.errors import BadInput
 from replay.events import EVENT
 from replay.kernel import ladder
 from replay.kernel.arena import Arena
-from replay.trader.layout import INSTRUMENT, LEVEL_L3
-from replay.trader.setup import LEVELS, book_size, executes, fill_instruments
+from replay.trader.layout import INSTRUMENT
+from replay.trader.setup import LEVELS, book_size, fill_instruments
 from replay.trader.specs import duration_ns
 from replay.venue import layout as V
 
@@ -184,8 +184,7 @@ def build(
         book.best_rank[:] = V.NOBODY
         book.worst_rank[:] = -V.NOBODY
         book.last_px = V.UNPRINTED
-        # what has no data that execute is no book: its orders are rejected
-        book.level = LEVELS[m.levels[k]] if executes(m, k) else LEVEL_L3
+        book.level = LEVELS[m.levels[k]]
         if m.levels[k] in ("l1", "l2"):
             displays, prints = m.levels[k] == "l2" or m.has(k, "quote"), m.has(k, "trade")
             book.by_print = prints and not displays and profile.name == "realistic"

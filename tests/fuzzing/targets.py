@@ -231,7 +231,7 @@ def _server() -> list[Target]:
         except (ValueError, RecursionError):
             raise BadInput("not JSON") from None
         args = {"id": next(iter(account.orders), "none"), "symbol": "AAPL"}
-        for method, _, endpoint in routes:
+        for method, _, endpoint, *_ in routes:
             if method in ("PATCH", "DELETE"):
                 with contextlib.suppress(ApiError):
                     endpoint(Call(account, args, {}, body))
@@ -243,7 +243,7 @@ def _server() -> list[Target]:
     def query(data: bytes) -> object:
         text = data.decode(errors="replace")
         asked = dict(part.partition("=")[::2] for part in text.split("&"))
-        for method, _, endpoint in routes:
+        for method, _, endpoint, *_ in routes:
             if method == "GET":
                 try:
                     endpoint(Call(account, {"id": text, "symbol": text[:8], "type": text[:8]}, asked, None))

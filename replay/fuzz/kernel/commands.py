@@ -179,7 +179,9 @@ def allowed(cb, c, tb, h, o):
     if collar > 0 and reference2 > 0 and priced and abs(2 * o.px - reference2) * 10_000 > collar * reference2:
         broke(c, h, B.COLLAR, 2 * o.px, reference2, o.handle, o.instrument)
     m = markets(cb, c)[o.instrument]
-    if m.phase != OPEN or m.halted or c.over or not T.views(tb, h)[o.instrument].allowed:
+    v = T.views(tb, h)[o.instrument]
+    shut = m.phase != OPEN and v.level != T.LEVEL_BARS  # on bars an order waits for the next session
+    if shut or m.halted or c.over or not v.allowed:
         broke(c, h, B.CLOSED, m.phase, m.halted, o.handle, o.instrument)
     if over_rate(cb, c.sent_at, c.sent_n, c.n_sent, l[0].max_orders, l[0].order_window_ns, h.now):
         broke(c, h, B.ORDER_RATE, c.n_sent, l[0].max_orders, o.handle, o.instrument)
