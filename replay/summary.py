@@ -407,8 +407,8 @@ def _left_out(engine: Engine, replayed: int):
         yield f"ends of days: {m.calendar.name} has none, DAY orders work until cancelled"
     if spared := int(engine.venue.header.c_spared):
         yield f"{spared:,} faults that found no room to keep what comes of them"
-    silent = [m.instruments[k].symbol for k, b in enumerate(engine.venue.region("bars")) if b.ns and b.uncapped]
-    if silent and p.participation_ppm:
+    capped = engine.venue.region("bars") if p.name != LIVE and p.participation_ppm else ()
+    if silent := [m.instruments[k].symbol for k, b in enumerate(capped) if b.ns and b.uncapped]:
         more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
         yield f"participation: the bars of {', '.join(silent[:3])}{more} have no volume, so orders trade whole"
     rows = engine.trader.region("limits")

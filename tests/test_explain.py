@@ -54,7 +54,7 @@ LIMITS = {
     "max_leverage": 4,
     "max_position_share": 0.5,
     "collar_bps": 50,
-    "max_quote_age_s": 60,
+    "max_quote_age_s": 600,
     "max_orders": 4,
     "order_window_s": 1_800,
     "max_messages": 100,

@@ -13,6 +13,7 @@ from replay import State, Strategy, compiled
 
 @compiled
 class Loops(Strategy):
+    n: int = 1
     m: State[int] = 0
 
     def on_quote(self, ctx, q):
@@ -48,7 +49,7 @@ def test_ctrl_c_ends_a_run_that_does_not_end(tmp_path, text, command):
     (tmp_path / "s.py").write_text(text)
     (tmp_path / "tmp").mkdir()
     session = os.path.join(os.path.dirname(__file__), "..", "fixtures", "equity-day")
-    args = [sys.executable, "-m", "replay", command, session, "-s", "s.py"]
+    args = [sys.executable, "-m", "replay", command, session, "-s", "s.py", *(["-p", "n=1:4:1"] if command == "sweep" else [])]
     p = subprocess.Popen(
         args, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     )
@@ -57,4 +58,3 @@ def test_ctrl_c_ends_a_run_that_does_not_end(tmp_path, text, command):
     out, err = p.communicate(timeout=30)
     assert p.returncode == 130, (p.returncode, out, err)
     assert "Traceback" not in err
-

@@ -47,11 +47,10 @@ class Paper:
 
     def start(self):
         keys = dict(zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), lives.HEADERS.values(), strict=True))
-        self.log = open(self.folder / "log", "a")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "replay", *self.args], cwd=self.folder, stdout=self.log, stderr=self.log,
-            env={**os.environ, **keys},
-        )  # fmt: skip
+        with open(self.folder / "log", "a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "replay", *self.args], cwd=self.folder, stdout=log, stderr=log, env={**os.environ, **keys}
+            )
 
     def operate(self, word, *options):
         return subprocess.run(
@@ -59,10 +58,14 @@ class Paper:
         )
 
     def hung(self):
-        """Wait until its order works and it hangs: its inputs no longer grow."""
+        """Wait until its order works and it hangs: its journal no longer grows."""
         wait(lambda: working(self.url), self)
-        wait(lambda: (self.folder / "journal" / "control").exists(), self)
-        time.sleep(6)  # sixty quotes at twenty times the pace
+        wait(lambda: (self.journal / "control").exists(), self)
+        size, since = 0, time.monotonic()
+        while time.monotonic() - since < 5:  # a hundred seconds of the session
+            now = sum(path.stat().st_size for path in self.journal.glob("segment-*"))
+            size, since = now, since if now == size else time.monotonic()
+            time.sleep(0.1)
 
     def said(self):
         return (self.folder / "log").read_text()
@@ -71,7 +74,6 @@ class Paper:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(60)
-        self.log.close()
 
 
 @pytest.fixture

@@ -44,8 +44,8 @@ class Mine(Strategy):
 
     def on_quote(self, ctx, q):
         if self.done == 0:
-            self.done = 1
 {body}
+            self.done = 1
 """
 
 

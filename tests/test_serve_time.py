@@ -21,7 +21,7 @@ from replay.data.times import NEW_YORK, in_new_york
 from replay.serve.bars import Frame, midnight
 from replay.serve.calendar import local
 from replay.serve.redate import moved
-from replay.serve.server import Server
+from replay.serve.server import PATIENCE_S, Server
 
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 24 * 3600 * SECOND
 STOCK = Instrument(symbol="A", tick_size="0.01")
@@ -103,6 +103,11 @@ def test_time_passes_at_a_pace_from_the_first_request_on():
     server.catch_up()
     assert server.market.now < START  # nobody is there yet
     server.attend()
+    clock[0] += PATIENCE_S - 1
+    server.catch_up()
+    assert server.market.now < START  # it may yet subscribe
+    clock[0] += 1
+    server.catch_up()
     clock[0] += 2
     server.catch_up()
     assert server.market.now - START == pytest.approx(120 * SECOND, abs=2)
@@ -235,7 +240,7 @@ def test_a_session_moved_to_now_is_the_same_but_for_its_times():
 def test_session_time_is_this_machine_s_clock():
     clock = [50.0]
     server = Server(moved(quotes(STOCK), time.time_ns()), live=True, clock=lambda: clock[0])
-    server.attend()
+    server.wake()
     clock[0] += 3
     server.catch_up()
     assert abs(server.market.now - time.time_ns() - 3 * SECOND) < 2 * SECOND

@@ -5,7 +5,7 @@ price and counts as no volume is Alpaca's for minute bars (docs.alpaca.markets, 
 
 >>> from replay.events import COUNTS, PRINT
 >>> print_flags(codes_of("@ I")) & PRINT == PRINT, codes_of("52,53,41"), print_flags(codes_of("52,53,41")) == COUNTS
-(False, 'V7', True)
+(False, 'V7@', True)
 """
 
 from __future__ import annotations

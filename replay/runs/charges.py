@@ -29,12 +29,13 @@ def slippage_ppm(text: str) -> int:
     return ppm
 
 
-def participation_ppm(share: Decimal) -> int:
+def participation_ppm(share: Decimal | float) -> int:
     """Millionths of a bar's volume; 0: any. Raises `BadInput`.
 
     >>> participation_ppm(Decimal("0.1"))
     100000
     """
+    share = Decimal(str(share))
     if not (share.is_finite() and 0 <= share <= 1) or share * 1_000_000 % 1:
         raise BadInput(f"--participation: expected a share of a bar's volume from 0 (any) to 1, such as 0.1, got {share}")
     return int(share * 1_000_000)

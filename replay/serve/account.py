@@ -254,9 +254,7 @@ class Account:
         elif kind == EXEC_TRADE:
             self._traded(o, r)
         elif kind in (EXEC_CANCELED, EXEC_EXPIRED, EXEC_REJECTED):
-            if kind == EXEC_CANCELED and r.handle in self.venue.pulled:
-                self.venue.pulled.remove(r.handle)
-            elif kind == EXEC_CANCELED:
+            if kind == EXEC_CANCELED and not r.why:
                 self._asked[r.handle].popleft()
             cancels = kind == EXEC_CANCELED or (kind == EXEC_EXPIRED and o.tif in ("ioc", "fok"))
             if not o.ended or (o.status == "filled" and o.cum < o.qty):  # it may have ended before a fill of it was taken back

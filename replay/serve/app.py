@@ -87,7 +87,7 @@ class App:
     async def _clock(self, app: web.Application):
         self.clock = asyncio.create_task(self.server.run())
         if self.server.live:
-            self.server.attend()
+            self.server.wake()
         yield
         for ws in list(self._sockets.values()):
             await ws.close()

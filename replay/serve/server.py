@@ -35,6 +35,7 @@ MAX_ACCOUNTS = 64
 TICK_S = 0.001
 IDLE_S = 0.05
 SPEEDS = ("max", "lockstep")
+PATIENCE_S = 10  #: after its first request a client has so long to subscribe, before time passes without it
 MOST_NOTES = 1000  #: different lines that `note` says
 
 
@@ -78,6 +79,7 @@ class Server:
         self.rest_encoder = Encoder(self.assets, session.manifest, utc_text)
         self.written: Callable[[Connection], None] = lambda connection: None  # set by who owns the sockets
         self.started = False
+        self._attended: float | None = None  # when the first client came
         self._encoder = Encoder(self.assets, session.manifest)
         self._woken = asyncio.Event()
         self._epoch = (0.0, 0)  # wall seconds and session ns of the same moment
@@ -211,9 +213,10 @@ class Server:
         self.stir()
 
     def attend(self) -> None:
-        """A client is there, whatever it wants: at a pace time passes from now on, asked for or not."""
-        if not self.started and isinstance(self.speed, float):
-            self.wake()
+        """A client is there, whatever it wants: at a pace time passes `PATIENCE_S` from now on, asked for or not."""
+        if self._attended is None and isinstance(self.speed, float):
+            self._attended = self.clock()
+            self.stir()
 
     def stir(self) -> None:
         """Something was sent: the clock looks again at what comes next."""
@@ -230,6 +233,8 @@ class Server:
 
     def catch_up(self) -> None:
         """Bring a paced market to the present."""
+        if not self.started and self._attended is not None and self.clock() - self._attended >= PATIENCE_S:
+            self.wake()
         if self.started and isinstance(self.speed, float):
             self.advance(self.session_now())
 
@@ -250,7 +255,7 @@ class Server:
     async def run(self) -> None:
         """The clock of every speed but lockstep; returns when the session is over."""
         while not self.market.done:
-            if not self.started or self.lockstep:
+            if self.lockstep or not (self.started or self._attended is not None):
                 self._woken.clear()
                 await self._woken.wait()
             elif self.speed == "max":
@@ -264,6 +269,8 @@ class Server:
 
     def _pause(self) -> float:
         """Wall seconds until something may happen."""
+        if not self.started:
+            return IDLE_S
         if any(v.busy for v in self.market.venues):
             return TICK_S
         upcoming = self.market.next_ns()

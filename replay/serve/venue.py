@@ -11,6 +11,7 @@ from replay.faults.feed import Feed
 from replay.kernel.memory import entry_of
 from replay.serve.planned import Planned
 from replay.trader.layout import CMD_CANCEL, CMD_NEW, CMD_REPLACE, SLOT_BITS, SLOT_MASK
+from replay.trader.orders import WHY_MASK
 from replay.venue import bars, host, matching
 from replay.venue import layout as V
 from replay.venue import setup as venue_setup
@@ -54,6 +55,7 @@ class Report(NamedTuple):
     last_qty: int
     last_px: int
     cum_qty: int
+    why: int  #: of an end that nobody asked for, else 0
     row: bytes
 
 
@@ -65,7 +67,6 @@ class Venue:
 
     def __init__(self, feed: Feed, profile: Profile, planned: Planned):
         self.feed, self.planned = feed, planned
-        self.pulled: set[int] = set()  # orders that the venue cancels of its own accord, until the account has heard of it
         self.arena = venue_setup.build(planned.manifest, profile, CAPACITY, windows=planned.windows, fault_seed=planned.plan.seed)
         self.header = self.arena.header
         self.reached = 0
@@ -145,9 +146,7 @@ class Venue:
         """Count what struck since the last call."""
         n = int(self.header.n_hits)
         if n:
-            hits = self.arena.region("hits")[:n]
-            self.planned.count(hits)
-            self.pulled.update(hits["a"][hits["kind"] == V.PULL].tolist())
+            self.planned.count(self.arena.region("hits")[:n])
             self.header.n_hits = 0
         return n
 
@@ -161,8 +160,9 @@ class Venue:
     def peek(self) -> Report:
         """The oldest report under way."""
         e = self._oldest()
-        kind = -1 if e.kind == FEE else int(e["flags"]) >> 8
-        return Report(int(e.ts_event), int(e.ts_recv), kind, int(e.id), int(e.a), int(e.b), int(e.c), int(e.d), e.tobytes())
+        kind, why = (-1, 0) if e.kind == FEE else divmod(int(e["flags"]), 1 << 8)
+        words = (int(e[name]) for name in ("id", "a", "b", "c", "d"))
+        return Report(int(e.ts_event), int(e.ts_recv), kind, *words, why & WHY_MASK, e.tobytes())
 
     def drop(self) -> None:
         """The oldest report has been delivered."""

@@ -70,6 +70,7 @@ VBAR = record(
     ("traded", "i8"),  # its volume
     ("close_ts", "i8"),  # when it closes
     ("taken", "i8"),  # our lots in it
+    ("opens_ts", "i8"),  # when the bar opens that does next
     # the bar that closed last
     ("volume", "i8"),
     ("closed_ts", "i8"),
@@ -82,7 +83,7 @@ OPENING = record(
     ("lead_ns", "i8"),  # how long before its close a bar's path is gone through
     ("open_i", "i8"),
     ("open_key", "i8"),
-    ("opened_key", "i8"),  # of the bars that opened last: none opens before it
+    ("opened_ts", "i8"),  # when the bars opened that did last: none opens before that
     ("path_i", "i8"),
     ("path_key", "i8"),
     ("day", "i8"),  # the last day that began before the bars that open next close, -1: none

@@ -277,7 +277,7 @@ def change(vb, v, b, r, ts):
     if r.qty <= o.cum:
         # it has traded what it is to be: it ends with that (FIX: OrderQty replaced up to CumQty)
         unlink(vb, v, b, slot)
-        report(vb, v, o, ts, EXEC_CANCELED, 0, 0, 0)
+        report(vb, v, o, ts, EXEC_CANCELED, 0, 0, WHY_NOTHING_LEFT)
         report(vb, v, o, ts, EXEC_REPLACE_REJECTED, 0, 0, WHY_NOTHING_LEFT)
         return
     if not o.stopped and abs(px) != NEVER and meets_own(vb, v, b, o, px):

@@ -6,7 +6,7 @@ from replay.events import HALTED, OPEN
 from replay.kernel.memory import apart, fn, hot
 from replay.kernel.touch import px_of, sz_of
 from replay.trader.layout import FOK, IOC, LIMIT, POST_ONLY, STOP_LIMIT
-from replay.trader.orders import EXEC_CANCELED
+from replay.trader.orders import EXEC_CANCELED, WHY_SELF_TRADE
 from replay.venue.layout import HFTBACKTEST, NOBODY, UNPRINTED, orders
 from replay.venue.reports import report
 
@@ -194,7 +194,7 @@ def aside(vb, v, b, o, px, ts):
     while meets_own(vb, v, b, o, px):
         slot = b.resting[1 if o.side > 0 else 0]
         unlink(vb, v, b, slot)
-        report(vb, v, table[slot], ts, EXEC_CANCELED, 0, 0, 0)
+        report(vb, v, table[slot], ts, EXEC_CANCELED, 0, 0, WHY_SELF_TRADE)
 
 
 @fn

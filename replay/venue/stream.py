@@ -173,8 +173,8 @@ def seek_open(vb, v, c, events, n, order):
                 if c.open_key == NEVER:
                     c.open_i = i
                     closes = e.ts_event
-                key = key_of(v, opens_at(vb, v, c, r, e), v.class_data)
-                c.open_key = min(c.open_key, max(key, c.opened_key))
+                r.opens_ts = max(opens_at(vb, v, c, r, e), c.opened_ts)
+                c.open_key = min(c.open_key, key_of(v, r.opens_ts, v.class_data))
         i += 1
     if c.open_key == NEVER:
         c.open_i = n
@@ -187,6 +187,7 @@ def open_bars(vb, v, c, events, n, order):
     ts = time_of(v, c.open_key)
     closes = at(row_address(events, order, c.open_i), 1, EVENT)[0].ts_event
     i = c.open_i
+    later = False
     while i < n:
         address = row_address(events, order, i)
         e = at(address, 1, EVENT)[0]
@@ -194,7 +195,7 @@ def open_bars(vb, v, c, events, n, order):
             break
         if executing(vb, v, c, e):
             r = V.bars(vb, v)[e.instrument]
-            if r.close_ts < closes and opens_at(vb, v, c, r, e) <= ts:
+            if r.close_ts < closes and r.opens_ts <= ts:
                 b = V.books(vb, v)[e.instrument]
                 if b.n_resting == 0:
                     open_bar(b, r, e, ts)
@@ -202,8 +203,12 @@ def open_bars(vb, v, c, events, n, order):
                     return -1
                 else:
                     open_on_orders(vb, address, ts)
+            elif r.close_ts < closes:
+                later = True
         i += 1
-    c.opened_key = c.open_key
+    if not later:
+        c.open_i = i
+    c.opened_ts = ts
     seek_open(vb, v, c, events, n, order)
     return 0
 
