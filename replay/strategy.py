@@ -210,7 +210,7 @@ def load(source: str | type, given: dict[str, object] | None = None, named_by: s
     if named_by and isinstance(source, str):
         trust.verify(source, named_by)
     cls = class_of(source)
-    if not named_by and isinstance(source, str) and (path := trust.file_of(source)) is not None:
+    if not named_by and (path := trust.file_of(source)) is not None:
         trust.remember(path)
     if not issubclass(cls, Strategy):
         raise BadInput(f"strategy {cls.__name__}: must be a subclass of replay.Strategy")

@@ -13,6 +13,7 @@ import contextvars
 import hashlib
 import importlib.machinery
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,8 +65,11 @@ def verify(source: str, who: str) -> None:
     )
 
 
-def file_of(source: str) -> Path | None:
-    """The file that a strategy's name means, found without importing anything; None where there is none."""
+def file_of(source: str | type) -> Path | None:
+    """The file that a strategy's name means, found without importing anything, or in which a class is defined; None where there is none."""
+    if isinstance(source, type):
+        module = sys.modules.get(source.__module__)
+        source = getattr(module, "__file__", None) or ""
     path = source.partition(":")[0]
     if path.endswith(".py") or "/" in path:
         return Path(path) if Path(path).is_file() else None

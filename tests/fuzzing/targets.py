@@ -7,6 +7,7 @@ way, and block by block with the checksums made anew, as somebody would who want
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -231,10 +232,10 @@ def _server() -> list[Target]:
         except (ValueError, RecursionError):
             raise BadInput("not JSON") from None
         args = {"id": next(iter(account.orders), "none"), "symbol": "AAPL"}
-        for method, _, endpoint, *_ in routes:
-            if method in ("PATCH", "DELETE"):
+        for route in routes:
+            if route.method in ("PATCH", "DELETE"):
                 with contextlib.suppress(ApiError):
-                    endpoint(Call(account, args, {}, body))
+                    route.answer(Call(account, args, {}, body))
         try:
             return rest.submit(Call(account, {}, {}, body))
         except ApiError as e:
@@ -243,10 +244,10 @@ def _server() -> list[Target]:
     def query(data: bytes) -> object:
         text = data.decode(errors="replace")
         asked = dict(part.partition("=")[::2] for part in text.split("&"))
-        for method, _, endpoint, *_ in routes:
-            if method == "GET":
+        for route in routes:
+            if route.method == "GET":
                 try:
-                    endpoint(Call(account, {"id": text, "symbol": text[:8], "type": text[:8]}, asked, None))
+                    route.answer(Call(account, dict.fromkeys(re.findall(r"{(\w+)}", route.path), text[:8]), asked, None))
                 except ApiError:
                     continue
         return True
