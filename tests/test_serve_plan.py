@@ -288,7 +288,7 @@ def test_the_live_runner_in_lockstep(kind, tmp_path, monkeypatch):
     pytest.importorskip("alpaca")
     session, faults = synth.equity_day(n_events=3_000, seed=2), plan({"kind": kind, "delay": "10s"})
     strategies = [(adapted(tmp_path, "tests/busy.py") + ":Busy", {})]
-    replayed = Engine(session, [load(name, dict(p)) for name, p in strategies], faults=faults).run()
+    replayed = Engine(session, [load(name, dict(p)) for name, p in strategies], limits=lives.RULES, faults=faults).run()
     with (
         lives.serving(session, faults=faults) as (server, url),
         lives.living(lives.order(url, tmp_path, strategies, SYMBOLS), monkeypatch) as runner,
