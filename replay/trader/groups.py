@@ -89,8 +89,11 @@ def release(tb, h, entry):
             c.group_qty = entry.cum
             held = True
         elif works(c):
-            c.group_qty += more
             held = True
+    for k in range(2):
+        child = find(tb, h, entry.sibling if k == 0 else entry.second)
+        if child >= 0 and held and table[child].state != NEW:
+            table[child].group_qty += more  # of both legs alike, though one has ended
     for k in range(2):  # each by its own handle: one may have been given up, and its slot have another order
         child = find(tb, h, entry.sibling if k == 0 else entry.second)
         if child < 0:

@@ -26,14 +26,14 @@ def uncountable(h, instrument):
     h.attend = 1
 
 
-@fn
+@hot
 def added(h, instrument, total, amount):
     """The sum of two amounts, checked; the total as it was where it cannot be counted."""
-    apart()
-    if amount == OVERFLOW or amount > MOST or amount < -MOST or total + amount > MOST or total + amount < -MOST:
+    s = total + amount
+    if amount > MOST or amount < -MOST or s > MOST or s < -MOST:  # `OVERFLOW` is less
         uncountable(h, instrument)
         return total
-    return total + amount
+    return s
 
 
 @fn

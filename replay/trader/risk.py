@@ -96,7 +96,7 @@ def unknown(h, instrument):
     return refuse(h, R.UNKNOWN_INSTRUMENT, instrument, h.n_instruments)
 
 
-@fn
+@hot
 def legal_px(h, i, px):
     """A price the instrument can have."""
     if px <= 0 and not i.allow_negative:
@@ -278,6 +278,8 @@ def bps(off, price2):
 @hot
 def further(off, most_bps, price2):
     """Whether a distance is more than so many basis points of a price."""
+    if off | most_bps | abs(price2) < 1 << 31:
+        return off * 10_000 > most_bps * abs(price2)
     if price2 == 0:
         return off > 0
     x = mul_div(-off, 10_000, abs(price2))  # rounded away from zero

@@ -145,12 +145,14 @@ def opens_at(vb, v, c, r, e):
     while c.day + 1 < v.days_n and days[c.day + 1].opens < e.ts_event:
         c.day += 1
     k = c.day
+    while k >= 0 and days[k].opens >= e.ts_event:
+        k -= 1
     if k < 0 or days[k].closes <= e.ts_event - c.ns:
         return start
     if c.ns >= DAY_NS:
         while k > 0 and days[k - 1].opens >= start:
             k -= 1
-        return max(before, days[k].opens)
+        return max(start, days[k].opens)
     if e.ts_event > days[k].closes or (start == before and before == e.ts_event - c.ns):
         return start
     return max(start, days[k].opens)
@@ -214,6 +216,26 @@ def open_bars(vb, v, c, events, n, order):
 
 
 @fn
+def open_unmet(vb, v, c, events, n, order, deadline, instrument):
+    """While nothing rests: the bar of an instrument (-1: of each) that opens before `deadline` does so, for the order that comes."""
+    apart()
+    i = v.venue_i
+    while i < n:
+        e = at(row_address(events, order, i), 1, EVENT)[0]
+        if e.ts_event - c.ns >= deadline:
+            return
+        if (instrument < 0 or e.instrument == instrument) and executing(vb, v, c, e):
+            r = V.bars(vb, v)[e.instrument]
+            if r.close_ts < e.ts_event:
+                ts = opens_at(vb, v, c, r, e)
+                if ts < deadline:
+                    open_bar(V.books(vb, v)[e.instrument], r, e, ts)
+            if instrument >= 0:
+                return
+        i += 1
+
+
+@fn
 def seek_path(vb, v, c, events, n, order):
     """Bring an interval's second cursor to the next bar, of those that have not closed, whose path orders have yet to meet."""
     apart()
@@ -268,6 +290,24 @@ def next_bars(vb, v, events, n, order):
 
 
 @fn
+def watch_bars(vb, v, events, n, order, deadline):
+    """Orders rest from now on. What opens before `deadline` has opened, and paths before it have met nobody: both cursors go to
+    what comes next."""
+    apart()
+    table = V.openings(vb, v)
+    for k in range(v.openings_n):
+        c = table[k]
+        open_unmet(vb, v, c, events, n, order, deadline, -1)
+        c.open_i = v.venue_i
+        c.path_i = max(c.path_i, v.venue_i)
+        while c.path_i < n and at(row_address(events, order, c.path_i), 1, EVENT)[0].ts_event - c.lead_ns < deadline:
+            c.path_i += 1
+        seek_open(vb, v, c, events, n, order)
+        seek_path(vb, v, c, events, n, order)
+    next_bars(vb, v, events, n, order)
+
+
+@fn
 def move_bars(vb, v, events, n, order):
     """What bars do at `bar_key`, opens first. Returns -1 when the report ring has no room, else the key of what they do next."""
     apart()
@@ -303,14 +343,19 @@ def venue_next(vb, v, events, n, order, due):
         return move_bars(vb, v, events, n, order) if v.resting > 0 else 0
     if full(v):
         return -1
-    if v.resting == 0:
+    idle = v.resting == 0
+    deadline = first_after(v, request, v.class_data)
+    if idle:
         sweep(vb, v, events, n, order, request)
-        moving = next_bars(vb, v, events, n, order) if v.openings_n > 0 else NEVER
-        while moving < request:
-            moving = move_bars(vb, v, events, n, order)
+        for k in range(v.openings_n):
+            asked = V.requests(vb, v)[v.request_head & (v.requests_n - 1)].instrument
+            open_unmet(vb, v, V.openings(vb, v)[k], events, n, order, deadline, asked)
     on_request(vb, time_of(v, request))
     if v.openings_n > 0 and v.resting > 0:
-        next_bars(vb, v, events, n, order)
+        if idle:
+            watch_bars(vb, v, events, n, order, deadline)
+        else:
+            next_bars(vb, v, events, n, order)
     return 0
 
 
