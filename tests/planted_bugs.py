@@ -133,7 +133,11 @@ BY_THE_FUZZERS_AUTHOR = {
         "expose(tb, h, o, max(0, told(o, e) - o.cum))",
         "expose(tb, h, o, max(0, o.qty - o.cum))",
     ),
-    "cost of a partial close rounds the other way": (LEDGER, "        p.cost = added(h, instrument, p.cost - cost_out, notional - closed_notional)\n", "        p.cost = added(h, instrument, p.cost - cost_out, notional - closed_notional + (1 if closed < abs(p.qty) else 0))\n"),
+    "cost of a partial close rounds the other way": (
+        LEDGER,
+        "        p.cost = added(h, instrument, p.cost - cost_out, notional - closed_notional)\n",
+        "        p.cost = added(h, instrument, p.cost - cost_out, notional - closed_notional + (1 if closed < abs(p.qty) else 0))\n",
+    ),
     "fees are not taken from cash": (LEDGER, "    c.cash = added(h, instrument, c.cash, -amount)\n", ""),
     "equity forgets a fee": (LEDGER, "    h.equity = added(h, instrument, h.equity, -in_base(c, amount))\n", ""),
     "the floor is not looked at after a fill": (
@@ -154,7 +158,11 @@ BY_THE_FUZZERS_AUTHOR = {
         "    return False\n",
     ),
     "a freed slot leaves its list": ("trader/oms.py", "        table[o.next].prev = o.prev\n", "        pass\n"),
-    "self-trade is not looked for": (RISK, "    if crosses_own(tb, h, v, side, px, kind, price2):\n        return R.SELF_TRADE\n", ""),
+    "self-trade is not looked for": (
+        RISK,
+        "    if crosses_own(tb, h, v, side, px, kind, price2):\n        return R.SELF_TRADE\n",
+        "",
+    ),
     "orders after the end of the data": (
         "trader/risk.py",
         "    if h.mode == DRAIN:\n        return R.SESSION_OVER\n",
@@ -176,7 +184,11 @@ BY_THE_FUZZERS_AUTHOR = {
         "return 0 if o.handle > o.sibling else left(o)",
     ),
     "exits that make way count as nothing": (GROUPS, "            expose(tb, h, o, counted)", "            expose(tb, h, o, 0)"),
-    "the venue forgets a resting order": ("venue/resting.py", "    o.live = 1\n    b.attends |= takes_displays(o)\n", "    o.live = o.leaves != 3\n    b.attends |= takes_displays(o)\n"),
+    "the venue forgets a resting order": (
+        "venue/resting.py",
+        "    o.live = 1\n    b.attends |= takes_displays(o)\n",
+        "    o.live = o.leaves != 3\n    b.attends |= takes_displays(o)\n",
+    ),
     "the venue fills a tick beyond the limit": (
         "venue/matching.py",
         "o.side * (o.px - px_of(b, other)) >= 0:\n        px = ",

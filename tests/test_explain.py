@@ -296,7 +296,10 @@ def test_reaching_any_input_changes_nothing(name):
             lambda p: (shutil.rmtree(p / "day"), equity_day(n_events=6_000, seed=5).save(p / "day")),
             "session .* has changed since that run",
         ),
-        (lambda p: (p / "tells.py").write_text(TELLS.replace("- k", "- 2 * k")), "tells.py has changed since that run, or is a stranger's"),
+        (
+            lambda p: (p / "tells.py").write_text(TELLS.replace("- k", "- 2 * k")),
+            "tells.py has changed since that run, or is a stranger's",
+        ),
         (lambda p: (p / "tells.py").unlink(), "tells.py, which is not there any more"),
         (
             lambda p: (p / "tells.py").write_text("from replay import compiled\n" + TELLS.replace("- k", "- k - 0")),

@@ -51,7 +51,12 @@ def test_ctrl_c_ends_a_run_that_does_not_end(tmp_path, text, command):
     session = os.path.join(os.path.dirname(__file__), "..", "fixtures", "equity-day")
     args = [sys.executable, "-m", "replay", command, session, "-s", "s.py", *(["-p", "n=1:4:1"] if command == "sweep" else [])]
     p = subprocess.Popen(
-        args, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+        args,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
     )
     time.sleep(25)  # to load what is compiled, and be in the loop; interrupted earlier, it ends the same way
     p.send_signal(signal.SIGINT)

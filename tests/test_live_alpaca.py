@@ -84,7 +84,9 @@ def alike(session, strategies, symbols, tmp_path, monkeypatch):
 
 def test_the_fixture_day(tmp_path, monkeypatch):
     runner = alike(Session.open(ROOT / "fixtures/equity-day"), [("ema_cross", {})], SYMBOLS, tmp_path, monkeypatch)
-    assert runner.desk.header.n_fills == 16  # ten orders in a replay without the broker's rules; each turn of a position is two here
+    assert (
+        runner.desk.header.n_fills == 16
+    )  # ten orders in a replay without the broker's rules; each turn of a position is two here
 
 
 @pytest.mark.real

@@ -54,7 +54,11 @@ class Paper:
 
     def operate(self, word, *options):
         return subprocess.run(
-            [sys.executable, "-m", "replay", word, "journal", *options], cwd=self.folder, capture_output=True, text=True, timeout=90
+            [sys.executable, "-m", "replay", word, "journal", *options],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=90,
         )
 
     def hung(self):

@@ -58,7 +58,12 @@ def strange(state):
         path.unlink()
 
 
-EXECUTING = (("explain", "r", "1"), ("report", "r", "--features"), ("report", "r", "--what-if"), ("run", "--fork", "r@14:40", "--latency", "5ms"))
+EXECUTING = (
+    ("explain", "r", "1"),
+    ("report", "r", "--features"),
+    ("report", "r", "--what-if"),
+    ("run", "--fork", "r@14:40", "--latency", "5ms"),
+)
 READING = (("report", "r"), ("diff", "r", "r"), ("sql", "r", "select count(*) from fills"))
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_STRATEGY = "ema_cross"
 MOST_SEED = (1 << 63) - 1
-TrustCode = Annotated[bool, typer.Option("--trust", help="Run the strategies that it names although they were never named here: docs/security.md.")]
+TrustCode = Annotated[
+    bool, typer.Option("--trust", help="Run the strategies that it names although they were never named here: docs/security.md.")
+]
 Trust = Annotated[bool, typer.Option("--trust", help="Do not verify the session's hash and rows.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.", min=0, max=MOST_SEED)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -225,8 +225,12 @@ def prove(rows: np.recarray, m: Manifest, name: str) -> None:
     facts, found = _facts(rows, m.instruments, m.bar_intervals_ns, name)
     if not m.kinds:
         del facts["kinds"]  # nobody noted it then
-    wrong = [f"{field} {getattr(m, field)!r}, the rows say {value!r}" for field, value in facts.items() if getattr(m, field) != value]
-    wrong += [f"{what} {m.anomalies.get(what, 0)}, the rows say {n}" for what, n in found.items() if m.anomalies.get(what, 0) != n]
+    wrong = [
+        f"{field} {getattr(m, field)!r}, the rows say {value!r}" for field, value in facts.items() if getattr(m, field) != value
+    ]
+    wrong += [
+        f"{what} {m.anomalies.get(what, 0)}, the rows say {n}" for what, n in found.items() if m.anomalies.get(what, 0) != n
+    ]
     if (m.order_sha256 is not None) != bool(found["venue_time_backwards"]):
         wrong.append(f"a venue order {'stands' if m.order_sha256 else 'is missing'} that the rows do not bear out")
     if wrong:

@@ -82,15 +82,11 @@ def _assert_inside(builder, kind: Rows, k, n) -> None:
     """
     text = f"index %lld is outside {table_name(kind.row)} of %lld rows, in {builder.function.name}\n"
     with cgutils.if_unlikely(builder, builder.icmp_unsigned(">=", k, n)):
-        i32, text_at = ir.IntType(32), cgutils.global_constant(
-            builder, "outside", cgutils.make_bytearray(text.encode() + b"\0")
-        )
+        i32, text_at = ir.IntType(32), cgutils.global_constant(builder, "outside", cgutils.make_bytearray(text.encode() + b"\0"))
         dprintf = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(i32, [i32, cgutils.voidptr_t], var_arg=True), "dprintf"
         )
-        abort = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), []), "abort"
-        )
+        abort = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "abort")
         builder.call(dprintf, [i32(2), builder.bitcast(text_at, cgutils.voidptr_t), k, n])
         builder.call(abort, [])
 

@@ -77,4 +77,6 @@ def of_paper(o: dict) -> dict:
         "faults",
     )
     crypto = o["crypto"] or any("/" in symbol for symbol in o["symbols"])  # no stock is written so
-    return {name: o[name] for name in names} | {"crypto": crypto} | {name: str(o[name]) for name in ("policy", "on_stop", "on_hang")}
+    return (
+        {name: o[name] for name in names} | {"crypto": crypto} | {name: str(o[name]) for name in ("policy", "on_stop", "on_hang")}
+    )
