@@ -79,8 +79,7 @@ def _engine(job: Job, answer: Answer) -> Engine:
     data = Session.open(job.session, trust=True)
     if job.start is not None or job.end is not None:
         data = data.slice(job.start, job.end)
-    capital = {data.instruments[0].currency: c.initial_capital}
-    return Engine(data, strategies, c.profile(), c.limits, capital, warmup_until_ns=job.warm_ns)
+    return c.engine_on(data, job.warm_ns, strategies)
 
 
 def _run(engine: Engine, job: Job, answer: Answer) -> None:

@@ -168,7 +168,24 @@ class RunConfig(
     ) -> Engine:
         """The engine this describes, not started. `strategies`, loaded, and `profile` stand for what it says of them. Raises `BadInput`."""
         rows, warm_ns = self.rows(session)
-        profile = profile or self.profile(session.instruments)
+        return self.engine_on(
+            rows, warm_ns, strategies, profile=profile, keep_output=spool or True, journal=journal, compiling=compiling
+        )
+
+    def engine_on(
+        self,
+        rows: Session,
+        warm_ns: int,
+        strategies: list | None = None,
+        *,
+        profile: Profile | None = None,
+        keep_output: bool | Path = True,
+        journal: bool = False,
+        compiling: Callable[[str, int, int], None] | None = None,
+    ) -> Engine:
+        """The same on `rows` as they are, warm-up until `warm_ns`. Every engine that stands for a run is built here, so that none
+        leaves out a part of the configuration."""
+        profile = profile or self.profile(rows.instruments)
         if profile.charges:
             rules.check_known(rows.manifest.start_ns, rows.manifest.end_ns)
         return Engine(
@@ -176,9 +193,9 @@ class RunConfig(
             strategies or [load(c.source, c.parameters) for c in self.strategies],
             profile,
             self.limits,
-            {session.instruments[0].currency: self.initial_capital},
+            {rows.instruments[0].currency: self.initial_capital},
             order_capacity=self.order_capacity,
-            keep_output=spool or True,
+            keep_output=keep_output,
             warmup_until_ns=warm_ns,
             faults=self.faults,
             journal=journal,

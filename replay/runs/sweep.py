@@ -74,11 +74,11 @@ def sweep(
         raise BadInput(f"{len(combinations):,} combinations: at most {MOST:,}: make the steps larger")
     loaded = [load(cls, dict(zip(names, combination, strict=True))) for combination in combinations]
     rows, warm_ns = config.rows(session)
-    profile, capital = config.profile(), {session.instruments[0].currency: config.initial_capital}
-    Engine(rows, [loaded[0]])  # compiled once, here
+    profile = config.profile(session.instruments)
+    config.engine_on(rows, warm_ns, [loaded[0]], profile=profile, keep_output=False)  # compiled once, here
 
     def one(k: int) -> tuple[int, tuple]:
-        engine = Engine(rows, [loaded[k]], profile, config.limits, capital, keep_output=False, warmup_until_ns=warm_ns)
+        engine = config.engine_on(rows, warm_ns, [loaded[k]], profile=profile, keep_output=False)
         try:
             engine.run()
         except ReplayError as e:

@@ -330,6 +330,21 @@ def barred(tb, h, v, side, qty, px, kind, flags):
     return R.SELF_TRADE if washes(tb, h, v, side, px, kind) else R.OK
 
 
+@fn
+def binding(tb, h, v, strategy, side):
+    """Lots that a strategy's (-1: all) orders of a side may trade beside reduce-only ones: of those the venue cuts whichever trades
+    last to what is left, so they take nothing from each other."""
+    apart()
+    lots = 0
+    slot = v.orders
+    while slot >= 0:
+        o = orders(tb, h)[slot]
+        if o.side == side and o.flags & REDUCE_ONLY == 0 and (strategy < 0 or o.strategy == strategy):
+            lots += o.exposed
+        slot = o.next
+    return lots
+
+
 @entry
 def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, stop_loss):
     """Every check before a new order; OK or the reason, with figures in `h.figure` and `h.bound`. `stop_loss` 0: none given."""
@@ -357,7 +372,7 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
         return R.MARKET_HALTED
     working = v.buying if side > 0 else v.selling
     if flags & REDUCE_ONLY:
-        working = 0  # whichever trades last is cut to what is left: what else works takes nothing away
+        working = binding(tb, h, v, -1, side)
     reducing = qty + working <= -side * v.pos
     if flags & REDUCE_ONLY and not reducing:
         return R.REDUCES_NOTHING
@@ -406,7 +421,7 @@ def check(tb, strategy, instrument, side, qty, px, stop_px, kind, tif, flags, st
     ls = limits(tb, h)[(1 + strategy) * h.n_instruments + instrument]
     if sized(ls):
         p = positions(tb, h)[(1 + strategy) * h.n_instruments + instrument]
-        own = 0 if flags & REDUCE_ONLY else p.buying if side > 0 else p.selling
+        own = binding(tb, h, v, strategy, side) if flags & REDUCE_ONLY else p.buying if side > 0 else p.selling
         code = size_limits(tb, h, ls, i, v, p.qty, own, side, qty, dearest2)
         if code != R.OK:
             return code

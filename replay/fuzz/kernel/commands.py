@@ -16,15 +16,18 @@ from replay.trader.output import OUT_NEW, OUT_REFUSED, OUT_REPLACE, OUT_REPORT, 
 
 
 @fn
-def working(cb, c, tb, h, instrument, strategy, side, closer):
+def working(cb, c, tb, h, instrument, strategy, side, closer, flags):
     """Lots that working orders on a side may still trade, of a strategy or (-1) of all: at least; a wish that waits is not out. Exits of
-    strategy `closer` (-1: nobody's) count with what they have been asked to become: they make way for an order that closes."""
+    strategy `closer` (-1: nobody's) count with what they have been asked to become: they make way for an order that closes. Beside an
+    order with `flags` that only reduces, others that do so take nothing away."""
     apart()
     lots = 0
     slots = live(cb, c)
     for k in range(c.n_live):
         o = orders(cb, c)[slots[k]]
         if o.instrument == instrument and o.side == side and (strategy < 0 or o.strategy == strategy):
+            if o.flags & flags & T.REDUCE_ONLY:
+                continue
             if o.strategy == closer and not finished(o.state) and (o.exit or o.sibling != 0 or o.flags & T.REDUCE_ONLY):
                 lots += wanted(cb, c, tb, h, o)
             else:
@@ -134,8 +137,8 @@ def gross_limits(cb, c, tb, h, o):
         pos = held(cb, c)[k].qty
         extra = o.side * o.qty if k == o.instrument else 0
         closer = closer_of(o) if k == o.instrument else -1
-        high = pos + working(cb, c, tb, h, k, -1, 1, closer if o.side > 0 else -1) + max(extra, 0)
-        low = pos - working(cb, c, tb, h, k, -1, -1, closer if o.side < 0 else -1) + min(extra, 0)
+        high = pos + working(cb, c, tb, h, k, -1, 1, closer if o.side > 0 else -1, 0) + max(extra, 0)
+        low = pos - working(cb, c, tb, h, k, -1, -1, closer if o.side < 0 else -1, 0) + min(extra, 0)
         if k == o.instrument and mid2(cb, c, tb, h, k) == 0:
             continue  # without a mid the check had another reference
         gross += worth(T.instruments(tb, h)[k], px2, max(abs(high), abs(low)))
@@ -165,11 +168,8 @@ def allowed(cb, c, tb, h, o):
     row = (1 + o.strategy) * c.n_instruments + o.instrument
     reference2 = mid2(cb, c, tb, h, o.instrument)
     px2 = 2 * o.px if o.type == T.LIMIT or o.type == T.STOP_LIMIT else (2 * o.stop_px if o.type == T.STOP else reference2)
-    others = 0
-    own = 0
-    if not o.flags & T.REDUCE_ONLY:
-        others = working(cb, c, tb, h, o.instrument, -1, o.side, closer_of(o))
-        own = working(cb, c, tb, h, o.instrument, o.strategy, o.side, closer_of(o))
+    others = working(cb, c, tb, h, o.instrument, -1, o.side, closer_of(o), o.flags)
+    own = working(cb, c, tb, h, o.instrument, o.strategy, o.side, closer_of(o), o.flags)
     within_limits(c, h, l[o.instrument], i, o, pos, others, px2)
     within_limits(c, h, l[row], i, o, p[row].qty, own, px2)
     if not (o.side * pos < 0 and o.qty + others <= abs(pos)):
@@ -297,9 +297,9 @@ def reduces(cb, c, tb, h, o, lots):
     """Whether `lots` of an order, beside the others that work on its side, only make the position smaller. The venue cuts a
     reduce-only order to what is left."""
     pos = held(cb, c)[o.instrument].qty
-    others = 0
+    others = working(cb, c, tb, h, o.instrument, -1, o.side, -1, o.flags)
     if not o.flags & T.REDUCE_ONLY:
-        others = working(cb, c, tb, h, o.instrument, -1, o.side, -1) - may_trade(cb, c, tb, h, o, False)
+        others -= may_trade(cb, c, tb, h, o, False)
     return o.side * pos < 0 and lots + others <= abs(pos)
 
 
