@@ -63,7 +63,7 @@ def test_reversion_fades_a_jump_and_is_out_when_it_has_come_back():
 
 
 def test_reversion_is_out_when_the_jump_has_left_its_horizon():
-    both_ways(CALM + [10_030] * 40 + CALM, "mean_reversion", [(16.002, -100), (18.102, 100)], **REVERSION)
+    both_ways(CALM + [10_030] * 40 + CALM, "mean_reversion", [(16.002, -100), (18.002, 100)], **REVERSION)
 
 
 def test_reversion_holds_no_longer_than_it_may():
@@ -115,8 +115,9 @@ def test_momentum_needs_volume_and_price():
 
 # --- breakout ---------------------------------------------------------------------------------------------------------------
 def test_breakout_goes_with_what_leaves_its_range_until_it_falls_back():
-    assert fills(day(CALM + RISE + [10_010] * 30), "breakout", **BREAKOUT) == [(16.702, 100), (19.002, -100)]
-    assert fills(day(CALM + mirrored(RISE) + [9_990] * 30), "breakout", **BREAKOUT) == [(16.402, -100), (19.002, 100)]
+    # with k steps of two ticks among its twenty, the recent variance is (20 + 3k) / 20 and the window's (80 + 3k) / 80: 1.44 times at k = 5
+    assert fills(day(CALM + RISE + [10_010] * 30), "breakout", **BREAKOUT) == [(16.502, 100), (19.002, -100)]
+    assert fills(day(CALM + mirrored(RISE) + [9_990] * 30), "breakout", **BREAKOUT) == [(16.502, -100), (19.002, 100)]
 
 
 def test_breakout_wants_more_than_a_new_extreme():
@@ -127,7 +128,7 @@ def test_breakout_wants_more_than_a_new_extreme():
 def test_breakout_only_watches_at_first_and_is_flat_in_time():
     assert fills(day(CALM[:20] + RISE + [10_058] * 20), "breakout", **BREAKOUT) == []
     climb = CALM + [10_000 + 2 * k for k in range(100)]
-    assert fills(day(climb), "breakout", trade_for="20s", **BREAKOUT) == [(16.702, 100), (20.002, -100)]
+    assert fills(day(climb), "breakout", trade_for="20s", **BREAKOUT) == [(16.502, 100), (20.002, -100)]
 
 
 def test_breakout_starts_anew_after_a_night():
