@@ -18,8 +18,8 @@ from replay.runs.config import Chosen, RunConfig
 DAY = Path(__file__).parents[1] / "fixtures" / "equity-day"
 EVENTS = 120  #: of a schedule
 GOLDEN = {
-    20: "228eab864d3177d7",
-    800: "c75ff78ccf65515b",
+    20: "5f491b929450def1",
+    800: "9ec0d30e15d6ef1a",
 }  #: by the number of schedules on each of two sessions; interpreted, the first
 
 

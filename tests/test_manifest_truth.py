@@ -4,10 +4,13 @@ import msgspec
 import numpy as np
 import pytest
 
+import replay
 from replay.data import store
 from replay.data.session import Session, sha256_of
 from replay.data.synth import equity_day, l2_book
 from replay.errors import BadInput
+from replay.runs.config import RunConfig
+from replay.runs.result import Result
 
 SAID = (
     "levels", "n_events", "counts", "start_ns", "end_ns", "finest_bar_ns", "max_levels", "max_orders", "min_px", "max_px",
@@ -58,3 +61,20 @@ def test_a_venue_order_that_is_none_is_refused(tmp_path):
     (tmp_path / "s" / store.MANIFEST).write_bytes(m.encode())
     with pytest.raises(BadInput, match="venue order"):
         Session.open(tmp_path / "s")
+
+
+def test_rows_that_change_under_a_run_give_no_result(tmp_path):
+    equity_day(("A",), 2_000, seed=2).save(tmp_path / "s")
+    session = Session.open(tmp_path / "s")
+    engine = RunConfig(session=str(tmp_path / "s")).engine(session)
+    engine.advance(500)
+    with open(tmp_path / "s" / "events.bin", "r+b") as f:
+        f.seek(64 * 1_500 + 32)
+        f.write(b"\x01")
+    engine.run()
+    with pytest.raises(BadInput, match="changed while it was replayed"):
+        Result.of(engine, RunConfig())
+    with pytest.raises(BadInput, match="changed while it was replayed"):
+        replay.sweep(session, "ema_cross", {"fast": [5]})
+    with pytest.raises(BadInput, match="changed while it was replayed"):
+        replay.run(session.slice(start=int(session.events.ts_recv[10])), "ema_cross")

@@ -55,6 +55,7 @@ class Session:
         self.events = events
         self.order = order
         self.manifest = manifest
+        self.mapped: dict[Path, tuple[int, ...]] = {}  #: the files that rows are mapped from, as `stand` saw them then
 
     def __repr__(self) -> str:
         symbols = [i.symbol for i in self.manifest.instruments]
@@ -164,7 +165,7 @@ class Session:
                 f"{self.manifest.start_ns} to {self.manifest.end_ns} ns: widen the slice"
             )
         m = self.manifest
-        return Session.from_rows(
+        part = Session.from_rows(
             rows,
             m.instruments,
             name=m.name,
@@ -175,6 +176,14 @@ class Session:
             sliced_phase=self._phase_before(lo) if lo else m.sliced_phase,
             calendar=m.calendar,
         )
+        part.mapped = self.mapped
+        return part
+
+    def unchanged(self) -> None:
+        """Raise `BadInput` where a file that rows are mapped from has been written since: what was replayed is no session then."""
+        for path, was in self.mapped.items():
+            if stand(path) != was:
+                raise BadInput(f"{path}: changed while it was replayed, so nothing came of it: replay it again once it is whole")
 
     def _phase_before(self, row: int) -> int:
         """The market's phase when the row-th row comes."""
@@ -201,6 +210,15 @@ class Session:
             return
         assert len(self.order) == n and sha256_of(self.order) == m.order_sha256
         prove_order(self.order, self.events, m.name)
+
+
+def stand(path: Path) -> tuple[int, ...]:
+    """What any write to a file, or another file in its place, changes."""
+    try:
+        s = path.stat()
+    except OSError:
+        return ()
+    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns
 
 
 def _chosen(rows: np.recarray, wanted: np.ndarray) -> np.recarray:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.data.manifest import Manifest
-from replay.data.session import BLOCK, Session, blocks, prove, prove_order, sha256_of
+from replay.data.session import BLOCK, Session, blocks, prove, prove_order, sha256_of, stand
 from replay.errors import BadInput
 from replay.events import EVENT, empty
 from replay.files import whole
@@ -33,7 +33,8 @@ def load(path: Path, trust: bool) -> Session:
     manifest = read_manifest(path)
     if manifest.n_events < 1:
         raise BadInput(f"{path}: a session needs at least one event, its manifest says {manifest.n_events}: import it again")
-    if (path / ROWS).exists():
+    stood = {p: stand(p) for p in (path / ROWS, path / ORDER) if p.exists()} if (path / ROWS).exists() else {}
+    if stood:
         events = _map(path, ROWS, EVENT, manifest.n_events).view(np.recarray)
         _verify(path, ROWS, manifest.sha256, trust, lambda: _file_sha256(path / ROWS))
     elif (path / ARCHIVE).exists():
@@ -46,7 +47,9 @@ def load(path: Path, trust: bool) -> Session:
         raise BadInput(f"{path}: neither {ROWS} nor {ARCHIVE} is there, one of them is needed: import the session again")
     if not trust:  # the hash says that nothing changed since the manifest was written, not that an importer wrote it
         prove(events, manifest, str(path))
-    return Session(events, _order(path, events, manifest, trust), manifest)
+    session = Session(events, _order(path, events, manifest, trust), manifest)
+    session.mapped = stood  # as it stood before the hash was taken
+    return session
 
 
 def write(session: Session, disk: Disk, format: str) -> None:

@@ -97,6 +97,7 @@ class Result:
     @staticmethod
     def of(engine: Engine, config: RunConfig, complete: bool = True, fork: Fork | None = None) -> Result:
         """The result of an engine's run so far; `config` is what it was made from, or continued with after a `fork`."""
+        engine.session.unchanged()
         made = tables(engine)
         manifest = RunManifest(
             version=FORMAT,

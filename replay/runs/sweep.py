@@ -93,6 +93,7 @@ def sweep(
                 progress(len(done), len(combinations))
     except KeyboardInterrupt:
         pass
+    rows.unchanged()
     return _table([{name: x.values[name] for name in names} for x in loaded], done)
 
 
