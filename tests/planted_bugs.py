@@ -38,7 +38,7 @@ BY_A_STRANGER = {
     "cancel_all leaves the sells": (OMS, "        if (instrument < 0 or o.instrument == instrument)", "        if o.side > 0 and (instrument < 0 or o.instrument == instrument)"),
     "only new orders are messages": (OMS, "    h.n_messages += 1", "    h.n_messages += 1 if kind == CMD_NEW else 0"),
     "ordinals are used again": (OMS, "    h.ordinal += 1", "    h.ordinal += h.now & 1"),
-    "what waited is sent after a kill": (OMS, "(wanted == REPLACING and (h.state == KILLED or o.next_qty <= o.cum)):\n        cancel(tb, h, o)  # of a total that has traded meanwhile nothing is left\n    elif wanted == REPLACING and (h.state == ACTIVE or o.next_qty < o.qty or o.group > ENDED):", "(wanted == REPLACING and o.next_qty <= o.cum):\n        cancel(tb, h, o)\n    elif wanted == REPLACING:"),
+    "what waited is sent after a kill": (OMS, "(wanted == REPLACING and (h.state == KILLED or o.next_qty <= o.cum)):\n        cancel(tb, h, o)  # of a total that has traded meanwhile nothing is left\n    elif wanted == REPLACING and (h.state == ACTIVE or o.next_qty < o.qty or ENDED < o.group < OCO_LEG):", "(wanted == REPLACING and o.next_qty <= o.cum):\n        cancel(tb, h, o)\n    elif wanted == REPLACING:"),
     "a closed order stays in the list": (OMS, "        v.orders = o.next\n    if o.next >= 0", "        v.orders = v.orders\n    if o.next >= 0"),
     # risk
     "the position limit is one too high": (RISK, "if l.max_position > 0 and reach > l.max_position:", "if l.max_position > 0 and reach > l.max_position + 1:"),

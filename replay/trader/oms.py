@@ -21,6 +21,7 @@ from replay.trader.layout import (
     MARKET,
     NO_GROUP,
     NO_REQUEST,
+    OCO_LEG,
     REDUCE_ONLY,
     REPLACING,
     SLOT_BITS,
@@ -381,7 +382,7 @@ def answered(tb, h, o):
     o.waiting = NO_REQUEST
     if wanted == CANCELING or (wanted == REPLACING and (h.state == KILLED or o.next_qty <= o.cum)):
         cancel(tb, h, o)  # of a total that has traded meanwhile nothing is left
-    elif wanted == REPLACING and (h.state == ACTIVE or o.next_qty < o.qty or o.group > ENDED):
+    elif wanted == REPLACING and (h.state == ACTIVE or o.next_qty < o.qty or ENDED < o.group < OCO_LEG):
         replace(tb, h, o, o.next_qty, o.next_px)
     recount(tb, h, o)
 
