@@ -57,6 +57,7 @@ def test_ctrl_c_ends_a_run_that_does_not_end(tmp_path, text, command):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests may run where it is ignored
     )
     time.sleep(25)  # to load what is compiled, and be in the loop; interrupted earlier, it ends the same way
     p.send_signal(signal.SIGINT)

@@ -44,6 +44,6 @@ def _watch(read: socket.socket, over: threading.Event) -> None:
                 break
         else:
             return
-    if not over.wait(GRACE_S):
-        print("error: interrupted inside a step that does not end: what was not written is lost", file=sys.stderr, flush=True)
-        os._exit(130)
+        if not over.wait(GRACE_S):  # further signals have somewhere to go meanwhile
+            print("error: interrupted inside a step that does not end: what was not written is lost", file=sys.stderr, flush=True)
+            os._exit(130)
