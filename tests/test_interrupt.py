@@ -59,8 +59,11 @@ def test_ctrl_c_ends_a_run_that_does_not_end(tmp_path, text, command):
         env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests may run where it is ignored
     )
-    time.sleep(25)  # to load what is compiled, and be in the loop; interrupted earlier, it ends the same way
-    p.send_signal(signal.SIGINT)
-    out, err = p.communicate(timeout=30)
+    try:
+        time.sleep(25)  # to load what is compiled, and be in the loop; interrupted earlier, it ends the same way
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+    finally:
+        p.kill()
     assert p.returncode == 130, (p.returncode, out, err)
     assert "Traceback" not in err
