@@ -82,7 +82,7 @@ def all_of(child, session, strategy, *options):
     return code
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(session=sessions(), options=st.sampled_from(FILLS))
 def test_every_command_answers_whatever_the_session_holds(checked, session, options):
     fresh(checked.folder)
