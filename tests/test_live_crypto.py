@@ -69,10 +69,10 @@ def run_by_command(url, place):
 
 
 def test_a_pair_end_to_end(day, tmp_path):
-    with lives.serving(day, speed=1200.0, capital=Decimal(1_000_000)) as (server, url):
+    with lives.serving(day, speed=240.0, capital=Decimal(1_000_000)) as (server, url):
         process = run_by_command(url, tmp_path)
         account = lives.until(lambda: next(iter(server.accounts.values()), None))
-        lives.until(lambda: len(account.fills) > 20 or process.poll() is not None)
+        lives.until(lambda: len(account.fills) > 20 or server.market.done or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
         lines = [json.loads(line) for line in process.communicate(timeout=120)[0].splitlines()]
         assert process.returncode == 0, lines[-3:]
