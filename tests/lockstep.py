@@ -52,8 +52,8 @@ class Driver:
         self.data.receive(msgpack.packb({"action": "subscribe", **dict.fromkeys(channels, ["*"])}))
         self.trades.receive(json.dumps({"action": "authenticate", "data": {"key_id": KEY, "secret_key": SECRET}}))
         self.trades.receive(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
-        self.data.out.clear()
-        self.trades.out.clear()
+        self.data.forget()
+        self.trades.forget()
         self.account = self.server.accounts[KEY]
         self.current: dict[int, str] = {}  # handle: the id of the order that has it now
         self.handles: dict[str, int] = {}
@@ -100,8 +100,8 @@ class Driver:
             data = json.loads(text)["data"]
             if "replay" in data:
                 out.append((data["replay"], data))
-        self.data.out.clear()
-        self.trades.out.clear()
+        self.data.forget()
+        self.trades.forget()
         assert [h["seq"] for h, _ in out] == list(range(out[0][0]["seq"], out[0][0]["seq"] + len(out))) if out else True
         self.frames += 1
         return out

@@ -62,12 +62,7 @@ def test_decisions_under_faults_of_the_feed_are_those_of_a_replay(day, faults, b
     assert all(struck) or faults is FEED
 
 
-STANDS_STILL = pytest.param(
-    "report_bust", marks=pytest.mark.xfail(strict=True, reason="open fault: the server stands still before the end")
-)
-
-
-@pytest.mark.parametrize("kind", [STANDS_STILL, "report_correct"])
+@pytest.mark.parametrize("kind", ["report_bust", "report_correct"])
 @pytest.mark.parametrize("batch", [1, 64])
 def test_decisions_where_every_fill_is_taken_back_or_corrected(day, kind, batch, tmp_path):
     (tmp_path / "busy_plain_orders.py").write_text(BUSY)
