@@ -20,7 +20,7 @@ from replay.kernel import loop
 from replay.kernel.memory import entry_of, failing, link
 from replay.mistakes import explained, raised
 from replay.spool import Spool
-from replay.trader import intents, oms, risk, step
+from replay.trader import account, groups, intents, oms, risk, step
 from replay.trader import layout as T
 from replay.trader.limits import Limits
 from replay.trader.output import FAULT_MONEY, FAULT_OUTPUT, FAULT_ROOM, FAULT_STRATEGY
@@ -34,6 +34,9 @@ KERNELS = (
     risk.check,
     oms.send,
     oms.open_order,
+    account.advance,
+    groups.cut,
+    intents.check_closing,
     intents.place,
     intents.bracket,
     intents.oco,

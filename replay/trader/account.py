@@ -9,7 +9,7 @@ returned: it is not done before the last of it is, and counts in full against th
 from __future__ import annotations
 
 from replay.events import OPEN
-from replay.kernel.memory import apart, fn
+from replay.kernel.memory import apart, entry, fn
 from replay.trader.layout import (
     ACTIVE,
     DRAIN,
@@ -22,6 +22,7 @@ from replay.trader.layout import (
     STOP,
     TURN,
     WAITING,
+    header,
     limits,
     orders,
     views,
@@ -64,15 +65,16 @@ def start(tb, h, o):
         o.group = WAITING
         h.waiting = 1
         expose(tb, h, o, o.qty)
-        advance(tb, h, o)
+        advance(tb, o.handle & SLOT_MASK)
     else:
         submit(tb, h, o)
 
 
-@fn
-def advance(tb, h, o):
+@entry
+def advance(tb, slot):
     """An order waits: send it where nothing is in its way, else as much as is free to close, by an order of its own."""
-    apart()
+    h = header(tb)
+    o = orders(tb, h)[slot]
     v = views(tb, h)[o.instrument]
     closes = -o.side * v.pos
     free = closes - held(tb, h, v, o.side)
@@ -89,6 +91,7 @@ def advance(tb, h, o):
         o.qty -= free
         expose(tb, h, o, o.qty)
         submit(tb, h, child)
+    return 0
 
 
 @fn
@@ -138,4 +141,4 @@ def advance_all(tb, h, instrument):
         if (h.state == KILLED and o.flags & ENGINE == 0) or h.mode == DRAIN or v.phase != OPEN:
             cancel(tb, h, o)
         else:
-            advance(tb, h, o)
+            advance(tb, oldest)

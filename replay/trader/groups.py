@@ -11,7 +11,7 @@ Such lots are *owed*, and tried until they have traded.
 from __future__ import annotations
 
 from replay.events import OPEN
-from replay.kernel.memory import apart, fn
+from replay.kernel.memory import apart, entry, fn
 from replay.trader.account import start, turned
 from replay.trader.layout import (
     CANCELING,
@@ -28,6 +28,7 @@ from replay.trader.layout import (
     SLOT_MASK,
     STOP,
     TURN,
+    header,
     orders,
     positions,
     views,
@@ -202,11 +203,11 @@ def outgrown(tb, h, leg, lots):
 
 
 # --- the position gets smaller ----------------------------------------------------------------------------------------------
-@fn
-def cut(tb, h, strategy, instrument, side, lots):
+@entry
+def cut(tb, strategy, instrument, side, lots):
     """A strategy's exits of a side have `lots` of its position left to close: of brackets and pairs together, newest first, of reduce-only
     orders each."""
-    apart()
+    h = header(tb)
     table = orders(tb, h)
     left = max(lots, 0)
     slot = views(tb, h)[instrument].orders
@@ -233,6 +234,7 @@ def cut(tb, h, strategy, instrument, side, lots):
         if both == 0:
             end_entry(tb, h, o)
         left -= both
+    return 0
 
 
 @fn

@@ -89,10 +89,10 @@ def closes(tb, h, instrument, side, kind):
     return side * positions(tb, h)[(1 + h.strategy) * h.n_instruments + instrument].qty < 0
 
 
-@fn
-def check_closing(tb, h, instrument, side, qty, tif, flags, stop_loss):
+@entry
+def check_closing(tb, instrument, side, qty, tif, flags, stop_loss):
     """`check` of an order that closes: the exits count with what it leaves of the position, which is all they will be left with."""
-    apart()
+    h = header(tb)
     count_exits(tb, h, h.strategy, instrument, side, max(closing(tb, h, h.strategy, instrument, side) - qty, 0))
     code = check(tb, h.strategy, instrument, side, qty, 0, 0, MARKET, tif, flags, stop_loss)
     count_exits(tb, h, h.strategy, instrument, side, -1)
@@ -103,7 +103,13 @@ def check_closing(tb, h, instrument, side, qty, tif, flags, stop_loss):
 def make_way(tb, h, instrument, side, qty):
     """Before an order that closes: the exits of what it leaves nothing of are cancelled, or made smaller."""
     apart()
-    cut(tb, h, h.strategy, instrument, side, closing(tb, h, h.strategy, instrument, side) - qty)
+    cut(tb, h.strategy, instrument, side, closing(tb, h, h.strategy, instrument, side) - qty)
+
+
+@fn
+def one_more(tb, h):
+    """Whether one order can be opened; under the account's rules with another, which closes for it."""
+    return room(tb, h, 2) if limits(tb, h)[0].account_rules else room(tb, h, 1)
 
 
 @entry
@@ -127,10 +133,10 @@ def place(tb, instrument, signed, px, stop_px, packed, intent_id):
     side = 1 if signed > 0 else (-1 if signed < 0 else 0)
     close = closes(tb, h, instrument, side, kind)
     if close:
-        code = check_closing(tb, h, instrument, side, abs(signed), tif, flags, 0)
+        code = check_closing(tb, instrument, side, abs(signed), tif, flags, 0)
     else:
         code = check(tb, h.strategy, instrument, side, abs(signed), px, stop_px, kind, tif, flags, 0)
-    if code == R.OK and not room(tb, h, 1 + limits(tb, h)[0].account_rules):
+    if code == R.OK and not one_more(tb, h):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         answer = refused(tb, h, code, instrument, signed, px)
@@ -170,7 +176,7 @@ def bracket(tb, instrument, signed, px, take_px, stop_px, packed):
     flags = packed >> 8 & ORDER_FLAGS
     close = closes(tb, h, instrument, side, kind)
     if close:
-        code = check_closing(tb, h, instrument, side, abs(signed), packed >> 4 & 15, flags, stop_px)
+        code = check_closing(tb, instrument, side, abs(signed), packed >> 4 & 15, flags, stop_px)
     else:
         code = check(tb, h.strategy, instrument, side, abs(signed), px, 0, kind, packed >> 4 & 15, flags, stop_px)
     if code == R.OK and limits(tb, h)[0].account_rules:
@@ -345,10 +351,10 @@ def target(tb, instrument, lots):
     side = 1 if signed > 0 else -1
     close = closes(tb, h, instrument, side, MARKET)
     if close:
-        code = check_closing(tb, h, instrument, side, abs(signed), DAY, 0, 0)
+        code = check_closing(tb, instrument, side, abs(signed), DAY, 0, 0)
     else:
         code = check(tb, h.strategy, instrument, side, abs(signed), 0, 0, MARKET, DAY, 0, 0)
-    if code == R.OK and not room(tb, h, 1 + limits(tb, h)[0].account_rules):
+    if code == R.OK and not one_more(tb, h):
         code = refuse(h, R.CAPACITY, h.live, h.orders_n)
     if code != R.OK:
         return refused(tb, h, code, instrument, signed, 0)

@@ -236,10 +236,14 @@ def worst(tb, h, o):
 @fn
 def recount(tb, h, o):
     """What an order, or its pair, counts with after a request about it."""
-    expose(tb, h, o, worst(tb, h, o))
     slot = partner(tb, h, o)
-    if slot >= 0 and orders(tb, h)[slot].state != NEW:
-        expose(tb, h, orders(tb, h)[slot], worst(tb, h, orders(tb, h)[slot]))
+    if slot < 0:
+        expose(tb, h, o, left(o))
+        return
+    expose(tb, h, o, worst(tb, h, o))
+    other = orders(tb, h)[slot]
+    if other.state != NEW:
+        expose(tb, h, other, worst(tb, h, other))
 
 
 @hot

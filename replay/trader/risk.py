@@ -77,7 +77,11 @@ def refuse(h, code, figure, bound):
 def worth2(i, price2, lots):
     """|price2 / 2 x lots| in the base currency; price2 is twice a price."""
     apart()
-    x = money(abs(price2), abs(lots), i.value_num, i.value_den)
+    price2 = abs(price2)
+    lots = abs(lots)
+    if i.value_den == 2 and price2 | lots < 1 << 31 and price2 * lots <= i.max_product:
+        return price2 * lots * i.value_num >> 1  # `money`, where it is plain that nothing wraps
+    x = money(price2, lots, i.value_num, i.value_den)
     return min(x, MOST) if x != OVERFLOW else MOST
 
 
@@ -109,9 +113,9 @@ def legal_px(h, i, px):
 @hot
 def countable(h, i, px, lots):
     """Whether so many lots at a price can be counted, and room is left for the price to double."""
-    if lots > i.max_product // max(abs(px), 1):
-        return refuse(h, R.OUT_OF_RANGE, px, i.max_product)
-    return R.OK
+    most = max(abs(px), 1)
+    fits = lots * most <= i.max_product if lots | most < 1 << 31 else lots <= i.max_product // most
+    return R.OK if fits else refuse(h, R.OUT_OF_RANGE, px, i.max_product)
 
 
 @hot
@@ -139,15 +143,17 @@ def well_formed(h, i, side, qty, px, stop_px, kind, tif, flags):
 def in_range(h, i, v, side, qty, px, stop_px, kind, price2):
     """Whether the order, and the position that it may lead to with all that works, can be counted at the highest price in question. What
     only reduces a position that can be counted still is let through."""
-    most = 0 if price2 == NOTHING else (abs(price2) + 1) // 2
+    most = 0 if price2 == NOTHING else (abs(price2) + 1) >> 1
     if kind == LIMIT or kind == STOP_LIMIT:
         most = max(most, abs(px))
     if kind == STOP or kind == STOP_LIMIT:
         most = max(most, abs(stop_px))
     working = v.buying if side > 0 else v.selling
+    lots = max(qty, abs(v.pos + side * (working + qty)))
     if qty + working <= -side * v.pos:
-        return countable(h, i, most // 2, qty)
-    return countable(h, i, most, max(qty, abs(v.pos + side * (working + qty))))
+        lots = qty
+        most >>= 1
+    return countable(h, i, most, lots)
 
 
 @hot

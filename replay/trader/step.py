@@ -435,7 +435,7 @@ def exits_in(tb, h, o, e):
     side = o.side if kind == EXEC_TRADE else -o.side
     held = -side * positions(tb, h)[(1 + o.strategy) * h.n_instruments + o.instrument].qty
     if held >= 0 or (kind == EXEC_TRADE and held + e.b > 0):
-        cut(tb, h, o.strategy, o.instrument, side, held)
+        cut(tb, o.strategy, o.instrument, side, held)
 
 
 @entry
