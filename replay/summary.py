@@ -17,7 +17,7 @@ from replay.data.times import utc_text
 from replay.engine import Engine
 from replay.events import KIND_NAMES
 from replay.runs.days import days_of
-from replay.runs.statistics import Returns, Statistics, returns, statistics
+from replay.runs.statistics import Returns, Statistics, Trading, returns
 from replay.runs.warnings import warnings
 from replay.trader import layout as T
 from replay.trader.limits import MONEY, Limits
@@ -177,6 +177,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         rows, said = engine.trader.region("strategies"), engine.output()
         ended = _counted(tables["orders"])
         holdings = tuple(_holdings(engine, names, tables["fills"]))
+        trading = Trading(tables, len(days))
         return Summary(
             session=SessionPart(
                 name=m.name,
@@ -217,8 +218,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             equity=money(h.equity),
             pnl=money(h.equity - h.initial),
             drawdown=money(h.drawdown),
-            parts=tuple(Part(h.strategy, h.symbol, statistics(tables, len(days), h.strategy, h.symbol)) for h in holdings),
-            statistics=statistics(tables, len(days)),
+            parts=tuple(Part(h.strategy, h.symbol, trading.of(h.strategy, h.symbol)) for h in holdings),
+            statistics=trading.all(),
             returns=returns(tables, days, float(money(h.drawdown))),
             faults=tuple(_struck(engine)),
             warnings=warnings(engine, tables),
@@ -350,23 +351,24 @@ def _holdings(engine: Engine, names: list[str], fills: pa.Table):
         of = traded.setdefault((r["strategy"], r["symbol"]), [0, 0, 0])
         of[0] += r["count_all"]
         of[1 if r["side"] == "buy" else 2] += r["last_qty_lots_sum"]
-    rows = engine.trader.region("positions").reshape(-1, len(instruments))
+    rows, marks = engine.trader.region("positions").reshape(-1, len(instruments)), views["mark2"].tolist()
     for k, name in enumerate(names):
-        for i, v, p in zip(instruments, views, rows[1 + k], strict=True):
+        own = rows[1 + k]
+        (held,) = np.nonzero((own["fills"] != 0) | (own["qty"] != 0))
+        figures = (own[c][held].tolist() for c in ("qty", "cost", "realised", "fees"))
+        for at, qty, cost, realised, fees in zip(held.tolist(), *figures, strict=True):
+            i, mark2 = instruments[at], marks[at]
             count, bought, sold = traded.get((name, i.symbol), (0, 0, 0))
-            if p.fills == 0 and p.qty == 0:
-                continue
             num, den = i.tick_value()
-            value = int(p.qty) * int(v.mark2) * num // (2 * den)
-            realised, unrealised, fees = int(p.realised), value - int(p.cost), int(p.fees)
+            unrealised = qty * mark2 * num // (2 * den) - cost
             yield Holding(
                 strategy=name,
                 symbol=i.symbol,
                 fills=count,
                 bought_lots=bought,
                 sold_lots=sold,
-                position_lots=int(p.qty),
-                mark=i.price(v.mark2) / 2,
+                position_lots=qty,
+                mark=i.price(mark2) / 2,
                 currency=i.currency,
                 realised=money(realised),
                 unrealised=money(unrealised),
@@ -375,16 +377,28 @@ def _holdings(engine: Engine, names: list[str], fills: pa.Table):
             )
 
 
+def some(symbols: list[str]) -> str:
+    """The first three of a list, and how many more there are.
+
+    >>> some(["A", "B"]), some(["A", "B", "C", "D"])
+    ('A, B', 'A, B, C and 1 more')
+    """
+    return ", ".join(symbols[:3]) + (f" and {len(symbols) - 3} more" if len(symbols) > 3 else "")
+
+
 def _profile(engine: Engine):
     """The fill profile, and what of it these data bring into play."""
     p = engine.profile
     yield p.name
-    m = engine.session.manifest
+    m, found = engine.session.manifest, {}
     for k, (i, level) in enumerate(zip(m.instruments, m.levels, strict=True)):
         if level == "l1" and not m.has(k, "quote"):
-            yield f"{i.symbol} executes on prints alone" if p.name == "realistic" else f"{i.symbol} has no quotes"
+            found.setdefault("prints alone execute in" if p.name == "realistic" else "no quotes in", []).append(i.symbol)
         elif level in ("l1", "l2") and not m.has(k, "trade"):
-            yield f"{i.symbol} elects stops by its {'quotes' if level == 'l1' else 'book'}, having no prints"
+            shown = "quotes elect" if level == "l1" else "the book elects"
+            found.setdefault(f"without prints {shown} stops in", []).append(i.symbol)
+    for what, symbols in found.items():
+        yield f"{what} {some(symbols)}"
     if p.name != "realistic":
         yield f"queue {p.queue}"
     if "bars" in engine.session.manifest.levels:
@@ -397,7 +411,7 @@ def _left_out(engine: Engine, replayed: int):
     m, p = engine.session.manifest, engine.profile
     reaching = len(engine.feed.ours)
     if dead := [i.symbol for k, i in enumerate(m.instruments) if not executes(m, k)]:
-        yield f"{', '.join(dead)}: no data that execute orders, which are refused (no_execution)"
+        yield f"{some(dead)}: no data that execute orders, which are refused (no_execution)"
     if replayed < reaching:
         yield f"{reaching - replayed:,} of {reaching:,} events were not replayed"
     for name, n in m.anomalies.items():
@@ -409,8 +423,7 @@ def _left_out(engine: Engine, replayed: int):
         yield f"{spared:,} faults that found no room to keep what comes of them"
     capped = engine.venue.region("bars") if p.name != LIVE and p.participation_ppm else ()
     if silent := [m.instruments[k].symbol for k, b in enumerate(capped) if b.ns and b.uncapped]:
-        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
-        yield f"participation: the bars of {', '.join(silent[:3])}{more} have no volume, so orders trade whole"
+        yield f"participation: the bars of {some(silent)} have no volume, so orders trade whole"
     rows = engine.trader.region("limits")
     if all((rows[name] == value).all() for name, value in Limits().row(m.instruments[0]).items()):
         yield "limits: none, not even buying power"

@@ -457,6 +457,11 @@ def test_raw_integers_are_asked_about(tmp_path):
     assert bars(load(path, interval_ns=60 * S, price_unit="1e-9")).b[0] == 18925
     path = write(tmp_path, "B.csv", BARS + f"{T},1891200000,1892500000,1889900000,1891100000,3\n")
     assert bars(load(path, interval_ns=60 * S, price_unit="1")).b[0] == 1892500000 * 100
+    (tmp_path / "i.toml").write_text('[B]\ntick_size = "1"\n')  # of which 1.8925 is no multiple
+    assert bars(load(path, interval_ns=60 * S, instruments=tmp_path / "i.toml")).b[0] == 1892500000
+    (tmp_path / "i.toml").write_text('[B]\ntick_size = "0.0001"\n')
+    with pytest.raises(Question, match="may be an integer of 1e-9"):
+        load(path, interval_ns=60 * S, instruments=tmp_path / "i.toml")
 
 
 def test_single_precision_written_as_double_means_the_decimal_it_stands_for(tmp_path):

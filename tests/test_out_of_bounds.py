@@ -119,7 +119,7 @@ def test_orders_on_single_orders_and_on_no_data_are_refused_and_the_summary_says
     assert refused["flags"].tolist() == [NO_EXECUTION] * 6
     summary = Summary.of(run, tables(run))
     assert any(x.startswith("L, N: no data that execute orders") for x in summary.left_out), summary.left_out
-    assert "Q elects stops by its quotes" in summary.profile
+    assert "without prints quotes elect stops in Q" in summary.profile
 
 
 # --- money -------------------------------------------------------------------------------------------------------------------------

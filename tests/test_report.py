@@ -1,5 +1,8 @@
 """The report: one page that loads nothing, says what the run's figures say, and copes with runs that hold little or very much."""
 
+import base64
+import gzip
+import json
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import replay
-from replay.data.synth import equity_day
+from replay.data.synth import equity_day, many_symbols
 from replay.errors import StrategyError
 from replay.runs.config import RunConfig
 from replay.runs.report import render
@@ -156,3 +159,29 @@ def test_a_killed_run_says_when_and_why():
     _, text = read(run)
     assert "Trading ended killed" in text and "drawdown" in text
     assert msgspec.to_builtins(run.manifest)["summary"]["stops"]
+
+
+def test_a_page_s_size_does_not_grow_with_the_number_of_symbols():
+    """Of many symbols it shows those that gained and lost most, and has all for its search; its manifest says where the rest is."""
+    day = many_symbols(400, 20_000)
+    run = replay.run(day, "ema_cross", {"fast": 2, "slow": 5, "warmup": 5})
+    held = sorted(run.summary.positions, key=lambda h: (-h.pnl, h.strategy, h.symbol))
+    assert len(held) > 300
+    html = render(run)
+    page = Page(html)
+    text = " ".join(" ".join(page.text).split())
+    assert len(html) < 3_000_000 and "and 340 more: see manifest.json" in text
+    first = html.split('id="symbols"')[1].split("</tbody>")[0]
+    shown = re.findall(r'<th scope="row" class="text">(\w+)</th>', first)
+    assert shown == [h.symbol for h in (*held[:30], *held[-30:])]
+    rows = packed(html, "symbols-data")
+    assert [r[0] for r in rows] == [h.symbol for h in held]
+    for h, row in zip(held, rows, strict=True):
+        (part,) = (p.statistics for p in run.summary.parts if p.symbol == h.symbol)
+        assert (row[1], row[5]) == (f"{part.trips:,}", f"{h.pnl:+,.2f}" if h.pnl else "0.00")
+
+
+def packed(html, ident):
+    """What a script element of the page holds, unpacked."""
+    text = re.search(f'<script type="application/gzip" id="{ident}">([^<]*)</script>', html)[1]
+    return json.loads(gzip.decompress(base64.b64decode(text)))

@@ -17,7 +17,7 @@ from replay.errors import BadInput, StrategyError
 from replay.runs.config import Chosen, RunConfig
 from replay.runs.days import Days
 from replay.runs.result import Result
-from replay.runs.statistics import returns, statistics
+from replay.runs.statistics import Trading, returns
 from replay.runs.trips import Units, trips
 from replay.strategy import Strategy
 from replay.trader.limits import Limits
@@ -129,8 +129,9 @@ def test_trips_against_a_walk(rows):
 # --- figures ----------------------------------------------------------------------------------------------------------------
 def test_statistics_against_pandas(busy):
     trips_, fills = busy.to_pandas("trips"), busy.to_pandas("fills")
-    for strategy, symbol in ((None, None), ("PassiveQuoting", None), ("PassiveQuoting", "AAPL")):
-        got = statistics(busy.tables, 1, strategy, symbol)
+    trading = Trading(busy.tables, 1)
+    parts = [("PassiveQuoting", symbol) for symbol in ("AAPL", "MSFT")]
+    for (strategy, symbol), got in [((None, None), trading.all()), *((part, trading.of(*part)) for part in parts)]:
         t = trips_[((trips_.strategy == strategy) | (strategy is None)) & ((trips_.symbol == symbol) | (symbol is None))]
         f = fills[((fills.strategy == strategy) | (strategy is None)) & ((fills.symbol == symbol) | (symbol is None))]
         net = t[~t.open].net

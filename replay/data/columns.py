@@ -73,6 +73,7 @@ _FLAGS = LAST | SNAPSHOT | PRINT | GAP  #: those of market data
 _ALL_PRICES = frozenset(name for words in PRICES.values() for name in words.values())
 _SINGLE = 1e7  #: above it a single-precision number has no decimals to be wrong in
 _RAW_AT_LEAST = 1e9  #: prices that are all whole and above it may be integers of 1e-9
+_FEW = 1000  #: values of a block that are looked at for it
 _NO_PRICE = float(2**63 - 1)  #: what such integers write for none
 _BOOKS = frozenset(
     (
@@ -192,12 +193,19 @@ class Columns:
             num, den = fraction(self._r.price_unit)
             return np.where(np.abs(values) >= _NO_PRICE, np.nan, values) * num / den
         held = values[np.isfinite(values) & (values != 0)]
-        if len(held) and held.min() >= _RAW_AT_LEAST and not (held % 1).any():
+        raw = len(held) > 0 and held.min() >= _RAW_AT_LEAST and not (held % 1).any()
+        if raw and self._may_be_raw(held[:_FEW]):
             raise Question(
                 f"{batch.path}: {name} {held[0]:.0f} may be an integer of 1e-9, {held[0] / 1e9:.10g}: add --price-unit 1e-9, or "
                 f"--price-unit 1 where it is a price", {"--price-unit": "1e-9"},
             )  # fmt: skip
         return values
+
+    def _may_be_raw(self, values: np.ndarray) -> bool:
+        """Whether whole numbers could be prices in units of 1e-9, as far as somebody stated ticks: they would be multiples of one."""
+        ticks = {str(fields["tick_size"]) for fields in self._r.instruments.values() if "tick_size" in fields}
+        fractions = [fraction(tick) for tick in ticks]
+        return not ticks or any(all(int(v) * den % (num * 10**9) == 0 for v in values) for num, den in fractions)
 
     def _symbols(self, batch: Batch) -> np.ndarray | int:
         source = self._r.sources.get(batch.path, "")

@@ -65,7 +65,8 @@ def prices(session: Session, symbols: list[str]) -> pa.Table:
     names = [i.symbol for i in m.instruments]
     kinds = {"l1": QUOTE, "l2": TRADE, "l3": TRADE, "bars": BAR, "none": TRADE}
     span = m.end_ns - m.start_ns + 1
-    chosen = [k for k, name in enumerate(names) if name in set(symbols)]
+    asked = set(symbols)
+    chosen = [k for k, name in enumerate(names) if name in asked]
     finest = next((k for k, x in enumerate(INTERVALS) if span // x < CELLS // max(1, len(chosen))), len(INTERVALS) - 1)
     for interval in INTERVALS[finest:]:
         t0 = (m.start_ns - 1) // interval * interval  # a bar that closes with the first row belongs to the bucket before

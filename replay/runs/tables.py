@@ -121,7 +121,7 @@ class _Tables:
         fills = self.fills()
         orders = self.orders(fills)
         own = {"orders": orders, "fills": fills, "trips": trips(fills, self._marks(), self.units), "equity": self.equity()}
-        traded = sorted({*fills["symbol"].to_pylist(), *orders["symbol"].to_pylist()}) or self.symbols[:1]
+        traded = sorted({*fills["symbol"].unique().to_pylist(), *orders["symbol"].unique().to_pylist()}) or self.symbols[:1]
         own["prices"] = prices(self.engine.session, traded)
         own["refusals"], own["states"], own["logs"] = self.refusals(), self.states(), self.logs()
         own["unprotected"] = self.unprotected()

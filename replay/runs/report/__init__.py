@@ -1,13 +1,15 @@
 """``report.html``: a run on one page that needs nothing else, neither network nor folder.
 
 The page is `page.html` filled in, with `page.css` and `page.js` inside, and the chart library out of the installed plotly package. A content
-security policy in it lets the browser load nothing and run these scripts only. Long series are thinned (`series`), and the page says so.
+security policy in it lets the browser load nothing and run these scripts only. What is long, the library and what charts draw, is compressed;
+long series are thinned (`series`) and long lists cut (`shortened`), and the page says so: its size is bounded whatever the run's.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import hashlib
 import json
 from importlib.resources import files
@@ -28,8 +30,8 @@ BEST_TRIPS = 5  #: largest gains, and as many losses, shown
 
 
 def render(run: Result) -> str:
-    """The page of a run. The same run gives the same bytes. Cost: 1 s for a million fills; the page is some 5 MB, of which the chart
-    library is 4.8.
+    """The page of a run. The same run gives the same bytes. Cost: 1 s for a million fills; the page is some 2 MB, nearly all of it the
+    chart library.
 
     >>> import replay
     >>> render(replay.run(strategy="ema_cross")).startswith("<!DOCTYPE html>")
@@ -39,7 +41,7 @@ def render(run: Result) -> str:
     columns = {name: Columns(table) for name, table in run.tables.items()}
     orders = parts.Orders(columns["orders"])
     summary, trips = manifest["summary"], columns["trips"]
-    costs = parts.Costs(columns["fills"])
+    costs, by_symbol = parts.Costs(columns["fills"]), parts.by_symbol(summary)
     price_charts, price_notes = charts.prices(columns, orders)
     drawn = {
         "equity": charts.equity(columns["equity"], summary["currency"], columns["faults"]),
@@ -58,7 +60,9 @@ def render(run: Result) -> str:
         whatif=parts.whatif(columns["whatif"]) if "whatif" in columns else [],
         headline=headline(manifest),
         advice=advice(manifest),
-        by_symbol=parts.by_symbol(trips, summary["positions"], costs.bps),
+        by_symbol=by_symbol,
+        largest=parts.largest(by_symbol, MOST_ROWS),
+        symbols=parts.cells(by_symbol, len(manifest["strategies"]) > 1),
         by_hour=parts.by_hour(trips),
         by_holding=parts.by_holding(trips),
         best=parts.extremes(trips, BEST_TRIPS),
@@ -73,7 +77,7 @@ def render(run: Result) -> str:
         limits=set_limits(run),
         most_rows=MOST_ROWS,
         looks=LOOKS,
-        manifest_text=json.dumps(manifest, indent=1),
+        manifest_text=json.dumps(shortened(manifest), indent=1),
         thinned=columns["equity"].n > charts.LINE_POINTS,
         line_points=charts.LINE_POINTS,
         **_static(),
@@ -91,24 +95,33 @@ def _static() -> dict[str, Markup | str]:
     """Style and scripts, and the policy that names the scripts by hash."""
     from plotly.offline import get_plotlyjs
 
-    script, library = _text("page.js"), get_plotlyjs().replace("</script", "<\\/script")
+    script, library = _text("page.js"), get_plotlyjs()
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in (library, script))
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    return {"policy": policy, "style": Markup(_text("page.css")), "script": Markup(script), "library": Markup(library)}
+    return {"policy": policy, "style": Markup(_text("page.css")), "script": Markup(script), "library": compressed(library)}
 
 
 def _text(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
 
 
-def as_json(value: object) -> Markup:
-    """JSON that may stand in a script element, whatever is in its texts.
+def compressed(text: str) -> Markup:
+    """Text as base64 of its gzip, which may stand in a script element.
 
-    >>> as_json("</script>")
-    Markup('"\\\\u003c/script\\\\u003e"')
+    >>> compressed("")
+    Markup('H4sIAAAAAAAC/wMAAAAAAAAAAAA=')
     """
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return Markup(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode())
+
+
+def shortened(value: object) -> object:
+    """A manifest whose lists end after `MOST_ROWS`, with how many more there are; the folder's has them all."""
+    if isinstance(value, dict):
+        return {name: shortened(x) for name, x in value.items()}
+    if not isinstance(value, list):
+        return value
+    more = [f"and {len(value) - MOST_ROWS:,} more: see manifest.json"] if len(value) > MOST_ROWS else []
+    return [*map(shortened, value[:MOST_ROWS]), *more]
 
 
 @functools.cache
@@ -118,5 +131,5 @@ def _template():
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for f in (numbers.number, numbers.price, numbers.percent, numbers.duration, numbers.time_text):
         environment.filters[f.__name__] = f
-    environment.filters["json"] = as_json
+    environment.filters["packed"] = lambda value: compressed(json.dumps(value, separators=(",", ":")))
     return environment.from_string(_text("page.html"))

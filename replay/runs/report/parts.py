@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from replay.runs.report.numbers import Columns, duration, price, time_text
+from replay.runs.report.numbers import Columns, duration, number, percent, price, time_text
 from replay.trader.orders import EXEC_UNKNOWN
 from replay.trader.output import OUT_NAMES, OUT_NEW, OUT_REPORT
 
@@ -29,15 +29,20 @@ class Orders:
         at = np.minimum(np.searchsorted(self.order, order), self.table.n - 1)
         return np.where(self.order[at] == order, at, -1)
 
+    @functools.cached_property
+    def _said(self) -> dict[str, np.ndarray]:
+        numbers = {name: self.table[name] for name in ("limit_px", "stop_px", "decision_mid", "ts_sent")}
+        return numbers | {name: self.table.text(name) for name in ("ord_type", "time_in_force", "flags")}
+
     def text(self, order: int) -> str:
         """What was asked for, and when."""
-        row = self.rows(np.array([order]))
-        if row[0] < 0:
+        (row,) = self.rows(np.array([order]))
+        if row < 0:
             return ""
-        o = self.table.where(row)
-        limit, stop, mid = o["limit_px"][0], o["stop_px"][0], o["decision_mid"][0]
-        what = [o.text("ord_type")[0], price(limit) if limit == limit else "", f"stop {price(stop)}" if stop == stop else ""]
-        what += [o.text("time_in_force")[0], o.text("flags")[0], f"decided {time_text(o['ts_sent'][0], 'milliseconds')}"]
+        o = {name: column[row] for name, column in self._said.items()}
+        limit, stop, mid = o["limit_px"], o["stop_px"], o["decision_mid"]
+        what = [o["ord_type"], price(limit) if limit == limit else "", f"stop {price(stop)}" if stop == stop else ""]
+        what += [o["time_in_force"], o["flags"], f"decided {time_text(o['ts_sent'], 'milliseconds')}"]
         return " ".join(str(x) for x in [*what, f"at mid {price(mid)}" if mid == mid else ""] if x)
 
 
@@ -45,8 +50,6 @@ class Costs:
     """What each fill cost: its notional, fee, and shortfall against the price its order was meant to have, in money."""
 
     def __init__(self, fills: Columns):
-        self.symbol, self.symbols = fills.codes("symbol")
-        self.strategy, self.strategies = fills.codes("strategy")
         self.notional, self.fee, self.shortfall = fills["notional"], fills["fee"], fills["slippage"]
         self.maker = fills["maker"].astype(bool)
 
@@ -67,12 +70,6 @@ class Costs:
         """By what gave and took liquidity."""
         rows = [(name, self.row(mask)) for name, mask in (("taker", ~self.maker), ("maker", self.maker))]
         return [r for r in rows if r[1]["n"]] + [("all", self.row(np.ones(len(self.fee), bool)))]
-
-    def bps(self, strategy: str, symbol: str) -> float:
-        """The slippage of a strategy's fills in a symbol."""
-        if strategy not in self.strategies or symbol not in self.symbols:
-            return np.nan
-        return self.row((self.strategy == self.strategies.index(strategy)) & (self.symbol == self.symbols.index(symbol)))["bps"]
 
 
 class Slice(NamedTuple):
@@ -119,21 +116,39 @@ def by_holding(trips: Columns) -> list[Slice]:
     )
 
 
-def by_symbol(trips: Columns, held: list[dict], bps: Callable[[str, str], float]) -> list[dict]:
+def by_symbol(summary: dict) -> list[dict]:
     """One row for each strategy and symbol that traded: the exact money of the summary, the trips, the slippage; largest net first."""
-    of_who, who = trips.codes("strategy")
-    of_symbol, symbols = trips.codes("symbol")
+    figures = {(p["strategy"], p["symbol"]): p["statistics"] for p in summary["parts"]}
     rows = []
-    for h in held:
-        name, symbol = h["strategy"], h["symbol"]
-        mine = np.zeros(trips.n, bool)
-        if name in who and symbol in symbols:
-            mine = (of_who == who.index(name)) & (of_symbol == symbols.index(symbol))
-        closed = slices(trips, np.where(mine, 0, -1), [""])
+    for h in summary["positions"]:
+        f = figures[h["strategy"], h["symbol"]]
         gross, fees = float(h["realised"]) + float(h["unrealised"]), float(h["fees"])
-        trip = closed[0] if closed else Slice("", 0, None, 0, 0, 0)
-        rows.append({"strategy": name, "symbol": symbol, "trips": trip.trips, "win": trip.win, "gross": gross, "fees": fees, "net": float(h["pnl"]), "fills": int(h["fills"]), "open": int(h["position_lots"]) != 0, "position_lots": int(h["position_lots"]), "bps": bps(name, symbol), "currency": h["currency"]})  # fmt: skip
+        rows.append({"strategy": h["strategy"], "symbol": h["symbol"], "trips": f["trips"], "win": f["win_rate"], "gross": gross, "fees": fees, "net": float(h["pnl"]), "fills": int(h["fills"]), "open": int(h["position_lots"]) != 0, "position_lots": int(h["position_lots"]), "bps": f["slippage_bps"], "currency": h["currency"]})  # fmt: skip
     return sorted(rows, key=lambda r: (-r["net"], r["strategy"], r["symbol"]))
+
+
+def largest(rows: list[dict], n: int) -> list[dict]:
+    """Of rows from the largest net to the smallest the `n` that matter most: half of them from either end."""
+    return rows if len(rows) <= n else rows[: n - n // 2] + rows[-(n // 2) :]
+
+
+def cells(rows: list[dict], named: bool) -> list[list[str]]:
+    """The rows of `by_symbol` as the page writes them, for its search; with the strategy's name where there are several."""
+    return [
+        [
+            r["symbol"],
+            *([r["strategy"]] if named else []),
+            number(r["trips"], 0),
+            percent(r["win"]),
+            number(r["gross"], 2, True),
+            number(r["fees"]),
+            number(r["net"], 2, True),
+            "",
+            number(r["bps"], 1),
+            number(r["position_lots"], 0),
+        ]
+        for r in rows
+    ]
 
 
 def extremes(trips: Columns, n: int) -> list[dict]:
