@@ -243,7 +243,12 @@ def to_json(value: object) -> str:
      "cash": 0.10
     }
     """
-    return msgspec.json.format(_ENCODER.encode(value), indent=1).decode()
+    return msgspec.json.format(encoded(value), indent=1).decode()
+
+
+def encoded(value: object) -> bytes:
+    """The same without space between its parts."""
+    return _ENCODER.encode(value)
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

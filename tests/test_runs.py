@@ -204,7 +204,7 @@ def test_a_folder_that_is_no_run_is_refused(busy, tmp_path):
         busy.save(tmp_path / "mine")
     busy.save(tmp_path / "run")
     (tmp_path / "run" / "fills.parquet").write_bytes(b"not parquet")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="fills.parquet has been changed since it was written"):
         Result.open(tmp_path / "run").table("fills")
     text = (tmp_path / "run" / "manifest.json").read_text()
     (tmp_path / "run" / "manifest.json").write_text(text.replace('"version": 1', '"version": 99', 1))

@@ -7,6 +7,7 @@ import msgspec
 from replay.data.instruments import MAX_INT, Instrument
 from replay.errors import UNREADABLE, BadInput
 from replay.events import CLOSED, OPEN
+from replay.seal import intact, sealed
 
 FORMAT = 1  #: raised when an older reader would misread a newer session
 
@@ -86,19 +87,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return not self.kinds or kind in self.kinds[instrument]
 
     def encode(self) -> bytes:
-        """The text of manifest.json: keys in a fixed order, indented, ending in a newline."""
-        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1) + b"\n"
+        """The text of manifest.json: keys in a fixed order, sealed, indented, ending in a newline."""
+        return msgspec.json.format(sealed(msgspec.json.encode(self, order="deterministic")), indent=1) + b"\n"
 
     @staticmethod
     def decode(text: bytes, where: str) -> Manifest:
-        """Read manifest.json. Raises `BadInput`, naming `where`, for another version or a malformed text."""
+        """Read manifest.json. Raises `BadInput`, naming `where`, for another version, a malformed text, or one that was changed."""
         try:
             version = msgspec.json.decode(text, type=_Version).version
             if version != FORMAT:
                 raise BadInput(f"{where}: manifest version {FORMAT} expected, got {version}: import the session again")
             found = msgspec.json.decode(text, type=Manifest)
+            whole = intact(msgspec.json.encode(found, order="deterministic"), text)
         except UNREADABLE as e:
             raise BadInput(f"{where}: manifest.json is not a session's manifest ({e}): import the session again") from None
+        if not whole:
+            raise BadInput(f"{where}: manifest.json has been changed since it was written: import the session again")
         found.check(where)
         return found
 

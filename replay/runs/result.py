@@ -27,11 +27,12 @@ import pyarrow.parquet as pq
 from replay.data.instruments import Instrument
 from replay.engine import Engine
 from replay.errors import UNREADABLE, BadInput
-from replay.files import whole
+from replay.files import checked, whole
 from replay.live.disk import DRAFT, Disk
 from replay.runs.config import RunConfig
 from replay.runs.tables import tables
-from replay.summary import LIVE, Summary, to_json
+from replay.seal import intact, sealed
+from replay.summary import LIVE, Summary, encoded
 from replay.venue.setup import Profile
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Fork(msgspec.Struct, frozen=True):
 
 
 class RunManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was run, and what came of it. `tables`: rows of each; `fork`: None where it was run from its beginning with `config`."""
+    """What was run, and what came of it. `tables`: rows of each; `files`: the sha256
+    of each table's file, where it has one; `fork`: None where it was run from its beginning with `config`."""
 
     version: int
     digest: str
@@ -73,6 +75,7 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile
     versions: dict[str, str]
     tables: dict[str, int]
+    files: dict[str, str] = {}
     summary: Summary
 
 
@@ -134,7 +137,10 @@ class Result:
             found = msgspec.json.decode(text, type=_Version).version
             if found != FORMAT:
                 raise BadInput(f"{path}: run version {FORMAT} expected, got {found}: run again")
-            return Result(msgspec.json.decode(text, type=RunManifest), path=path)
+            manifest = msgspec.json.decode(text, type=RunManifest)
+            if not intact(encoded(manifest), text):
+                raise BadInput(f"{path}/{MANIFEST} has been changed since it was written: run again")
+            return Result(manifest, path=path)
         except UNREADABLE as e:
             raise BadInput(f"{path}/{MANIFEST}: not the manifest of a run ({e}): name a folder that replay run wrote") from None
 
@@ -163,7 +169,7 @@ class Result:
         if name not in self._tables:
             if name not in self.names:
                 raise BadInput(f"no table {name!r}: a run has {', '.join(self.names)}")
-            self._tables[name] = _read(self.path, name)
+            self._tables[name] = _read(self.path, name, self.manifest.files.get(name))
         return self._tables[name]
 
     @functools.cached_property
@@ -240,11 +246,16 @@ class Result:
         part.make()
         with contextlib.ExitStack() as undo:
             undo.callback(shutil.rmtree, part.folder, ignore_errors=True)
+            files = {}
             for table_name, table in self.tables.items():
+                written = pa.BufferOutputStream()
+                pq.write_table(table, written, compression="zstd")
+                files[table_name] = hashlib.sha256(written.getvalue()).hexdigest()
                 with part.replacing(f"{table_name}.parquet") as f:
-                    pq.write_table(table, f, compression="zstd")
+                    f.write(written.getvalue())
+            self.manifest = msgspec.structs.replace(self.manifest, files=files)
             with part.replacing(MANIFEST) as f:
-                f.write(to_json(self.manifest).encode() + b"\n")
+                f.write(msgspec.json.format(sealed(encoded(self.manifest)), indent=1) + b"\n")
             with part.replacing(REPORT) as f:
                 f.write(report.render(self).encode())
             if (disk.folder / name).exists():
@@ -280,11 +291,16 @@ def check_place(path: Path) -> None:
         raise BadInput(f"{path}: something that is no run is there: choose another folder") from None
 
 
-def _read(path: Path, name: str) -> pa.Table:
+def _read(path: Path, name: str, sha256: str | None) -> pa.Table:
+    file = path / f"{name}.parquet"
     try:
-        return pq.read_table(path / f"{name}.parquet")
+        if sha256 is not None:
+            with open(checked(file), "rb") as f:
+                if hashlib.file_digest(f, "sha256").hexdigest() != sha256:
+                    raise BadInput(f"{file} has been changed since it was written: run again")
+        return pq.read_table(file)
     except (OSError, pa.ArrowInvalid) as e:
-        raise BadInput(f"{path}/{name}.parquet: cannot be read ({e}): run again") from None
+        raise BadInput(f"{file}: cannot be read ({e}): run again") from None
 
 
 def source_sha256(cls: type) -> str | None:
