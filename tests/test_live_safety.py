@@ -3,13 +3,7 @@
 Each run is a process of its own against the local server, as an operator would have it.
 """
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -17,67 +11,18 @@ pytest.importorskip("alpaca")
 pytest.importorskip("aiohttp")
 
 import lives  # noqa: E402
-import requests  # noqa: E402
+from papers import Paper, restarted_killed, wait, working  # noqa: E402
 
 from replay.data.synth import equity_day  # noqa: E402
 from replay.live import kill_mark  # noqa: E402
 from replay.live.disk import Disk  # noqa: E402
 from replay.live.safety import EXIT_HUNG  # noqa: E402
 
-HANGING = Path(__file__).with_name("hanging.py")
-
 
 @pytest.fixture
 def url():
     with lives.serving(equity_day(n_events=20_000, seed=4), speed=20.0, strict=True) as (_, url):
         yield url
-
-
-class Paper:
-    """``replay paper`` in a process, its strategy from `hanging.py`."""
-
-    def __init__(self, folder, url, strategy, *options, limits="max_position = 1000\n"):
-        (folder / "limits.toml").write_text(limits)
-        self.folder, self.url, self.journal = folder, url, folder / "journal"
-        self.args = [
-            "paper", "-s", f"{HANGING}:{strategy}", "--symbols", "AAPL", "--limits", "limits.toml", "--url", url,
-            "--journal", "journal", "--rate-limit", "0", "--json", *options,
-        ]  # fmt: skip
-        self.start()
-
-    def start(self):
-        keys = dict(zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), lives.HEADERS.values(), strict=True))
-        with open(self.folder / "log", "a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "replay", *self.args], cwd=self.folder, stdout=log, stderr=log, env={**os.environ, **keys}
-            )
-
-    def operate(self, word, *options):
-        return subprocess.run(
-            [sys.executable, "-m", "replay", word, "journal", *options],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-
-    def hung(self):
-        """Wait until its order works and it hangs: its journal no longer grows."""
-        wait(lambda: working(self.url), self)
-        wait(lambda: (self.journal / "control").exists(), self)
-        size, since = 0, time.monotonic()
-        while time.monotonic() - since < 5:  # a hundred seconds of the session
-            now = sum(path.stat().st_size for path in self.journal.glob("segment-*"))
-            size, since = now, since if now == size else time.monotonic()
-            time.sleep(0.1)
-
-    def said(self):
-        return (self.folder / "log").read_text()
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(60)
 
 
 @pytest.fixture
@@ -91,27 +36,6 @@ def paper(tmp_path, url):
     yield make
     for p in made:
         p.end()
-
-
-def working(url):
-    return requests.get(f"{url}/v2/orders", headers=lives.HEADERS, timeout=10).json()
-
-
-def wait(what, paper=None, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, paper.said()[-3000:] if paper else what
-        assert paper is None or paper.process.poll() is None, paper.said()[-3000:]
-        time.sleep(0.1)
-    return found
-
-
-def restarted_killed(p):
-    """The next process on the journal comes up killed, and nothing works."""
-    p.start()
-    wait(lambda: '"resumed"' in p.said(), p)
-    status = wait(lambda: (r := p.operate("status", "--json")).returncode == 0 and json.loads(r.stdout), p)
-    assert status["state"] == "killed" and not working(p.url)
 
 
 @pytest.mark.parametrize("strategy", ["Sleeps", "Spins", "Loops"])

@@ -63,7 +63,8 @@ Other endpoints
 - ``GET /replay/v1/latency``: ``{"orders": {client_order_id: [market, first byte]}}``: when the first byte of each order's request came, and
   when the newest market data before that had been written to a socket of its account; ns of the machine's steady clock
   (``CLOCK_MONOTONIC``, Python's ``time.perf_counter_ns``);
-- ``POST /replay/v1/start``: start a paced clock now. It starts by itself at the first market-data subscription or order;
+- ``POST /replay/v1/start``: start a paced clock now. It starts by itself with a client's first request, or, where `state` was asked for
+  before, with the first market-data subscription or order, a minute later at the latest;
 - ``POST /replay/v1/faults``: see `replay.serve.faults`.
 
 Between two steps, as after an advance, the newest step is acknowledged once more to go on.
@@ -102,7 +103,9 @@ class Control:
         if what == "latency":
             orders = [o for a in self.server.accounts.values() for o in a.orders.values() if o.first_byte_ns]
             return 200, {"orders": {o.client_order_id: [o.market_ns, o.first_byte_ns] for o in orders}}, cut
-        if what == "start":
+        if what == "state":
+            self.server.hold()
+        elif what == "start":
             self.server.wake()
         elif what == "ack":
             if self.server.lockstep is None:

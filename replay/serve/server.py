@@ -35,7 +35,7 @@ MAX_ACCOUNTS = 64
 TICK_S = 0.001
 IDLE_S = 0.05
 SPEEDS = ("max", "lockstep")
-PATIENCE_S = 10  #: after its first request a client has so long to subscribe, before time passes without it
+HOLD_S = 60  #: a client that first asks what this server is has so long to subscribe, before time passes without it
 MOST_NOTES = 1000  #: different lines that `note` says
 
 
@@ -79,7 +79,8 @@ class Server:
         self.rest_encoder = Encoder(self.assets, session.manifest, utc_text)
         self.written: Callable[[Connection], None] = lambda connection: None  # set by who owns the sockets
         self.started = False
-        self._attended: float | None = None  # when the first client came
+        self._attended = False  # a client has come
+        self._held: float | None = None  # since when the clock waits for a client of ours
         self._encoder = Encoder(self.assets, session.manifest)
         self._woken = asyncio.Event()
         self._epoch = (0.0, 0)  # wall seconds and session ns of the same moment
@@ -213,10 +214,16 @@ class Server:
         self.stir()
 
     def attend(self) -> None:
-        """A client is there, whatever it wants: at a pace time passes `PATIENCE_S` from now on, asked for or not."""
-        if self._attended is None and isinstance(self.speed, float):
-            self._attended = self.clock()
+        """A client is there, whatever it wants: at a pace time passes from now on, asked for or not, unless it is held."""
+        if not self._attended and isinstance(self.speed, float):
+            self._attended = True
+            self.catch_up()
             self.stir()
+
+    def hold(self) -> None:
+        """A client that knows us has come first: the clock waits up to `HOLD_S` for it to subscribe, so that it sees the session's first row."""
+        if self._held is None:
+            self._held = self.clock()
 
     def stir(self) -> None:
         """Something was sent: the clock looks again at what comes next."""
@@ -233,7 +240,7 @@ class Server:
 
     def catch_up(self) -> None:
         """Bring a paced market to the present."""
-        if not self.started and self._attended is not None and self.clock() - self._attended >= PATIENCE_S:
+        if not self.started and self._attended and (self._held is None or self.clock() - self._held >= HOLD_S):
             self.wake()
         if self.started and isinstance(self.speed, float):
             self.advance(self.session_now())
@@ -255,7 +262,7 @@ class Server:
     async def run(self) -> None:
         """The clock of every speed but lockstep; returns when the session is over."""
         while not self.market.done:
-            if self.lockstep or not (self.started or self._attended is not None):
+            if self.lockstep or not (self.started or self._attended):
                 self._woken.clear()
                 await self._woken.wait()
             elif self.speed == "max":
