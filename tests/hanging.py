@@ -9,7 +9,7 @@ from replay import GTC, State, Strategy, compiled
 class Far(Strategy):
     """Places its order with the fifth quote; from quote number `after` on it does what a subclass does instead of going on."""
 
-    after: int = 60
+    after: int = 25
     n: State[int] = 0
     order: State[int] = 0
 
@@ -66,7 +66,7 @@ class Holds(Far):
 class Loops(Strategy):
     """A loop of compiled code: no Python runs in this thread any more, no signal handler either."""
 
-    after: int = 60
+    after: int = 25
     n: State[int] = 0
     order: State[int] = 0
     m: State[int] = 0

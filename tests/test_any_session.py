@@ -20,6 +20,7 @@ from replay.data.session import Session
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
 PROBER = str(HERE / "prober.py")
+EXAMPLES = int(os.environ.get("REPLAY_TEST_EXAMPLES", "4"))
 
 
 class Child:
@@ -82,7 +83,7 @@ def all_of(child, session, strategy, *options):
     return code
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(session=sessions(), options=st.sampled_from(FILLS))
 def test_every_command_answers_whatever_the_session_holds(checked, session, options):
     fresh(checked.folder)
@@ -92,7 +93,7 @@ def test_every_command_answers_whatever_the_session_holds(checked, session, opti
     checked("validate", "s")
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=1 + EXAMPLES // 8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(session=sessions())
 def test_the_check_answers_whatever_the_session_holds(checked, session):
     fresh(checked.folder)
@@ -100,7 +101,7 @@ def test_the_check_answers_whatever_the_session_holds(checked, session):
     checked("check", "s", "-s", PROBER, "--cuts", "2", "--jobs", "1")
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=1 + EXAMPLES // 4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(session=sessions(), at=st.floats(0, 1))
 def test_a_run_may_begin_at_any_time(checked, session, at):
     fresh(checked.folder)

@@ -360,7 +360,7 @@ def test_legs_warm_up_and_slices(checked, config):
 def replay(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(determinism, "OTHER_SEEDS", (1,))
-    monkeypatch.setattr(determinism, "INTERPRETED_EVENTS", 6_000)
+    monkeypatch.setattr(determinism, "INTERPRETED_EVENTS", 2_000)
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["replay", *map(str, args)])
@@ -377,7 +377,7 @@ def test_every_example_passes(replay, name):
     if name == "sma_cross":  # of bars
         session = Path("bars")
         synth.bar_days(n_events=4_000).save(session)
-    code, out, err = replay("check", session, "-s", name, "--cuts", 6, "--jobs", 1, "--json")
+    code, out, err = replay("check", session, "-s", name, "--cuts", 4, "--jobs", 1, "--json")
     assert (code, err) == (0, ""), (out, err)
     report = json.loads(out)
     assert report["ok"] and {p["verdict"] for p in report["parts"]} == {"pass"} and report["decisions"] > 0, report
