@@ -63,8 +63,8 @@ class Reading:
 
     def end(self) -> None:
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            with self.process:  # which closes its pipes
+                self.process.kill()
             self.process = None
 
 
