@@ -146,7 +146,7 @@ def attack(number, seed, url, place):
         f"{'compiled' if strategy in ('Loops', 'Divides') else 'plain'} {strategy}, {deed}{', supervised' if supervised else ''}"
     )
     try:
-        until(lambda: orders(url, keys), "its order is at the broker", RESTART_S)
+        until(lambda: again(p) or orders(url, keys), "its order is at the broker", RESTART_S)
         time.sleep(rng.random() * 4)
         began = do(deed, p)
         until(lambda: not working(url, keys), "nothing works any more", SAFE_S)
@@ -247,6 +247,7 @@ def series(n, seed, jobs, place):
         server = Process(lambda address=address: kills.serve(day, SPEED, address))
         try:
             url = until(lambda address=address: address.exists() and address.read_text(), "the server", RESTART_S)
+            requests.get(f"{url}/replay/v1/state", timeout=60)  # the first answer takes longer than a trader waits for
             for told in _at_once(numbers, seed, jobs, url, place):
                 if "wrong" in told:
                     wrong.append(told["wrong"])
