@@ -2,16 +2,15 @@
 
 Each prints what it counted and ends with 1 where something got through.
 
-- `kill`: strategies that hang, raise or die at a random moment with an order at the broker, plain and compiled, with and without
+- `kill` (`hangs.py`): strategies that hang, raise or die at a random moment with an order at the broker, plain and compiled, with and without
   supervisor; an operator kills, a signal ends, the watchdog sees it, the process is shot. Afterwards nothing works at the broker, every
   restart comes up killed, and nothing was sent twice.
 - `mutate`: damaged folders of sessions, runs and journals (`mutated.py`).
 - `canary`: a stranger's folder in which every file that could be code says so when it runs.
-- `disk-full`: a disk that is full at every page that `run`, `import` and `record` write; needs Linux and `unshare`.
+- `disk-full`: a disk that is full at every write of `run`, `import`, `record` and `paper` (`full.py`); needs Linux and `unshare`.
 """
 
 import argparse
-import itertools
 import os
 import shutil
 import subprocess
@@ -25,9 +24,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+import full  # noqa: E402
 import hangs  # noqa: E402
 import mutated  # noqa: E402
-from commands import command  # noqa: E402
 
 from replay.data.synth import equity_day  # noqa: E402
 
@@ -119,9 +118,6 @@ def canary() -> bool:
 
 
 # --- disk-full -----------------------------------------------------------------------------------------------------------------
-PAGE = 4096
-
-
 def disk_full() -> bool:
     """In a mount of its own, so that nobody else's disk is full."""
     inside = [sys.executable, __file__, "disk-full", "--inside"]
@@ -129,60 +125,9 @@ def disk_full() -> bool:
 
 
 def disk_full_inside() -> bool:
-    with tempfile.TemporaryDirectory() as name:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", name], check=True)
-        os.chdir(name)
-        try:
-            return _every_page(Path(name))
-        finally:
-            os.chdir("/")
-            subprocess.run(["umount", name], check=True)
-
-
-def _every_page(place: Path) -> bool:
-    equity_day(("A", "B"), 3_000, seed=3).save(place / "s")
-    bars = "ts_event,symbol,open,high,low,close,volume\n"
-    bars += "".join(
-        f"2026-03-02T{14 + k // 60:02}:{k % 60:02}:00Z,A,{10 + k % 7},{11 + k % 7},{9 + k % 7},{10 + k % 7},100\n"
-        for k in range(400)
-    )
-    (place / "bars.csv").write_text(bars)
-    (place / "others").write_text("somebody else's")
-    works = {
-        "run": ["run", "s", "-s", "ema_cross", "-p", "fast=5", "-p", "slow=9", "-p", "warmup=9", "--out", "new"],
-        "run over a run": ["run", "s", "-s", "ema_cross", "-p", "fast=5", "-p", "slow=9", "-p", "warmup=9", "--out", "old"],
-        "import": ["import", "bars.csv", "new", "--interval", "1m"],
-    }
-    assert command(works["run over a run"])[0] == 0
-    before, wrong = contents(place), []
-    for name, args in works.items():
-        pages = itertools.count()
-        for page in pages:
-            fill(place, page * PAGE)
-            code, out, err = command(args)
-            (place / "filler").unlink()
-            if code == 0:
-                shutil.rmtree(place / "new", ignore_errors=True)
-                break
-            if code != 2 or err.count("\n") != 1 or "Traceback" in err:
-                wrong.append(f"{name}, {page} pages left: exit code {code}: {err[-300:]}")
-            if (now := contents(place)) != before:
-                wrong.append(f"{name}, {page} pages left: another folder than before: {set(now) ^ set(before)}")
-                break
-        print(f"  {name}: full at each of {page} pages, then done", flush=True)
+    wrong = full.everywhere()
     print(*wrong, f"disk-full  {len(wrong)} wrong", sep="\n")
     return not wrong
-
-
-def fill(place: Path, free: int) -> None:
-    """Leave so many bytes of the disk free."""
-    left = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
-    with open(place / "filler", "wb") as f:
-        os.posix_fallocate(f.fileno(), 0, max(1, left - free))
-
-
-def contents(place: Path) -> dict[str, int]:
-    return {str(p.relative_to(place)): hash(p.read_bytes()) for p in place.rglob("*") if p.is_file() and "spool" not in p.name}
 
 
 if __name__ == "__main__":

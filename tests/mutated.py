@@ -181,7 +181,7 @@ class Mutants:
     def _make(self, whole: Path) -> None:
         day = equity_day(("A", "B"), 500, seed=3)
         rows = day.events.copy()
-        rows.ts_event[200] -= 10**9  # the venue saw it before its neighbours, so that there is an order.bin
+        rows.ts_event[200] = rows.ts_event[199] - 1  # the venue saw it first, so that there is an order.bin
         day = Session.from_rows(rows, day.instruments)
         day.save(whole / "session")
         day.save(whole / "archive", "parquet")

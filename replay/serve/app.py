@@ -244,8 +244,8 @@ class App:
         ws = web.WebSocketResponse(compress=False, max_msg_size=MOST_BYTES)
         try:
             await ws.prepare(request)
-        except ConnectionError:  # it went before it was answered
-            return ws
+        except ConnectionError:  # it went before it was answered: nobody reads an answer
+            return web.Response()
         register.append(c)
         self._wakers[c], self._sockets[c] = asyncio.Event(), ws
         self._wakers[c].set()
