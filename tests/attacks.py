@@ -64,11 +64,14 @@ def mutate(n: int, seed: int, jobs: int) -> bool:
 # --- canary --------------------------------------------------------------------------------------------------------------------
 CANARY = "import pathlib\npathlib.Path({mark!r}).write_text('ran')\n"
 CODE = ("mine.py", "conftest.py", "sitecustomize.py", "usercustomize.py", "numpy.py", "replay.py", "strategies.py", "json.py", "setup.py",
-        "__init__.py", "__main__.py", "strategies/__init__.py", "replay/__init__.py", "r/strategy.py", "r/__init__.py", "s/__init__.py", "x.pth",
+        "__init__.py", "__main__.py", "strategies/__init__.py", "replay/__init__.py", "strategies/ema_cross.py", "numba.py", "pyarrow.py", "duckdb.py",
+        "r/strategy.py", "r/__init__.py", "r/mine.py", "s/__init__.py", "s/x.pth", "j/__init__.py", "j/conftest.py", "x.pth",
         ".env", "pyproject.toml")  # fmt: skip
 READ = (["explain", "r", "1"], ["report", "r"], ["report", "r", "--features"], ["report", "r", "--what-if"], ["sql", "r", "select 1"], ["diff", "r", "r"],
         ["run", "--fork", "r@14:40", "--latency", "5ms"], ["validate", "s"], ["catalog", "."], ["verify", "j"], ["status", "j"], ["explain", "j", "1"], ["report", "j"],
-        ["sql", "j", "select 1"])  # fmt: skip
+        ["diff", "j", "r"],
+        ["sql", "j", "select 1"], ["run", "j", "-s", "ema_cross", "--out", "new"], ["run", "s", "-s", "ema_cross", "--out", "new"],
+        ["import", "r/orders.parquet", "new"], ["sweep", "s", "-s", "ema_cross", "-p", "fast=5"], ["kill", "j"])  # fmt: skip
 
 
 def canary() -> bool:
