@@ -2,25 +2,21 @@
 
 Each prints what it counted and ends with 1 where something got through.
 
-- `kill`: strategies that hang, raise or die at a random moment with an order at the broker, plain and compiled, with and without
+- `kill` (`hangs.py`): strategies that hang, raise or die at a random moment with an order at the broker, plain and compiled, with and without
   supervisor; an operator kills, a signal ends, the watchdog sees it, the process is shot. Afterwards nothing works at the broker, every
   restart comes up killed, and nothing was sent twice.
 - `mutate`: damaged folders of sessions, runs and journals (`mutated.py`).
 - `canary`: a stranger's folder in which every file that could be code says so when it runs.
-- `disk-full`: a disk that is full at every page that `run`, `import` and `record` write; needs Linux and `unshare`.
+- `disk-full`: a disk that is full at every write of `run`, `import`, `record` and `paper` (`full.py`); needs Linux and `unshare`.
 """
 
 import argparse
-import itertools
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,123 +24,21 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-import lives  # noqa: E402
+import full  # noqa: E402
+import hangs  # noqa: E402
 import mutated  # noqa: E402
-import requests  # noqa: E402
-from commands import command  # noqa: E402
-from papers import Paper, working  # noqa: E402
 
 from replay.data.synth import equity_day  # noqa: E402
-from replay.live import kill_mark  # noqa: E402
-from replay.live.disk import Disk  # noqa: E402
-
-STATED_S = 30  #: an operator's word is answered within it (`replay.live.control.ANSWER_S`), orders cancelled before
-HANG_S = 2  #: a step may take so long where the watchdog is what kills
-DAY = equity_day(n_events=20_000, seed=4)
-PLAIN, COMPILED = ("Sleeps", "Spins", "Raises", "Dies"), ("Loops",)
 
 
 # --- kill ----------------------------------------------------------------------------------------------------------------------
-def killed(number: int, seed: int, url: str, place: Path) -> tuple[str, float]:
-    """One attack: (what was done, seconds until nothing worked any more). Raises `AssertionError` with what got through."""
-    rng = random.Random(f"{seed}-{number}")
-    supervised = rng.random() < 0.4
-    strategy = rng.choice((*PLAIN, *COMPILED * 2, *(("Holds",) if supervised else ())))
-    deed = rng.choice(("operator", "watchdog", "shot", "signal"))
-    if strategy in ("Holds", "Dies", "Raises"):
-        deed = "operator"  # these end by themselves: an operator kills what comes up again
-    hang = HANG_S if deed == "watchdog" else 600
-    options = [f"--hang={hang}", "-p", f"after={rng.randrange(6, 120)}", *(["--supervise"] if supervised else [])]
-    keys = {"APCA-API-KEY-ID": f"attack-{number}", "APCA-API-SECRET-KEY": "s"}
-    folder = place / str(number)
-    folder.mkdir()
-    p = Paper(folder, url, strategy, *options, keys=keys)
-    what = f"{strategy} {deed}{' supervised' if supervised else ''}"
-    try:
-        until(lambda: everything(url, keys) and (p.journal / "control").exists(), p, what)
-        time.sleep(rng.random() * 3)
-        began = time.monotonic()
-        if deed == "operator":
-            persist(p)
-        elif deed == "signal":
-            p.process.send_signal(signal.SIGTERM)
-        elif deed == "shot":
-            persist(p)
-            p.process.kill()
-        if deed == "signal":  # ends in order, or by the safety path where the strategy hangs: its orders are cancelled
-            persist(p, first_s=20)
-        until(lambda: not working(url, keys), p, what, STATED_S + 30)
-        took = time.monotonic() - began
-        for _ in range(2):
-            p.process.kill()
-            p.process.wait(60)
-            children(p)
-            p.start()
-            until(lambda: p.said().count('"resumed"') > 0, p, what)
-            assert kill_mark.read(Disk(p.journal)) is not None, f"{what}: the kill was forgotten"
-            assert not working(url, keys), f"{what}: works after a restart"
-        sent = everything(url, keys)
-        assert len(sent) == 1, f"{what}: {len(sent)} orders, one expected"
-        assert not requests.get(f"{url}/v2/positions", headers=keys, timeout=10).json(), f"{what}: a position"
-        return what, took
-    finally:
-        p.end()
-        children(p)
-
-
-def persist(p: Paper, first_s: float = 0) -> None:
-    """An operator's kill, asked for until it is taken: of a process that is just ending or starting there is nobody to take it."""
-    end = time.monotonic() + 90 + first_s
-    while kill_mark.read(Disk(p.journal)) is None:
-        assert time.monotonic() < end, f"no kill is taken: {p.said()[-2000:]}"
-        if p.process.poll() is not None:
-            p.start()
-            time.sleep(1)
-        p.operate("kill")
-
-
-def children(p: Paper) -> None:
-    """A supervisor that is shot leaves its trader: shoot that too."""
-    subprocess.run(["pkill", "-9", "-f", f"^.*--journal journal .*{p.folder}"], check=False)
-    for status in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if status.resolve() == p.folder.resolve():
-                os.kill(int(status.parent.name), signal.SIGKILL)
-        except (OSError, ValueError):
-            continue
-
-
-def everything(url: str, keys: dict) -> list:
-    """All orders that an account ever sent."""
-    return requests.get(f"{url}/v2/orders", params={"status": "all", "limit": 500}, headers=keys, timeout=10).json()
-
-
-def until(what, p: Paper, said: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"{said}: waited {seconds} s in vain\n{p.said()[-2000:]}"
-        time.sleep(0.1)
-
-
 def kill(n: int, seed: int, jobs: int) -> bool:
     """`n` attacks, so many at once; what was done, how often, and the longest time to safety."""
-    found, worst, wrong = Counter(), Counter(), []
     with tempfile.TemporaryDirectory() as name:
-        for first in range(0, n, 40):  # a server holds at most 64 accounts
-            with lives.serving(DAY, speed=20.0) as (_, url), ThreadPoolExecutor(jobs) as pool:
-                waiting = [pool.submit(killed, k, seed, url, Path(name)) for k in range(first, min(n, first + 40))]
-                for k, one in enumerate(waiting, first):
-                    try:
-                        what, took = one.result()
-                        found[what] += 1
-                        worst[what] = max(worst[what], took)
-                    except Exception as e:
-                        wrong.append(f"{k}: {type(e).__name__}: {e}")
-                        print(wrong[-1], flush=True)
-            print(f"kill  {min(n, first + 40)} of {n}, {len(wrong)} wrong", flush=True)
-    for what in sorted(found):
-        print(f"  {what:30} {found[what]:4}   safe within {worst[what]:.1f} s")
-    print(f"kill  {sum(found.values())} of {n} safe, {len(wrong)} wrong")
+        safe, worst, wrong = hangs.series(n, seed, jobs, Path(name))
+    for what in sorted(safe):
+        print(f"  {what:50} {safe[what]:4}   safe within {worst[what]:.1f} s")
+    print(f"kill  {sum(safe.values())} of {n} safe, {len(wrong)} wrong")
     return not wrong
 
 
@@ -170,11 +64,14 @@ def mutate(n: int, seed: int, jobs: int) -> bool:
 # --- canary --------------------------------------------------------------------------------------------------------------------
 CANARY = "import pathlib\npathlib.Path({mark!r}).write_text('ran')\n"
 CODE = ("mine.py", "conftest.py", "sitecustomize.py", "usercustomize.py", "numpy.py", "replay.py", "strategies.py", "json.py", "setup.py",
-        "__init__.py", "__main__.py", "strategies/__init__.py", "replay/__init__.py", "r/strategy.py", "r/__init__.py", "s/__init__.py", "x.pth",
+        "__init__.py", "__main__.py", "strategies/__init__.py", "replay/__init__.py", "strategies/ema_cross.py", "numba.py", "pyarrow.py", "duckdb.py",
+        "r/strategy.py", "r/__init__.py", "r/mine.py", "s/__init__.py", "s/x.pth", "j/__init__.py", "j/conftest.py", "x.pth",
         ".env", "pyproject.toml")  # fmt: skip
 READ = (["explain", "r", "1"], ["report", "r"], ["report", "r", "--features"], ["report", "r", "--what-if"], ["sql", "r", "select 1"], ["diff", "r", "r"],
         ["run", "--fork", "r@14:40", "--latency", "5ms"], ["validate", "s"], ["catalog", "."], ["verify", "j"], ["status", "j"], ["explain", "j", "1"], ["report", "j"],
-        ["sql", "j", "select 1"])  # fmt: skip
+        ["diff", "j", "r"],
+        ["sql", "j", "select 1"], ["run", "j", "-s", "ema_cross", "--out", "new"], ["run", "s", "-s", "ema_cross", "--out", "new"],
+        ["import", "r/orders.parquet", "new"], ["sweep", "s", "-s", "ema_cross", "-p", "fast=5"], ["kill", "j"])  # fmt: skip
 
 
 def canary() -> bool:
@@ -224,9 +121,6 @@ def canary() -> bool:
 
 
 # --- disk-full -----------------------------------------------------------------------------------------------------------------
-PAGE = 4096
-
-
 def disk_full() -> bool:
     """In a mount of its own, so that nobody else's disk is full."""
     inside = [sys.executable, __file__, "disk-full", "--inside"]
@@ -234,60 +128,9 @@ def disk_full() -> bool:
 
 
 def disk_full_inside() -> bool:
-    with tempfile.TemporaryDirectory() as name:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", name], check=True)
-        os.chdir(name)
-        try:
-            return _every_page(Path(name))
-        finally:
-            os.chdir("/")
-            subprocess.run(["umount", name], check=True)
-
-
-def _every_page(place: Path) -> bool:
-    equity_day(("A", "B"), 3_000, seed=3).save(place / "s")
-    bars = "ts_event,symbol,open,high,low,close,volume\n"
-    bars += "".join(
-        f"2026-03-02T{14 + k // 60:02}:{k % 60:02}:00Z,A,{10 + k % 7},{11 + k % 7},{9 + k % 7},{10 + k % 7},100\n"
-        for k in range(400)
-    )
-    (place / "bars.csv").write_text(bars)
-    (place / "others").write_text("somebody else's")
-    works = {
-        "run": ["run", "s", "-s", "ema_cross", "-p", "fast=5", "-p", "slow=9", "-p", "warmup=9", "--out", "new"],
-        "run over a run": ["run", "s", "-s", "ema_cross", "-p", "fast=5", "-p", "slow=9", "-p", "warmup=9", "--out", "old"],
-        "import": ["import", "bars.csv", "new", "--interval", "1m"],
-    }
-    assert command(works["run over a run"])[0] == 0
-    before, wrong = contents(place), []
-    for name, args in works.items():
-        pages = itertools.count()
-        for page in pages:
-            fill(place, page * PAGE)
-            code, out, err = command(args)
-            (place / "filler").unlink()
-            if code == 0:
-                shutil.rmtree(place / "new", ignore_errors=True)
-                break
-            if code != 2 or err.count("\n") != 1 or "Traceback" in err:
-                wrong.append(f"{name}, {page} pages left: exit code {code}: {err[-300:]}")
-            if (now := contents(place)) != before:
-                wrong.append(f"{name}, {page} pages left: another folder than before: {set(now) ^ set(before)}")
-                break
-        print(f"  {name}: full at each of {page} pages, then done", flush=True)
+    wrong = full.everywhere()
     print(*wrong, f"disk-full  {len(wrong)} wrong", sep="\n")
     return not wrong
-
-
-def fill(place: Path, free: int) -> None:
-    """Leave so many bytes of the disk free."""
-    left = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
-    with open(place / "filler", "wb") as f:
-        os.posix_fallocate(f.fileno(), 0, max(1, left - free))
-
-
-def contents(place: Path) -> dict[str, int]:
-    return {str(p.relative_to(place)): hash(p.read_bytes()) for p in place.rglob("*") if p.is_file() and "spool" not in p.name}
 
 
 if __name__ == "__main__":

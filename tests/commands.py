@@ -11,6 +11,8 @@ import re
 import sys
 import traceback
 
+import typer
+
 from replay.cli import main
 
 
@@ -35,6 +37,8 @@ def command(args):
 
 
 if __name__ == "__main__":
+    application = sys.modules["replay.cli.app"]
+    application.app = typer.main.get_command(application.app)  # built once, not by every command
     answers = sys.stdout
     for line in sys.stdin:
         print(json.dumps(command(json.loads(line))), file=answers, flush=True)

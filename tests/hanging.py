@@ -78,3 +78,19 @@ class Loops(Strategy):
         if self.n >= self.after and ctx.leaves_qty(self.order) > 0:
             while ctx.now > 0:
                 self.m += 1
+
+
+@compiled
+class Divides(Strategy):
+    """An exception in compiled code."""
+
+    after: int = 60
+    n: State[int] = 0
+    order: State[int] = 0
+
+    def on_quote(self, ctx, q):
+        self.n += 1
+        if self.n == 5:
+            self.order = ctx.limit(q.instrument, 10, q.bid_px - 500, GTC)
+        if self.n >= self.after and ctx.leaves_qty(self.order) > 0:
+            self.n = self.n // (self.n - self.n)

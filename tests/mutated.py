@@ -12,22 +12,34 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import crashing
 import desks
 
+from replay.data.session import Session
 from replay.data.synth import equity_day
+from replay.faults.disk import SimulatedDisk
 from replay.live.disk import Disk
-from replay.live.log import Reader
+from replay.live.log import Reader, segment_name
 
 HERE = Path(__file__).parent
 WORST_S = 60  #: a command that takes longer hangs
 WILD = (0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**30, 1e308, -0.0, True, None, "", "x", "\x00[/b]" * 50, [], {}, [[]], {"a": {}})
 VARYING = re.compile(r'"(elapsed_s|events_per_s|path|folder|out)": [^,\n]*|in [0-9.]+ m?s\b|[0-9.,]+ M?/s|replayed in .*|\d+ ms')
+RUN = ["run", "{}", "-s", "ema_cross", "-p", "fast=5", "-p", "slow=9", "-p", "warmup=9", "--out", "again"]
+SESSION = ([*RUN, "--json"], ["validate", "{}", "--json"], ["catalog", "{}", "--json"])
+FILLS = ["sql", "{}", "select count(*), sum(last_qty_lots) from fills", "--json"]
+JOURNAL = (["verify", "{}", "--json"], FILLS, ["diff", "{}", "{}", "--json"], ["explain", "{}", "1"], ["report", "{}", "--json"],
+           ["run", "{}", *RUN[2:], "--json"])  # fmt: skip
 #: what reads each folder; {} is its copy
 READERS = {
-    "session": (["run", "{}", "-s", "ema_cross", "-p", "fast=5", "-p", "slow=9", "-p", "warmup=9", "--json"], ["validate", "{}"]),
-    "run": (["sql", "{}", "select count(*), sum(last_qty_lots) from fills"], ["diff", "{}", "{}"], ["explain", "{}", "1"], ["report", "{}"]),
-    "journal": (["verify", "{}", "--json"], ["sql", "{}", "select count(*), sum(last_qty_lots) from fills"], ["status", "{}", "--json"]),
+    "session": SESSION,
+    "archive": SESSION,
+    "run": (FILLS, ["diff", "{}", "whole/run", "--json"], ["explain", "{}", "1", "--json"], ["report", "{}", "--json"],
+            ["run", "--fork", "{}@17:00", "--latency", "5ms", "--out", "again", "--json"]),
+    "journal": JOURNAL,
+    "killed": (*JOURNAL, ["status", "{}", "--json"], ["status", "{}"]),
 }  # fmt: skip
+JOURNALS = ("journal", "killed")
 
 
 class Reading:
@@ -41,7 +53,7 @@ class Reading:
         if self.process is None:
             state = {"XDG_STATE_HOME": str(self.folder / "state"), "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
             self.process = subprocess.Popen(
-                ["timeout", "3600", sys.executable, str(HERE / "commands.py")], cwd=self.folder, env=os.environ | state,
+                [sys.executable, str(HERE / "commands.py")], cwd=self.folder, env=os.environ | state,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
         try:
@@ -70,10 +82,10 @@ class Reading:
 
 def damage(folder: Path, rng: random.Random) -> str:
     """Do one thing to one file of a folder; what it was."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name != "__pycache__")
     path = rng.choice(paths)
     data = bytearray(path.read_bytes())
-    ways = [flip, cut, zero, insert, empty, remove, swap, folder_instead, nowhere]
+    ways = [flip, cut, zero, insert, empty, remove, swap, folder_instead, nowhere, pipe]
     if path.suffix == ".json":
         ways += [value] * 12
     how = rng.choice(ways)
@@ -128,6 +140,12 @@ def nowhere(path, data, rng, paths):
     path.symlink_to(rng.choice(("/dev/zero", "/dev/null", "missing", str(path))))
 
 
+def pipe(path, data, rng, paths):
+    """One that nobody writes into."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def value(path, data, rng, paths):
     """One value of a JSON text, wherever it stands: another one, or none."""
     try:
@@ -151,87 +169,108 @@ def value(path, data, rng, paths):
 
 
 class Mutants:
-    """The three folders, and what is right of each: made once in `place`."""
+    """The folders, and what is right of each: made once in `place`."""
 
     def __init__(self, place: Path):
-        self.place, self.reading = place, Reading(place)
-        equity_day(("A", "B"), 500, seed=3).save(place / "whole/session")
-        ran = desks.engine(300)[1]
-        desks.write(place / "whole/journal", ran, every=40, snapshot_every=150).close()
-        args = [a.format("whole/session") for a in READERS["session"][0] if a != "--json"]
-        code, out, err = self.reading.ask([*args, "--out", "whole/run"])
-        assert code == 0, err
-        for source in sorted((place / "whole/journal").glob("strategy-*.py")):  # named, so that they are the user's own
-            code, _, err = self.reading.ask(["run", "whole/session", "-s", str(source), "--out", "again"])
-            assert code == 0, err
+        self.place, self.reading, self.shorter = place, Reading(place), {}
+        self._make(place / "whole")
         self.right = {name: [self.ask("whole", name, k) for k in range(len(of))] for name, of in READERS.items()}
-        assert (
-            all(right[0] == 0 for name in ("session", "run") for right in self.right[name]) and self.right["journal"][0][0] == 0
-        )
-        self.prefixes = self._prefixes(place / "whole/journal")
+        for name, answers in self.right.items():
+            for args, (code, _, err) in zip(READERS[name], answers, strict=True):
+                assert code == 0 or (name in JOURNALS and args[0] == "explain"), (args, code, err)
 
-    def _prefixes(self, journal: Path) -> dict[int, str]:
-        """The digest of a journal cut behind each of its blocks, by inputs."""
-        found, reader, short = {}, Reader(Disk(journal)), self.place / "short"
-        whole = (journal / "segment-000001.log").read_bytes()
-        for size in [reader.place.size for _ in reader]:
-            shutil.rmtree(short, ignore_errors=True)
-            shutil.copytree(journal, short, ignore=shutil.ignore_patterns("snapshot-*"))
-            (short / "segment-000001.log").write_bytes(whole[:size])
-            _, out, _ = self.reading.ask(["verify", "short", "--json"])
-            if out:
-                told = json.loads(out)
-                found[inputs(told["prefix"])] = told["digest"]
-        return found
+    def _make(self, whole: Path) -> None:
+        day = equity_day(("A", "B"), 500, seed=3)
+        rows = day.events.copy()
+        rows.ts_event[200] = rows.ts_event[199] - 1  # the venue saw it first, so that there is an order.bin
+        day = Session.from_rows(rows, day.instruments)
+        day.save(whole / "session")
+        day.save(whole / "archive", "parquet")
+        desks.write(whole / "journal", desks.engine(300)[1], every=40, snapshot_every=150).close()
+        life = crashing.Life(SimulatedDisk(whole / "killed"))
+        life.start(crashing.strategies())
+        life.trade(crashing.KILL_AT)
+        for k, source in enumerate(
+            ["ema_cross", *map(str, sorted(whole.glob("*/strategy-*.py")))]
+        ):  # named, so that they are the user's own
+            args = (
+                [a.format("whole/session") for a in RUN] if k == 0 else ["run", "whole/session", "-s", source, "--out", "again"]
+            )
+            code, _, err = self.reading.ask([*args[:-1], "whole/run" if k == 0 else "again"])
+            assert code == 0, err
 
     def ask(self, where: str, name: str, k: int) -> tuple[int, str, str]:
         """The answer of reader `k` of a folder, without what differs from run to run."""
-        args = [a.format(f"{where}/{name}") for a in READERS[name][k]]
-        if args[0] == "run":
-            args += ["--out", "again"]
+        args = [a.replace("{}", f"{where}/{name}") for a in READERS[name][k]]
         code, out, err = self.reading.ask(args)
-        return code, VARYING.sub("", out.replace(f"{where}/", "")), err
+        return code, VARYING.sub("", out.replace(f"{where}/", "").replace("whole/", "")), err
 
     def attack(self, number: int, seed: int) -> tuple[str, str]:
-        """What came of one: (``refused``, ``equal``, ``torn`` or ``WRONG``, what was done)."""
+        """What came of one: (``refused``, ``equal``, ``beginning`` or ``WRONG``, what was done)."""
         rng = random.Random(f"{seed}-{number}")
-        name = rng.choice(("session", "run", "run", "journal"))
+        name = rng.choice(sorted(READERS))
         copy = self.place / "other" / name
         shutil.rmtree(self.place / "other", ignore_errors=True)
-        shutil.copytree(self.place / "whole" / name, copy)
+        shutil.copytree(self.place / "whole" / name, copy, ignore=shutil.ignore_patterns("__pycache__"))
         done = damage(copy, rng)
         k = rng.randrange(len(READERS[name]))
-        code, out, err = self.ask("other", name, k)
-        said = f"{number}: {done}, then {READERS[name][k][0]}: exit code {code} {err[-300:]}"
-        if code == 2 and err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err:
-            return "refused", said
+        code, out, err = answer = self.ask("other", name, k)
         right = self.right[name][k]
+        said = f"{number}: {done} in {name}, then {' '.join(READERS[name][k])}: exit code {code} {err[-300:]}"
+        if (
+            code == 2
+            and err.splitlines()[-1:] == [x for x in err.splitlines() if x.startswith("error: ")]
+            and "Traceback" not in err
+        ):
+            return "refused", said
         if (code, out) == right[:2]:
             return "equal", said
-        if name == "session" and READERS[name][k][0] == "validate" and code == 1 and "Traceback" not in err:
+        if READERS[name][k][0] == "catalog" and code == 0 and ('"error": ' in out or out.strip() == "[]"):
             return "refused", said
-        if READERS[name][k][0] == "verify" and out.startswith("{"):
-            return self._verified(code, json.loads(out)), said
+        if name in JOURNALS and code in (0, 1) and self._beginning(name, k, copy, answer):
+            return "beginning", said
         return "WRONG", said + f"\n  {out[:400]}\n  expected {right[0]} {right[1][:400]}"
 
-    def _verified(self, code: int, told: dict) -> str:
-        """What `verify` says of a journal: a snapshot that is damaged is not used, and one whose end is damaged is read as far as it is
-        whole, which is said."""
-        right = json.loads(self.right["journal"][0][1])
+    def _beginning(self, name: str, k: int, copy: Path, answer: tuple[int, str, str]) -> bool:
+        """Whether that is the answer of a journal that ends where this one is whole, and says that it is not used to its end."""
+        reader = Reader(Disk(copy))
+        for _ in reader:
+            pass
+        place, whole = reader.place, self.place / "whole" / name
+        names = [segment_name(k + 1) for k in range(place.segment)]
+        sizes = [(whole / n).stat().st_size for n in names[:-1]] + [place.size]
+        if any((copy / n).read_bytes()[:size] != (whole / n).read_bytes()[:size] for n, size in zip(names, sizes, strict=True)):
+            return False
+        if (name, k, place) not in self.shorter:
+            short = self.place / "short" / name
+            shutil.rmtree(short.parent, ignore_errors=True)
+            shutil.copytree(whole, short, ignore=shutil.ignore_patterns("snapshot-*", "segment-*"))
+            for n, size in zip(names, sizes, strict=True):
+                (short / n).write_bytes((whole / n).read_bytes()[:size])
+            self.shorter[name, k, place] = self.ask("short", name, k)
+        expected = self.shorter[name, k, place]
+        if READERS[name][k][0] == "verify":
+            return self._verified(answer, expected, reader)
+        code, out, err = answer
+        said = "journal_bytes_not_used" in out if READERS[name][k][0] == "run" else reader.fault in err
+        return (code, without(out)) == (expected[0], without(expected[1])) and (said or not reader.fault)
+
+    def _verified(self, answer: tuple[int, str, str], expected: tuple[int, str, str], reader: Reader) -> bool:
+        """A snapshot that is damaged is not used; one that disagrees is named."""
+        told, right = json.loads(answer[1]), json.loads(expected[1])
         if told["difference"]:
-            return "refused" if code == 1 else "WRONG"
-        if not told["fault"] and told | {"snapshots": 0} == right | {"snapshots": 0}:
-            return "equal"
-        known = self.prefixes.get(inputs(told["prefix"])) == told["digest"]
-        return "torn" if known and told["fault"] else "WRONG"
+            return answer[0] == 1
+        if told["fault"] != reader.fault or (reader.fault and not reader.torn and answer[0] != 1):
+            return False
+        return all(told[what] == right[what] for what in ("identical", "digest", "marks", "faults"))
 
     def close(self) -> None:
         self.reading.end()
 
 
-def inputs(prefix: str) -> int:
-    """How many inputs a prefix says there are."""
-    return int(prefix.split(" ")[0].replace(",", ""))
+def without(text: str) -> str:
+    """An answer but for what is odd in its session."""
+    return re.sub(r'"anomalies": {[^}]*}', "", text)
 
 
 def series(n: int, seed: int, place: Path, first: int = 0, step: int = 1, say=print) -> Counter:
@@ -243,6 +282,8 @@ def series(n: int, seed: int, place: Path, first: int = 0, step: int = 1, say=pr
             found[what] += 1
             if what == "WRONG":
                 say(said)
+            if number // step % 500 == 499:
+                say(f"mutate  {number + 1:,} of {n:,}: {dict(found)}")
     finally:
         mutants.close()
     return found

@@ -17,12 +17,12 @@ HERE = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPA
 class Paper:
     """``replay paper`` in a process, its strategy from `hanging.py`."""
 
-    def __init__(self, folder, url, strategy, *options, limits="max_position = 1000\n", keys=lives.HEADERS):
+    def __init__(self, folder, url, strategy, *options, limits="max_position = 1000\n", keys=lives.HEADERS, journal=None):
         (folder / "limits.toml").write_text(limits)
-        self.folder, self.url, self.journal, self.keys = folder, url, folder / "journal", keys
+        self.folder, self.url, self.journal, self.keys = folder, url, journal or folder / "journal", keys
         self.args = [
             "paper", "-s", f"{HANGING}:{strategy}", "--symbols", "AAPL", "--limits", "limits.toml", "--url", url,
-            "--journal", "journal", "--rate-limit", "0", "--json", *options,
+            "--journal", str(self.journal), "--rate-limit", "0", "--json", *options,
         ]  # fmt: skip
         self.start()
 
@@ -39,7 +39,7 @@ class Paper:
 
     def operate(self, word, *options):
         return subprocess.run(
-            [sys.executable, "-m", "replay", word, "journal", *options],
+            [sys.executable, "-m", "replay", word, str(self.journal), *options],
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from replay.cli.app import app
 from replay.cli.options import Json, TrustCode, as_dict, print_json
 from replay.errors import BadInput
 from replay.progress import LOADING_S, progress
+
+if TYPE_CHECKING:
+    from replay.runs.result import Result
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/last.")]
 
@@ -35,12 +39,11 @@ def explain(
     """
     from replay import show, show_runs
     from replay.runs.explain import explain
-    from replay.runs.result import Result
     from replay.trust import everything
 
     if (order is None) == (refusal is None):
         raise BadInput("explain: name one order, as in replay explain runs/last 17, or one refusal with --refusal 1")
-    recorded = Result.open(run)
+    recorded = opened(run)
     with everything(trust), progress("making the run again", patience_s=LOADING_S) as told:
         found = explain(recorded, order, refusal=refusal, compiling=lambda _, done, total: told(done, total), told=told)
     if json:
@@ -69,11 +72,11 @@ def report(
     """
     from replay import show, show_runs
     from replay.runs.features import sampled
-    from replay.runs.result import REPORT, Result
+    from replay.runs.result import REPORT
     from replay.runs.whatif import whatif as hangs_on
     from replay.trust import everything
 
-    found = Result.open(run)
+    found = opened(run)
     more = {}
     if found.lived and (features or whatif):
         raise BadInput(f"{run}: a live run is not run again: replay run {run} -s STRATEGY --out FOLDER, and report that")
@@ -115,12 +118,11 @@ def diff(
     """
     from replay import show, show_runs
     from replay.runs.diff import diff, share
-    from replay.runs.result import Result
     from replay.trust import everything
 
     allowed = share(tolerance) if tolerance is not None else None
     with everything(trust), progress("comparing") as told:
-        found = diff(Result.open(a), Result.open(b), allowed, told)
+        found = diff(opened(a), opened(b), allowed, told)
     if json:
         print_json(as_dict(found))
     else:
@@ -145,16 +147,13 @@ def sql(
 
         replay sql runs/last "select symbol, sum(last_qty) from fills group by symbol" --csv
     """
-    import sys
-
     from replay import show, show_runs
-    from replay.runs.result import Result
     from replay.trust import everything
 
     if csv and json:
         raise BadInput("sql: one of --csv and --json")
     with everything(trust):
-        result = Result.open(run)
+        result = opened(run)
     if query is None:
         tables = {name: {"rows": n, "columns": result.table(name).column_names} for name, n in result.manifest.tables.items()}
         if csv:
@@ -173,3 +172,13 @@ def sql(
         print_json(show_runs.rows(answer))
     else:
         show.console().print(show_runs.table(answer))
+
+
+def opened(run: Path) -> Result:
+    """A run, or a journal as one; on stderr what of it was not read."""
+    from replay.runs.result import Result
+
+    result = Result.open(run)
+    if result.unread:
+        sys.stderr.write(f"warning: {run}: {result.unread}\n")
+    return result

@@ -20,7 +20,7 @@ from replay.data.manifest import Manifest
 from replay.data.session import BLOCK, Session, blocks, prove, prove_order, sha256_of, stand
 from replay.errors import BadInput
 from replay.events import EVENT, empty
-from replay.files import whole
+from replay.files import checked, whole
 from replay.live.disk import Disk, Draft
 
 MANIFEST, ROWS, ORDER, ARCHIVE = "manifest.json", "events.bin", "order.bin", "events.parquet"
@@ -113,15 +113,18 @@ def _order(path: Path, events: np.ndarray, manifest: Manifest, trust: bool) -> n
         return None
     if not (path / ORDER).exists():  # the archive holds the rows only; the index follows from them
         return np.argsort(events.ts_event, kind="stable").astype("<i8", copy=False)
-    _verify(path, ORDER, manifest.order_sha256, trust, lambda: _file_sha256(path / ORDER))
     order = _map(path, ORDER, np.dtype("<i8"), manifest.n_events)
+    _verify(path, ORDER, manifest.order_sha256, trust, lambda: _file_sha256(path / ORDER))
     if not trust:
         prove_order(order, events, str(path))
     return order
 
 
 def _map(path: Path, name: str, dtype: np.dtype, n: int) -> np.ndarray:
-    size = (path / name).stat().st_size
+    try:
+        size = checked(path / name).stat().st_size
+    except OSError as e:
+        raise BadInput(f"{path}/{name}: cannot be read ({e.strerror or e}): import the session again") from None
     if size != n * dtype.itemsize:
         raise BadInput(f"{path}: {name} must be {n * dtype.itemsize} bytes ({n} rows), is {size}: import the session again")
     return np.memmap(path / name, dtype, "r", shape=(n,))
@@ -161,7 +164,7 @@ def _write_parquet(f: Draft, rows: np.ndarray) -> None:
 def _groups(path: Path, n: int) -> Iterator[np.ndarray]:
     """The `n` rows of the archive, one row group after another."""
     try:
-        with pq.ParquetFile(path / ARCHIVE) as f:
+        with pq.ParquetFile(checked(path / ARCHIVE)) as f:
             if f.schema_arrow != SCHEMA or f.metadata.num_rows != n:
                 raise BadInput(
                     f"{path}: {ARCHIVE} must hold {n} rows of {len(SCHEMA)} columns, holds {f.metadata.num_rows} of "

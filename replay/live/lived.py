@@ -87,4 +87,4 @@ def result(folder: Path) -> Result:
     )
     made = Result.of(lived, config, complete=stopped)
     manifest = msgspec.structs.replace(made.manifest, versions={**made.manifest.versions, **head.versions})
-    return Result(manifest, made.tables, folder)
+    return Result(manifest, made.tables, folder, unread=str(prefix) if prefix.fault else "")

@@ -247,15 +247,18 @@ def session_of(disk: Disk) -> Session:
 
     Where the venue's clock runs ahead of ours the receive times are shifted, and the manifest says by how much. Where it is another clock
     altogether, as that of a local server that replays a day, rows count as received when they happened, and the manifest says so
-    (`received_by_venue_clock`).
+    (`received_by_venue_clock`). Raises `BadInput` where the journal is damaged; of one whose end a crash has torn the manifest
+    says how much is not used (`journal_bytes_not_used`).
     """
-    head, rows = read_head(disk), []
-    for block in Reader(disk):
+    head, rows, reader = read_head(disk), [], Reader(disk)
+    for block in reader:
         events = np.ascontiguousarray(block.frames["event"]).view(EVENT).reshape(-1)
         taken = np.isin(events["kind"], MARKET)
         market = events[taken].copy()
         market["ts_recv"] = block.frames["now"][taken]
         rows.append(market)
+    if reader.fault and not reader.torn:
+        raise BadInput(f"{disk.folder}: {reader.fault}: replay verify says more")
     market = np.concatenate(rows) if rows else np.zeros(0, EVENT)
     if not len(market):
         raise BadInput(f"{disk.folder}: the journal holds no market data: there is nothing to replay")
@@ -265,6 +268,8 @@ def session_of(disk: Disk) -> Session:
     if len(ahead) and ahead.max() < -ANOTHER_CLOCK_NS:
         _receive_by_venue_clock(market, theirs)
         anomalies = {"received_by_venue_clock": len(market)}
+    if reader.torn:
+        anomalies["journal_bytes_not_used"] = reader.lost
     market["ts_recv"] += shift
     m = head.manifest
     return Session.from_rows(

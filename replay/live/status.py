@@ -13,6 +13,7 @@ from replay.errors import UNREADABLE, BadInput
 from replay.files import whole
 from replay.live.disk import Disk
 from replay.live.uptime import MINUTE
+from replay.seal import intact, sealed
 from replay.trader.layout import SLOT_BITS
 from replay.trader.orders import FREE, STATE_NAMES, TERMINAL
 from replay.trader.reasons import REASON_NAMES
@@ -29,7 +30,7 @@ def write_status(r: Runner) -> None:
     """How it stands at the end, into the journal's folder, with the histograms of every hop: {upper end in ns: how many}."""
     out = {**status_of(r), "hops_ns": {name: h.buckets() for name, h in list(r.hops.by_name.items())}}
     with Disk(r.desk.disk.folder).replacing(FILE) as file:
-        file.write(msgspec.json.encode(out))
+        file.write(sealed(msgspec.json.encode(out)))
 
 
 def read_status(folder: Path) -> dict | None:
@@ -40,7 +41,11 @@ def read_status(folder: Path) -> dict | None:
     from replay.live.screen import render
 
     try:
-        found = msgspec.json.decode(whole(path), type=dict[str, object])
+        text = whole(path)
+        found = msgspec.json.decode(text, type=dict[str, object])
+        found.pop("seal", None)
+        if not intact(msgspec.json.encode(found), text):
+            raise ValueError("it has been changed since it was written")
         render(found)
     except (OSError, *UNREADABLE, *SHAPES) as e:
         raise BadInput(

@@ -16,6 +16,7 @@ from replay.data.hours import market_hours
 from replay.errors import UNREADABLE
 from replay.files import whole
 from replay.live.disk import Disk
+from replay.seal import intact, sealed
 
 FILE = "uptime.json"
 MINUTE = 60_000_000_000
@@ -44,7 +45,10 @@ class Uptime(msgspec.Struct):
     def read(folder: Path) -> Uptime:
         """What an earlier process counted, else nothing."""
         try:
-            found = msgspec.json.decode(whole(folder / FILE), type=Uptime)
+            text = whole(folder / FILE)
+            found = msgspec.json.decode(text, type=Uptime)
+            if not intact(msgspec.json.encode(found), text):
+                return Uptime()
         except (OSError, *UNREADABLE):
             return Uptime()
         return found if 0 <= found.tradable_ns <= found.open_ns <= MOST_NS and 0 <= found.at <= MOST_NS else Uptime()
@@ -52,7 +56,7 @@ class Uptime(msgspec.Struct):
     def write(self, folder: Path) -> None:
         """Keep it for the next process; a crash loses what came since. Where it cannot be kept, trading goes on without."""
         with contextlib.suppress(OSError), Disk(folder).replacing(FILE) as file:
-            file.write(msgspec.json.encode(self))
+            file.write(sealed(msgspec.json.encode(self)))
 
     def resume(self, now: int, is_open: bool, day: int, always: bool) -> None:
         """A new process, whose market is open now or is not; `always`: it never closes."""

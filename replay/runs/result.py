@@ -85,7 +85,8 @@ class _Version(msgspec.Struct):
 
 
 class Result:
-    """What a run did: `manifest`, `summary`, and tables, which are read from the folder when first asked for.
+    """What a run did: `manifest`, `summary`, and tables, which are read from the folder when first asked for. `unread`: what is missing of
+    a journal whose end a crash has torn, "" where nothing is.
 
     >>> import replay
     >>> run = replay.run(strategy="ema_cross")
@@ -93,8 +94,10 @@ class Result:
     True
     """
 
-    def __init__(self, manifest: RunManifest, made: dict[str, pa.Table] | None = None, path: Path | None = None):
-        self.manifest, self.path = manifest, path
+    def __init__(
+        self, manifest: RunManifest, made: dict[str, pa.Table] | None = None, path: Path | None = None, unread: str = ""
+    ):
+        self.manifest, self.path, self.unread = manifest, path, unread
         self._tables = dict(made or {})
 
     @staticmethod

@@ -242,7 +242,10 @@ class App:
 
     async def _socket(self, request: web.Request, c: Connection, register: list) -> web.StreamResponse:
         ws = web.WebSocketResponse(compress=False, max_msg_size=MOST_BYTES)
-        await ws.prepare(request)
+        try:
+            await ws.prepare(request)
+        except ConnectionError:  # it went before it was answered: nobody reads an answer
+            return web.Response()
         register.append(c)
         self._wakers[c], self._sockets[c] = asyncio.Event(), ws
         self._wakers[c].set()
