@@ -317,7 +317,7 @@ def test_on_a_clock_that_is_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(account, "local_state", lambda url, key, secret: {})
     day = synth.equity_day(n_events=10_000, seed=4)
     rows = market(day).copy().view(np.recarray)
-    start = time.time_ns() + 10**9
+    start = time.time_ns() + 10 * 10**9
     for name in ("ts_event", "ts_recv"):
         rows[name] = start + (rows[name] - day.manifest.start_ns) // 12_000
     served = Session.from_rows(rows, day.instruments, name="now")

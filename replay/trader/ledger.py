@@ -158,7 +158,8 @@ def hold(i, v, lots):
     v.pos = lots
     v.most2 = MOST
     if lots != 0:
-        v.most2 = min(MOST, 4 * i.max_product) // abs(lots)  # half a price, and half of what can be counted
+        most = mul_div(MOST, i.value_den, i.value_num)
+        v.most2 = min(MOST, most if most != OVERFLOW else MOST) // abs(lots)
 
 
 @hot
