@@ -317,13 +317,15 @@ def test_on_a_clock_that_is_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(account, "local_state", lambda url, key, secret: {})
     day = synth.equity_day(n_events=10_000, seed=4)
     rows = market(day).copy().view(np.recarray)
-    start = time.time_ns() + 10 * 10**9
+    start = time.time_ns() + 10**9
     for name in ("ts_event", "ts_recv"):
         rows[name] = start + (rows[name] - day.manifest.start_ns) // 12_000
     served = Session.from_rows(rows, day.instruments, name="now")
-    with lives.serving(served, 1.0) as (_, url), recording(tmp_path / "r", url) as r:
-        assert wait(lambda: sum(r.counts.values()) == len(rows))
-        assert r.status()["lag_ms"] is not None
+    with lives.serving(served, 1.0) as (_, url):
+        lives.control(url, "state")  # the clock waits for the recorder, which does not ask
+        with recording(tmp_path / "r", url) as r:
+            assert wait(lambda: sum(r.counts.values()) == len(rows))
+            assert r.status()["lag_ms"] is not None
     got = Session.open(r.made[0]) if len(r.made) == 1 else None
     assert got is not None, r.made  # midnight in New York has just passed
     got.check()
