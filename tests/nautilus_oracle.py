@@ -16,17 +16,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from test_bar_bounds import fills_of  # noqa: E402
-from test_bars import MINUTE, T0, session_of  # noqa: E402
+from test_bar_oracle import ours  # noqa: E402
+from test_bars import MINUTE, T0  # noqa: E402
 
 from replay import GTC, Strategy  # noqa: E402
-from replay.engine import Engine  # noqa: E402
-from replay.strategy import load  # noqa: E402
-from replay.venue.setup import Profile  # noqa: E402
 
 LENGTH = 14  #: bars of a scenario: twelve of a walk, with the tenth of which orders are cancelled, with the next all is closed, and two that go back to where it began
 CLOSE = 10
-FREE = Profile(slippage_ppm=0, participation_ppm=0)
 QTY = 10
 
 
@@ -84,20 +80,8 @@ class Ours(Strategy):
             ctx.market(0, -ctx.position(0))
 
 
-def ours(bars, todo):
-    """{scenario: [(bar, price in cents)]}"""
-    strategy = load(Ours)
-    strategy.instance.todo = todo
-    session = session_of([(0, 0, k * MINUTE, *bar, 100_000) for k, bar in enumerate(bars)])
-    out = collections.defaultdict(list)
-    for ts, _, _, px in fills_of(Engine(session, [strategy], FREE).run()):
-        bar = (ts - T0) // MINUTE
-        out[bar // LENGTH].append((bar, px))
-    return out
-
-
 def theirs(bars, todo):
-    """The same of NautilusTrader; a fill at the close of a bar, of a market order, counts as one at the next one's open."""
+    """{scenario: [(bar, price in cents)]} of NautilusTrader; a fill at the close of a bar, of a market order, counts as one at the next one's open."""
     from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
     from nautilus_trader.config import LoggingConfig, StrategyConfig
     from nautilus_trader.model.currencies import USD
@@ -183,7 +167,7 @@ def compare(n, seed):
     r = random.Random(seed)
     bars = bars_of(r, n)
     todo = scenarios(r, n, bars)
-    got, want = ours(bars, todo), theirs(bars, todo)
+    got, want = ours(bars, todo, Ours, LENGTH), theirs(bars, todo)
     reasons, fills = collections.Counter(), 0
     for k, scenario in enumerate(todo):
         fills += len(got[k])

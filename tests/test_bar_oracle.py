@@ -59,14 +59,15 @@ class Ours(Strategy):
             ctx.market(0, -ctx.position(0))
 
 
-def ours(bars, todo):
-    strategy = load(Ours)
+def ours(bars, todo, cls=Ours, length=LENGTH):
+    """{scenario: [(bar, price)]} of our fills; a scenario is `length` bars."""
+    strategy = load(cls)
     strategy.instance.todo = todo
-    session = session_of([(0, 0, k * MINUTE, *bar, 1000) for k, bar in enumerate(bars)])
+    session = session_of([(0, 0, k * MINUTE, *bar, 100_000) for k, bar in enumerate(bars)])
     fills = fills_of(Engine(session, [strategy], FREE).run())
     out = collections.defaultdict(list)
     for ts, _, _, px in fills:
-        out[(ts - T0) // MINUTE // LENGTH].append(((ts - T0) // MINUTE, px))
+        out[(ts - T0) // MINUTE // length].append(((ts - T0) // MINUTE, px))
     return out
 
 

@@ -107,8 +107,13 @@ def test_time_passes_at_a_pace_from_the_first_request_on():
     server.catch_up()
     assert server.market.now - START == pytest.approx(120 * SECOND, abs=2)
     held = Server(quotes(STOCK), speed=60.0, clock=lambda: clock[0])
+    held.hold()  # somebody looked, long ago
+    clock[0] += 2 * HOLD_S
     held.hold()  # by a client that asks what this server is, and may yet subscribe
     held.attend()
+    clock[0] += 1
+    held.hold()  # which does not hold it for ever
+    clock[0] -= 1
     clock[0] += HOLD_S - 1
     held.catch_up()
     assert held.market.now < START

@@ -11,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from replay.data.times import utc_text
-from replay.runs.days import Days
+from replay.runs.days import LATER, Days
 
 FEWEST_DAYS = 20  #: below, daily returns say nothing about a year
-LATER = 1 << 62  #: the end of a trip that is open, ns
-NONE = np.zeros(0, np.int64)
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +71,11 @@ class Trading:
     """A run's trips and fills as columns, and which rows of them each strategy has in each symbol: read once, asked for many parts.
 
     `days` are those of the run. Cost: one pass over the tables, then a part costs what it has of them.
+
+    >>> import replay
+    >>> run = replay.run(strategy="ema_cross")
+    >>> Trading(run.tables, 1).all() == run.summary.statistics
+    True
     """
 
     def __init__(self, tables: dict[str, pa.Table], days: int):
@@ -86,7 +89,7 @@ class Trading:
 
     def of(self, strategy: str, symbol: str) -> Statistics:
         """What `strategy` did in `symbol`."""
-        trips, fills = (self._rows[t].get((strategy, symbol), NONE) for t in ("trips", "fills"))
+        trips, fills = (self._rows[t].get((strategy, symbol), np.zeros(0, np.int64)) for t in ("trips", "fills"))
         return self._figures({k: v[trips] for k, v in self.trips.items()}, {k: v[fills] for k, v in self.fills.items()})
 
     def all(self) -> Statistics:

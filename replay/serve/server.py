@@ -221,8 +221,9 @@ class Server:
             self.stir()
 
     def hold(self) -> None:
-        """A client that knows us has come first: the clock waits up to `HOLD_S` for it to subscribe, so that it sees the session's first row."""
-        if self._held is None:
+        """A client that knows us comes first: the clock waits up to `HOLD_S` for it to subscribe, so that it sees the session's first row. While
+        nobody wants anything else, each that asks has as long anew."""
+        if not self._attended:
             self._held = self.clock()
 
     def stir(self) -> None:

@@ -115,7 +115,11 @@ def compressed(text: str) -> Markup:
 
 
 def shortened(value: object) -> object:
-    """A manifest whose lists end after `MOST_ROWS`, with how many more there are; the folder's has them all."""
+    """A manifest whose lists end after `MOST_ROWS`, with how many more there are; the folder's has them all.
+
+    >>> shortened({"n": list(range(62))})["n"][-2:]
+    [59, 'and 2 more: see manifest.json']
+    """
     if isinstance(value, dict):
         return {name: shortened(x) for name, x in value.items()}
     if not isinstance(value, list):

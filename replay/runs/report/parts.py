@@ -123,12 +123,16 @@ def by_symbol(summary: dict) -> list[dict]:
     for h in summary["positions"]:
         f = figures[h["strategy"], h["symbol"]]
         gross, fees = float(h["realised"]) + float(h["unrealised"]), float(h["fees"])
-        rows.append({"strategy": h["strategy"], "symbol": h["symbol"], "trips": f["trips"], "win": f["win_rate"], "gross": gross, "fees": fees, "net": float(h["pnl"]), "fills": int(h["fills"]), "open": int(h["position_lots"]) != 0, "position_lots": int(h["position_lots"]), "bps": f["slippage_bps"], "currency": h["currency"]})  # fmt: skip
+        rows.append({"strategy": h["strategy"], "symbol": h["symbol"], "trips": f["trips"], "win": f["win_rate"], "gross": gross, "fees": fees, "net": float(h["pnl"]), "position_lots": int(h["position_lots"]), "bps": f["slippage_bps"]})  # fmt: skip
     return sorted(rows, key=lambda r: (-r["net"], r["strategy"], r["symbol"]))
 
 
 def largest(rows: list[dict], n: int) -> list[dict]:
-    """Of rows from the largest net to the smallest the `n` that matter most: half of them from either end."""
+    """Of rows from the largest net to the smallest the `n` that matter most: half of them from either end.
+
+    >>> [r["net"] for r in largest([{"net": x} for x in (9, 5, 1, 0, -7)], 3)]
+    [9, 5, -7]
+    """
     return rows if len(rows) <= n else rows[: n - n // 2] + rows[-(n // 2) :]
 
 
